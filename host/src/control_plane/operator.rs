@@ -386,7 +386,7 @@ impl Operator {
     fn keep_names(&mut self) {
         let published = self.published.load();
         let supposed = std::mem::take(&mut self.supposed);
-        let names = resolve::names(&published.snapshot.config);
+        let names = resolve::names_to_follow(&published.snapshot.config);
         self.names.keep(names, supposed);
     }
 }

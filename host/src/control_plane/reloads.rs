@@ -113,7 +113,7 @@ impl Reloads {
         let resolution = self.published.load().resolution.clone();
         let supposed = resolve::supposed(&served.config, &resolution, &with_state);
         drop(served); // or it would be kept for as long as name servers take
-        let names = resolve::names(&with_state);
+        let names = resolve::names_to_follow(&with_state);
         let learned = self.names.learn_supposing(names, supposed).await;
         Ok(NewConfig {
             config,

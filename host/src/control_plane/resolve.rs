@@ -9,11 +9,25 @@ use crate::config::model::{
     Config, Lookup, ServerLocation, ServerName, UpstreamConfig, UpstreamServer,
 };
 use crate::config::problem::{Problem, did_you_mean};
-use crate::names::{Resolution, Supposed, Unanswered};
+use crate::names::{NamesToFollow, Resolution, Supposed, Unanswered};
 
 /// The names of all servers.
 pub(super) fn names(config: &Config) -> BTreeSet<ServerName> {
     names_of(config.upstreams.iter())
+}
+
+/// The names of all servers, to be looked after: those that only a pattern allows requests to make have
+/// a share of the questions, as they had when they were made.
+pub(super) fn names_to_follow(config: &Config) -> NamesToFollow {
+    let mut names = NamesToFollow::new();
+    for upstream in &config.upstreams {
+        let by_pattern = upstream.dynamic.is_some() && !upstream.is_listed;
+        for name in upstream.servers.iter().filter_map(name) {
+            let only_by_pattern = names.entry(name.clone()).or_insert(by_pattern);
+            *only_by_pattern &= by_pattern;
+        }
+    }
+    names
 }
 
 /// Those that the configuration has itself, and no request has made.

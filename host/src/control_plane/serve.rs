@@ -125,7 +125,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(report(&problems)),
     };
     registry.note_serving(None);
-    names.keep(resolve::names(&snapshot.config), Supposed::new());
+    names.keep(resolve::names_to_follow(&snapshot.config), Supposed::new());
     sources.keep(&snapshot.config);
     // They are kept from here on, for as long as a configuration has them.
     let resolution = learned.resolution.clone();

@@ -20,4 +20,4 @@ mod service; // what others ask of it: start here
 pub(crate) use doubt::Doubt;
 pub(crate) use resolution::{Located, Resolution, ServerAddresses, Supposed};
 pub(crate) use service::{Learned, Names};
-pub(crate) use tasks::{Tried, Unanswered};
+pub(crate) use tasks::{NamesToFollow, Tried, Unanswered};

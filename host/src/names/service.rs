@@ -11,7 +11,7 @@ use super::handed_on;
 use super::known::NameState;
 use super::resolution::{Resolution, Supposed};
 use super::shared::Shared;
-use super::tasks::{Answers, Command, Tried, Unanswered, run};
+use super::tasks::{Answers, Command, NamesToFollow, Tried, Unanswered, run};
 use crate::config::model::ServerName;
 
 /// How often the thread is asked that has failed, and begins anew.
@@ -70,14 +70,15 @@ impl Names {
     /// Asks about names, and looks after those from now on that may change. Waits for those that
     /// are not known yet, each as long as its `timeout` says, and all of them for half a minute.
     pub(crate) async fn learn(&self, names: BTreeSet<ServerName>) -> Learned {
-        self.learn_supposing(names, Supposed::new()).await
+        self.learn_supposing(all_wanted(names), Supposed::new())
+            .await
     }
 
     /// As [`learn`](Names::learn). Those of `supposed` that are new stand for that until there is
     /// an answer.
     pub(crate) async fn learn_supposing(
         &self,
-        names: BTreeSet<ServerName>,
+        names: NamesToFollow,
         supposed: Supposed,
     ) -> Learned {
         for _ in 0..ATTEMPTS {
@@ -91,6 +92,7 @@ impl Names {
 
     /// As [`learn`](Names::learn), where nothing else is to be done meanwhile.
     pub(crate) fn learn_now(&self, names: BTreeSet<ServerName>) -> Learned {
+        let names = all_wanted(names);
         for _ in 0..ATTEMPTS {
             let (held, answer) = self.ask(names.clone(), Supposed::new());
             if let Ok(answers) = answer.blocking_recv() {
@@ -102,10 +104,10 @@ impl Names {
 
     fn ask(
         &self,
-        names: BTreeSet<ServerName>,
+        names: NamesToFollow,
         supposed: Supposed,
     ) -> (HeldNames, oneshot::Receiver<Answers>) {
-        let held = self.held(names.iter());
+        let held = self.held(names.keys());
         let (answer, awaited) = oneshot::channel();
         // Without its thread, which only ends with the process, nothing is learned.
         let _ = self.commands.send(Command::Learn(names, supposed, answer));
@@ -120,15 +122,15 @@ impl Names {
     }
 
     /// The thread has failed each time that it was asked.
-    fn unknown(&self, names: BTreeSet<ServerName>) -> Learned {
+    fn unknown(&self, names: NamesToFollow) -> Learned {
         let why = |name| (name, "given up after an internal error".to_owned());
-        let unanswered = names.into_iter().map(why).collect();
+        let unanswered = names.into_keys().map(why).collect();
         let nobody = self.held(std::iter::empty());
         Learned::of((Resolution::default(), unanswered), nobody)
     }
 
     /// Looks after these names from now on, and no others. `supposed`: of those that are new.
-    pub(crate) fn keep(&self, names: BTreeSet<ServerName>, supposed: Supposed) {
+    pub(crate) fn keep(&self, names: NamesToFollow, supposed: Supposed) {
         let _ = self.commands.send(Command::Keep(names, supposed));
     }
 
@@ -182,6 +184,11 @@ impl Names {
     pub(crate) async fn changed(&self) {
         self.shared.changed.notified().await;
     }
+}
+
+/// Those that no request has made by a pattern.
+fn all_wanted(names: BTreeSet<ServerName>) -> NamesToFollow {
+    names.into_iter().map(|name| (name, false)).collect()
 }
 
 impl Learned {

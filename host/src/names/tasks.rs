@@ -26,9 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Names without addresses, and why.
 pub(crate) type Unanswered = BTreeMap<ServerName, String>;
 
+/// Names that are to be looked after, and whether nothing but a pattern allows each of them: see
+/// [`Names::try_out`](super::Names::try_out).
+pub(crate) type NamesToFollow = BTreeMap<ServerName, bool>;
+
 pub(super) enum Command {
-    Learn(BTreeSet<ServerName>, Supposed, oneshot::Sender<Answers>),
-    Keep(BTreeSet<ServerName>, Supposed),
+    Learn(NamesToFollow, Supposed, oneshot::Sender<Answers>),
+    Keep(NamesToFollow, Supposed),
     Try(ServerName, bool, oneshot::Sender<Tried>),
     Hurry(ServerName),
     Release(ServerName),
@@ -42,7 +46,7 @@ pub(crate) type Tried = Result<ServerAddresses, String>;
 
 /// The thread. A panic of ours, or of the library, costs what was under way.
 pub(super) fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
-    let mut last = BTreeSet::new();
+    let mut last = NamesToFollow::new();
     loop {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -92,12 +96,12 @@ impl Tasks {
     /// last.
     async fn heed(
         mut self,
-        last: &mut BTreeSet<ServerName>,
+        last: &mut NamesToFollow,
         commands: &mut UnboundedReceiver<Command>,
         mut doubted: UnboundedReceiver<Arc<Doubt>>,
     ) {
-        for name in &*last {
-            self.look_after(name.clone(), &Supposed::new());
+        for (name, by_pattern) in &*last {
+            self.look_after(name.clone(), *by_pattern, &Supposed::new());
         }
         loop {
             tokio::select! {
@@ -108,7 +112,7 @@ impl Tasks {
                     Some(Command::Keep(names, supposed)) => {
                         self.keep(&names, &supposed);
                         *last = names;
-                        last.retain(|name| !name.is_once());
+                        last.retain(|name, _| !name.is_once());
                     }
                     Some(Command::Try(name, by_pattern, answer)) => {
                         self.try_out(name, by_pattern, answer);
@@ -119,7 +123,7 @@ impl Tasks {
                         }
                     }
                     Some(Command::Release(name)) => {
-                        let is_kept = last.contains(&name);
+                        let is_kept = last.contains_key(&name);
                         self.release(&name, is_kept);
                     }
                     None => return,
@@ -185,12 +189,14 @@ impl Tasks {
     }
 
     /// Begins to look after a name, unless it does already: then it is asked for anew.
-    fn look_after(&mut self, name: ServerName, supposed: &Supposed) -> &mut Task {
+    fn look_after(&mut self, name: ServerName, by_pattern: bool, supposed: &Supposed) -> &mut Task {
         let is_there = self.by_name.contains_key(&name);
-        let task = self.task(&name, true, false, supposed);
+        let task = self.task(&name, true, by_pattern, supposed);
         if is_there {
             task.followed.wanted.set(true);
-            task.followed.by_pattern.send_replace(false);
+            if !by_pattern {
+                task.followed.by_pattern.send_replace(false);
+            }
             task.followed.doubted.notify_one();
         }
         task
@@ -237,14 +243,14 @@ impl Tasks {
     }
 
     /// Looks after these, and those that somebody holds.
-    fn keep(&mut self, names: &BTreeSet<ServerName>, supposed: &Supposed) {
-        for name in names.iter().filter(|name| !name.is_once()) {
+    fn keep(&mut self, names: &NamesToFollow, supposed: &Supposed) {
+        for (name, by_pattern) in names.iter().filter(|(name, _)| !name.is_once()) {
             // What is served may have been learned before the thread began anew.
-            let task = self.task(name, true, false, supposed);
+            let task = self.task(name, true, *by_pattern, supposed);
             task.followed.wanted.set(true);
         }
         self.by_name.retain(|name, task| {
-            let stays = names.contains(name) || task.holders > 0;
+            let stays = names.contains_key(name) || task.holders > 0;
             if !stays {
                 task.running.abort();
             }
@@ -262,23 +268,24 @@ impl Tasks {
 
     fn learn(
         &mut self,
-        names: BTreeSet<ServerName>,
+        names: NamesToFollow,
         supposed: &Supposed,
         answer: oneshot::Sender<Answers>,
     ) {
-        let (once, again): (Vec<_>, Vec<_>) = names.into_iter().partition(ServerName::is_once);
+        let (once, again): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|(name, _)| name.is_once());
         // Those that are not over in time end with the wait for them.
         let mut asked = JoinSet::new();
-        let mut waiting: BTreeSet<ServerName> = once.iter().cloned().collect();
-        for name in once {
+        let mut waiting: BTreeSet<ServerName> = once.iter().map(|(name, _)| name.clone()).collect();
+        for (name, _) in once {
             let asking = self.asking.clone();
             asked.spawn_local(async move {
                 let outcome = asking.ask_once(&name).await;
                 (name, outcome)
             });
         }
-        let followed = again.into_iter().map(|name| {
-            let task = self.look_after(name.clone(), supposed);
+        let followed = again.into_iter().map(|(name, by_pattern)| {
+            let task = self.look_after(name.clone(), by_pattern, supposed);
             task.holders += 1;
             (task.followed.answered.subscribe(), name)
         });
