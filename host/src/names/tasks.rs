@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::asking::{Asking, Followed};
 use super::doubt::Doubt;
 use super::known::{BREATH, Outcome, in_order};
-use super::question::TIMED_OUT;
+use super::name_servers::TIMED_OUT;
 use super::resolution::{Located, Resolution, ServerAddresses, Supposed};
 use super::shared::Shared;
 use crate::config::model::{Resolver, ServerName};
