@@ -267,6 +267,32 @@ async fn names_by_a_pattern_that_die_hold_up_no_name_that_is_answered_for_slowly
     }
 }
 
+#[tokio::test]
+async fn a_reload_neither_asks_for_names_by_a_pattern_anew_nor_waits_for_them() {
+    let setup = Setup {
+        valid: "1h",
+        ..Setup::default()
+    };
+    let is_random = |question: &Question| question.name.ends_with(".random.test");
+    let crowd = setup.start(is_random).await;
+    crowd.name(3).await;
+    let asked = crowd.made.load(Relaxed);
+    let generation = crowd.proxy.reload().await;
+    assert_eq!(crowd.made.load(Relaxed), asked, "{generation:?}");
+    // With another `resolver` they have to be asked about, be it that nobody answers.
+    crowd.hangs.store(true, Relaxed);
+    crowd.proxy.edit("valid = \"1h\"", "valid = \"2h\"");
+    let since = Instant::now();
+    crowd.proxy.reload().await;
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    crowd.name(3).await;
+    eventually("them to be asked about", async || {
+        crowd.unanswered.load(Relaxed) > 0
+    })
+    .await;
+}
+
 /// The other part may not come at all.
 #[tokio::test]
 async fn a_name_that_is_answered_for_in_part_is_served_before_the_time_for_the_rest_is_over() {
