@@ -18,6 +18,7 @@ mod names; // of servers, resolved again
 mod discovery; // servers that are listed elsewhere
 mod state; // what commands change, kept
 mod dynamic_names; // that requests make
+mod crowded_names; // of which many are not answered for
 mod import; // nginx's configuration answers as nginx does
 mod parity; // the choices are nginx's
 mod retries; // another server is asked

@@ -13,7 +13,8 @@ use tokio::time::sleep_until;
 
 use super::doubt::Doubt;
 use super::known::{BREATH, Change, Known, Outcome, listed};
-use super::question::NameServers;
+use super::name_servers::NameServers;
+use super::question::Question;
 use super::resolution::{Located, ServerAddresses};
 use super::shared::{Seen, Shared};
 use super::system::System;
@@ -76,12 +77,11 @@ impl Asking {
         before: Option<Arc<[Located]>>,
     ) {
         let doubt = Doubt::about(name.clone(), self.doubts.clone());
-        let (mut is_first, mut is_answered) = (before.is_none(), false);
+        let mut is_first = before.is_none();
         let mut known = Known::before(before.unwrap_or_default(), Instant::now());
         loop {
             let asked = Instant::now();
-            let outcome = self.ask(name, known.meant(), followed, is_answered).await;
-            is_answered = matches!(outcome, Outcome::Found { .. } | Outcome::Absent(_));
+            let outcome = self.ask(name, known.meant(), followed).await;
             let is_answer = matches!(outcome, Outcome::Found { .. });
             let change = known.note(outcome, &name.resolver, asked, Instant::now());
             let addresses = ServerAddresses {
@@ -111,33 +111,19 @@ impl Asking {
 
     /// Asks about a name that is not asked about again.
     pub(super) async fn ask_once(&self, name: &ServerName) -> Outcome {
-        self.ask(name, None, &Followed::new(true, false), false)
-            .await
+        self.ask(name, None, &Followed::new(true, false)).await
     }
 
-    /// Asks about a name once. `is_answered`: it was, the last time.
-    async fn ask(
-        &self,
-        name: &ServerName,
-        meant: Option<&str>,
-        followed: &Followed,
-        is_answered: bool,
-    ) -> Outcome {
-        let servers = match self.servers_of(&name.resolver) {
-            Ok(servers) => servers,
+    /// Asks about a name once.
+    async fn ask(&self, name: &ServerName, meant: Option<&str>, followed: &Followed) -> Outcome {
+        let question = match self.servers_of(&name.resolver) {
+            Ok(servers) => Question {
+                servers,
+                by_pattern: followed.by_pattern.subscribe(),
+            },
             Err(why) => return Outcome::Failed(why),
         };
-        let mut by_pattern = followed.by_pattern.subscribe();
-        let _share = tokio::select! {
-            biased;
-            _ = by_pattern.wait_for(|is| !is) => None,
-            share = servers.share_of_patterns() => share,
-        };
-        let _share_too = match is_answered {
-            true => None,
-            false => servers.share_of_unanswered().await,
-        };
-        servers.ask(name, meant).await
+        question.ask(name, meant).await
     }
 
     /// The name servers of a `resolver`, as this machine has them now.

@@ -10,7 +10,9 @@ mod resolution; // answers, by name
 mod known; // what is known of one name, and when it is asked for again
 mod system; // the name servers, domains and hosts of this machine
 mod runtime; // the event loop, for the DNS library
-mod question; // one question, and what name servers say
+mod places; // how many questions there are at a time, and which
+mod name_servers; // one question about one kind of records
+mod question; // one about a name, and what name servers say
 mod handed_on; // what the next process is to know
 mod shared; // what is known of all names
 mod asking; // one name, asked about again and again

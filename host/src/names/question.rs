@@ -1,40 +1,24 @@
 //! One question about a name, and what name servers, or the hosts file, say.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hickory_resolver::Resolver as DnsResolver;
-use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::lookup::Lookup as Answers;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::known::{Missing, Outcome, Part};
+use super::name_servers::{HOST_NOT_FOUND, NameServers, NoAnswer, Records, TIMED_OUT};
 use super::resolution::{Located, OfService};
-use super::runtime::EventLoop;
-use super::system::{System, candidates};
-use crate::config::model::{Address, Lookup, Resolver, ServerName};
-
-/// Attempts within the time for an answer: datagrams get lost.
-const ATTEMPTS: u32 = 3;
+use super::system::candidates;
+use crate::config::model::{Address, Lookup, ServerName};
 
 /// Servers of one service whose addresses are asked for.
 const TARGETS: usize = 128;
-
-/// Questions of one `resolver` under way at the same time: each needs a socket or two.
-const AT_ONCE: usize = 64;
-
-/// Names that requests have made by patterns and that are asked about at the same time. Each has two
-/// questions, for IPv4 and IPv6: half of the room stays for all other names, whatever those do.
-const BY_PATTERN: usize = AT_ONCE / 4;
-
-/// Names without an answer so far, or the last time, that are asked about at the same time: those that
-/// have one are not held up by a thousand that nobody answers for.
-const UNANSWERED: usize = AT_ONCE * 3 / 8;
 
 /// Addresses of one host that are looked at.
 const ADDRESSES: usize = 2048;
@@ -42,35 +26,12 @@ const ADDRESSES: usize = 2048;
 /// What holds for what needs no name server; bounds make it shorter.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
 
-/// The name servers of one `resolver`, as they are to be asked now.
-pub(super) struct NameServers {
-    dns: DnsResolver<EventLoop>,
-    /// For the one question that is not given up before the time for an answer has passed.
-    patient: DnsResolver<EventLoop>,
-    /// Of each name server alone, where there are several.
-    alone: Vec<DnsResolver<EventLoop>>,
-    system: Rc<System>,
-    /// The hosts file has a say.
-    hosts: bool,
-    ipv6: bool,
-    /// For one question.
-    timeout: Duration,
-    /// For questions: those to name servers that are dead wait for no others.
-    room: Semaphore,
-    by_pattern: Semaphore,
-    unanswered: Semaphore,
-}
-
-/// What one question about one kind of records has brought.
-struct Records {
-    data: Vec<RData>,
-    ttl: Duration,
-}
-
-/// Why there are no records.
-enum NoAnswer {
-    Absent(String),
-    Failed(String),
+/// Whom a question about a name is asked of, and in whose places.
+#[derive(Clone)]
+pub(super) struct Question {
+    pub(super) servers: Rc<NameServers>,
+    /// See [`Names::try_out`](super::Names::try_out).
+    pub(super) by_pattern: watch::Receiver<bool>,
 }
 
 /// Addresses of one host.
@@ -86,75 +47,11 @@ struct Meant<T> {
     answer: T,
 }
 
-impl NameServers {
-    /// # Errors
-    /// What the library has against it.
-    pub(super) fn new(resolver: &Resolver, system: &Rc<System>) -> Result<NameServers, String> {
-        let own = !resolver.addresses.is_empty();
-        let servers = match own {
-            true => &resolver.addresses,
-            false => &system.servers,
-        };
-        let servers = servers.iter().map(|address| {
-            let mut server = NameServerConfig::udp_and_tcp(address.ip());
-            for connection in &mut server.connections {
-                connection.port = address.port();
-            }
-            server
-        });
-        let servers: Vec<_> = servers.collect();
-        let dns = |servers: &[NameServerConfig], attempt, attempts| {
-            let config = ResolverConfig::from_name_servers(servers.to_vec());
-            let mut builder = DnsResolver::builder_with_config(config, EventLoop);
-            let options = builder.options_mut();
-            options.use_hosts_file = ResolveHosts::Never;
-            options.timeout = attempt;
-            options.attempts = attempts - 1;
-            options.cache_size = 1;
-            builder.build().map_err(|error| error.to_string())
-        };
-        let attempt = resolver.timeout / ATTEMPTS;
-        let alone = match &servers[..] {
-            [_] => Vec::new(),
-            several => {
-                let alone = several.iter().map(|server| {
-                    let server = std::slice::from_ref(server);
-                    dns(server, resolver.timeout, 1)
-                });
-                alone.collect::<Result<_, _>>()?
-            }
-        };
-        let patient = dns(&servers, resolver.timeout - attempt, 1)?;
-        let dns = dns(&servers, attempt, ATTEMPTS as usize)?;
-        Ok(NameServers {
-            dns,
-            patient,
-            alone,
-            system: system.clone(),
-            hosts: !own,
-            ipv6: resolver.ipv6,
-            timeout: resolver.timeout,
-            room: Semaphore::new(AT_ONCE),
-            by_pattern: Semaphore::new(BY_PATTERN),
-            unanswered: Semaphore::new(UNANSWERED),
-        })
-    }
-
-    /// Waits until one more name by a pattern may be asked about; for as long as it is kept.
-    pub(super) async fn share_of_patterns(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.by_pattern.acquire().await.ok()
-    }
-
-    /// The same for one more name that was not answered for.
-    pub(super) async fn share_of_unanswered(&self) -> Option<SemaphorePermit<'_>> {
-        self.unanswered.acquire().await.ok()
-    }
-
+impl Question {
     /// Asks about a name; `meant`: which of the names that it may stand for had the last answer. What
     /// comes behind that is not asked about, or a name server that fails for a moment would lead
     /// requests to another host; it counts once there is nothing left that was meant.
-    pub(super) async fn ask(self: &Rc<Self>, name: &ServerName, meant: Option<&str>) -> Outcome {
+    pub(super) async fn ask(&self, name: &ServerName, meant: Option<&str>) -> Outcome {
         match &name.lookup {
             Lookup::Addresses(port) => {
                 if let Some(addresses) = self.of_hosts_file(&name.host) {
@@ -183,7 +80,7 @@ impl NameServers {
 
     /// The servers of a service (RFC 2782): those with the lowest priority number, and the others
     /// as backups, as nginx has it.
-    async fn service(self: &Rc<Self>, question: &str, meant: Option<&str>) -> Outcome {
+    async fn service(&self, question: &str, meant: Option<&str>) -> Outcome {
         let ask = async |name: String| self.records(&name, RecordType::SRV).await;
         let (records, meant) = match self.first_known(question, meant, ask).await {
             Ok(Meant { name, answer }) => (answer, name),
@@ -205,16 +102,20 @@ impl NameServers {
         };
         let mut asked = JoinSet::new();
         for (number, service) in services.iter().enumerate() {
-            let (servers, target) = (self.clone(), service.target.to_ascii());
-            asked.spawn_local(async move { (number, servers.host(&target).await) });
+            let (question, target) = (self.clone(), service.target.to_ascii());
+            asked.spawn_local(async move { (number, question.host(&target).await) });
         }
         let mut hosts: Vec<Option<Result<Host, NoAnswer>>> = Vec::new();
         hosts.resize_with(services.len(), || None);
-        while let Some(answer) = asked.join_next().await {
-            if let Ok((number, host)) = answer {
-                hosts[number] = Some(host);
+        let mut until = None;
+        while let Some(Some(answer)) = rest(until, asked.join_next()).await {
+            let Ok((number, host)) = answer else { continue };
+            if host.is_ok() {
+                until = Some(Instant::now() + self.servers.timeout);
             }
+            hosts[number] = Some(host);
         }
+        drop(asked);
         let mut found = Vec::new();
         let (mut ttl, mut lost) = (records.ttl, Vec::new());
         let mut reason = too_many.then(|| format!("only {TARGETS} servers of it are used"));
@@ -240,7 +141,10 @@ impl NameServers {
                     lost.push(target.into());
                     reason = Some(format!("{target}: {why}"));
                 }
-                None => lost.push(target.into()),
+                None => {
+                    lost.push(target.into());
+                    reason = Some(format!("{target}: {TIMED_OUT}"));
+                }
             }
         }
         match reason {
@@ -277,8 +181,8 @@ impl NameServers {
         meant: Option<&str>,
         ask: impl AsyncFn(String) -> Result<T, NoAnswer>,
     ) -> Result<Meant<T>, NoAnswer> {
-        let mut failed = None;
-        for name in candidates(name, &self.system.search, self.system.ndots) {
+        let (system, mut failed) = (&self.servers.system, None);
+        for name in candidates(name, &system.search, system.ndots) {
             match ask(name.clone()).await {
                 Ok(answer) => return Ok(Meant { name, answer }),
                 Err(no_answer) if meant == Some(&name) => return Err(no_answer),
@@ -294,13 +198,27 @@ impl NameServers {
 
     /// The addresses of one name in full.
     async fn addresses(&self, name: &str) -> Result<Host, NoAnswer> {
-        let ipv6 = async {
-            match self.ipv6 {
+        let mut ipv4 = pin!(self.records(name, RecordType::A));
+        let mut ipv6 = pin!(async {
+            match self.servers.ipv6 {
                 true => Some(self.records(name, RecordType::AAAA).await),
                 false => None,
             }
+        });
+        // A second attempt has its time.
+        let second = self.servers.timeout / 2;
+        let until = |is_part: bool| is_part.then(|| Instant::now() + second);
+        let timed_out = || Err(NoAnswer::timed_out());
+        let (ipv4, ipv6) = tokio::select! {
+            first = &mut ipv4 => {
+                let other = rest(until(first.is_ok()), ipv6).await;
+                (first, other.unwrap_or_else(|| Some(timed_out())))
+            }
+            first = &mut ipv6 => {
+                let other = rest(until(matches!(first, Some(Ok(_)))), ipv4).await;
+                (other.unwrap_or_else(timed_out), first)
+            }
         };
-        let (ipv4, ipv6) = tokio::join!(self.records(name, RecordType::A), ipv6);
         let (mut addresses, mut ttl) = (Vec::new(), FOR_EVER);
         let mut missing = None;
         for (part, answer) in [(Part::Ipv4, Some(ipv4)), (Part::Ipv6, ipv6)] {
@@ -325,14 +243,20 @@ impl NameServers {
         }
     }
 
+    async fn records(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
+        let servers = &self.servers;
+        servers.records(name, kind, &self.by_pattern).await
+    }
+
     /// What the hosts file says of a name as it is written: then nobody else is asked about it.
     fn of_hosts_file(&self, name: &str) -> Option<Vec<IpAddr>> {
-        if !self.hosts {
+        if !self.servers.hosts {
             return None;
         }
         let name = Name::from_ascii(name).ok()?;
         let of_kind = |kind| {
             let found = self
+                .servers
                 .system
                 .hosts
                 .lookup_static_host(&Query::query(name.clone(), kind));
@@ -345,77 +269,19 @@ impl NameServers {
         let mut addresses = of_kind(RecordType::A);
         let ipv6 = of_kind(RecordType::AAAA);
         let is_there = !addresses.is_empty() || !ipv6.is_empty();
-        if self.ipv6 {
+        if self.servers.ipv6 {
             addresses.extend(ipv6);
         }
         is_there.then_some(addresses)
     }
+}
 
-    /// Asks in several attempts, since datagrams get lost. The library does not hear an answer to an
-    /// attempt that it has given up. So another question begins with the second attempt, and is given up
-    /// with the last one: it hears name servers that are slow.
-    async fn lookup(&self, name: Name, kind: RecordType) -> Result<Answers, NetError> {
-        let patient = async {
-            tokio::time::sleep(self.timeout / ATTEMPTS).await;
-            match self.patient.lookup(name.clone(), kind).await {
-                Err(error) if !error.is_no_records_found() => std::future::pending().await,
-                answer => answer,
-            }
-        };
-        let answer = tokio::select! {
-            answer = self.dns.lookup(name.clone(), kind) => answer,
-            answer = patient => answer,
-        };
-        match answer {
-            Err(NetError::Dns(DnsError::ResponseCode(_))) => match self.ask_each(&name, kind).await
-            {
-                Some(better) => Ok(better),
-                None => answer,
-            },
-            answer => answer,
-        }
-    }
-
-    /// Asks each name server alone: the library takes the first answer of any, be it that a server
-    /// cannot or does not want to tell (SERVFAIL, REFUSED), and does not hear the others.
-    async fn ask_each(&self, name: &Name, kind: RecordType) -> Option<Answers> {
-        let mut asked = JoinSet::new();
-        for server in &self.alone {
-            server.clear_cache();
-            let (server, name) = (server.clone(), name.clone());
-            asked.spawn_local(async move { server.lookup(name, kind).await });
-        }
-        while let Some(answer) = asked.join_next().await {
-            if let Ok(Ok(answer)) = answer {
-                return Some(answer);
-            }
-        }
-        None
-    }
-
-    /// The records of one name in full, those of its aliases included.
-    async fn records(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
-        let name = Name::from_ascii(name).map_err(|_| NoAnswer::Failed(FORMAT_ERROR.to_owned()))?;
-        let timed_out = || NoAnswer::Failed(TIMED_OUT.to_owned());
-        let _room = self.room.acquire().await.map_err(|_| timed_out())?;
-        // What is kept is kept by us, for as long as bounds say.
-        self.dns.clear_cache();
-        self.patient.clear_cache();
-        let asked = tokio::time::timeout(self.timeout, self.lookup(name, kind)).await;
-        let found = asked.map_err(|_| timed_out())?.map_err(no_answer)?;
-        let records = found.answers().iter();
-        let ttl = records.clone().map(|record| record.ttl).min();
-        let data: Vec<RData> = records
-            .filter(|record| record.record_type() == kind)
-            .map(|record| record.data.clone())
-            .collect();
-        match data.is_empty() {
-            true => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
-            false => Ok(Records {
-                data,
-                ttl: Duration::from_secs(ttl.unwrap_or(0).into()),
-            }),
-        }
+/// What is left of an answer; none if it does not come. `until`: where some of the answer is there,
+/// requests wait for that.
+async fn rest<T>(until: Option<Instant>, rest: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, rest).await.ok(),
+        None => Some(rest.await),
     }
 }
 
@@ -427,35 +293,6 @@ fn located(addresses: &[IpAddr], port: u16, service: Option<OfService>) -> Vec<L
     addresses.iter().map(at).collect()
 }
 
-// nginx's words (`ngx_resolver_strerror`), which people alert on.
-const FORMAT_ERROR: &str = "1: Format error";
-const HOST_NOT_FOUND: &str = "3: Host not found";
-pub(super) const TIMED_OUT: &str = "110: Operation timed out";
-
-/// Bytes of a reason that is the library's own.
-const REASON: usize = 200;
-
-fn no_answer(error: NetError) -> NoAnswer {
-    if error.is_no_records_found() {
-        return NoAnswer::Absent(HOST_NOT_FOUND.to_owned());
-    }
-    NoAnswer::Failed(match &error {
-        NetError::Timeout => TIMED_OUT.to_owned(),
-        NetError::Dns(DnsError::ResponseCode(code)) => match code {
-            ResponseCode::FormErr => FORMAT_ERROR.to_owned(),
-            ResponseCode::ServFail => "2: Server failure".to_owned(),
-            ResponseCode::NotImp => "4: Unimplemented".to_owned(),
-            ResponseCode::Refused => "5: Operation refused".to_owned(),
-            other => format!("{}: {other}", u16::from(*other)),
-        },
-        other => {
-            let mut text = other.to_string();
-            text.truncate(text.floor_char_boundary(REASON));
-            text
-        }
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
@@ -463,7 +300,7 @@ mod tests {
 
     use super::super::system::tests_system;
     use super::*;
-    use crate::config::model::tests_resolver;
+    use crate::config::model::{Resolver, tests_resolver};
 
     /// Nobody is asked: nobody would answer.
     #[tokio::test]
@@ -482,7 +319,12 @@ mod tests {
                 lookup: Lookup::Addresses(8000),
                 resolver: Arc::new(resolver(ipv6)),
             };
-            let Outcome::Found { located, .. } = servers.ask(&name, None).await else {
+            let (_, by_pattern) = watch::channel(false);
+            let question = Question {
+                servers,
+                by_pattern,
+            };
+            let Outcome::Found { located, .. } = question.ask(&name, None).await else {
                 panic!("it is there");
             };
             assert_eq!(located.len(), expected);

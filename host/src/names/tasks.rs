@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::asking::{Asking, Followed};
 use super::doubt::Doubt;
 use super::known::{BREATH, Outcome, in_order};
-use super::question::TIMED_OUT;
+use super::name_servers::TIMED_OUT;
 use super::resolution::{Located, Resolution, ServerAddresses, Supposed};
 use super::shared::Shared;
 use crate::config::model::{Resolver, ServerName};
@@ -188,15 +188,16 @@ impl Tasks {
         }
     }
 
-    /// Begins to look after a name, unless it does already: then it is asked for anew.
+    /// Begins to look after a name, unless it does already: then it is asked for anew. One that only a
+    /// pattern allows is what it is: for the others that would be as many questions as strangers like.
     fn look_after(&mut self, name: ServerName, by_pattern: bool, supposed: &Supposed) -> &mut Task {
         let is_there = self.by_name.contains_key(&name);
         let task = self.task(&name, true, by_pattern, supposed);
         if is_there {
             task.followed.wanted.set(true);
-            if !by_pattern {
-                task.followed.by_pattern.send_replace(false);
-            }
+        }
+        if is_there && !by_pattern {
+            task.followed.by_pattern.send_replace(false);
             task.followed.doubted.notify_one();
         }
         task
@@ -284,10 +285,11 @@ impl Tasks {
                 (name, outcome)
             });
         }
-        let followed = again.into_iter().map(|(name, by_pattern)| {
+        let followed = again.into_iter().filter_map(|(name, by_pattern)| {
             let task = self.look_after(name.clone(), by_pattern, supposed);
             task.holders += 1;
-            (task.followed.answered.subscribe(), name)
+            // Nothing waits for what requests have made by a pattern.
+            (!by_pattern).then(|| (task.followed.answered.subscribe(), name))
         });
         let followed: Vec<_> = followed.collect();
         let asking = self.asking.clone();

@@ -1,0 +1,334 @@
+//! The name servers of one `resolver`: one question about one kind of records, in its place.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::Resolver as DnsResolver;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::lookup::Lookup as Answers;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::places::{Place, Places};
+use super::runtime::EventLoop;
+use super::system::System;
+use crate::config::model::Resolver;
+
+/// Attempts within the time for an answer: datagrams get lost.
+const ATTEMPTS: u32 = 3;
+
+/// How long a question has its quick place: for nearly all answers, those of name servers far away
+/// included.
+const QUICK: Duration = Duration::from_millis(250);
+
+/// Names that requests have made by patterns have places of their own, so many times fewer than all
+/// others: those wait for none of them, whatever strangers do.
+const OF_PATTERNS: usize = 4;
+
+/// Questions whose pace is remembered. Names come and go; without it a question is a quick one again.
+const REMEMBERED: usize = 16_384;
+
+/// The name servers of one `resolver`, as they are to be asked now.
+pub(super) struct NameServers {
+    dns: DnsResolver<EventLoop>,
+    /// For the one question that is not given up before the time for an answer has passed.
+    patient: DnsResolver<EventLoop>,
+    /// Of each name server alone, where there are several.
+    alone: Vec<DnsResolver<EventLoop>>,
+    pub(super) system: Rc<System>,
+    /// The hosts file has a say.
+    pub(super) hosts: bool,
+    pub(super) ipv6: bool,
+    /// For one question.
+    pub(super) timeout: Duration,
+    own: Places,
+    by_pattern: Places,
+    /// For how long a question has its quick place.
+    moment: Duration,
+    /// Of the questions that were not answered quickly the last time.
+    paces: RefCell<HashMap<(Name, RecordType), Pace>>,
+}
+
+/// How a question went the last time.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// It was answered, but took its time.
+    Slow,
+    /// It was not answered, and took its time.
+    Unanswered,
+}
+
+/// What one question about one kind of records has brought.
+pub(super) struct Records {
+    pub(super) data: Vec<RData>,
+    pub(super) ttl: Duration,
+}
+
+/// Why there are no records.
+pub(super) enum NoAnswer {
+    Absent(String),
+    Failed(String),
+}
+
+impl NoAnswer {
+    pub(super) fn timed_out() -> NoAnswer {
+        NoAnswer::Failed(TIMED_OUT.to_owned())
+    }
+}
+
+impl NameServers {
+    /// # Errors
+    /// What the library has against it.
+    pub(super) fn new(resolver: &Resolver, system: &Rc<System>) -> Result<NameServers, String> {
+        let own = !resolver.addresses.is_empty();
+        let servers = match own {
+            true => &resolver.addresses,
+            false => &system.servers,
+        };
+        let servers = servers.iter().map(|address| {
+            let mut server = NameServerConfig::udp_and_tcp(address.ip());
+            for connection in &mut server.connections {
+                connection.port = address.port();
+            }
+            server
+        });
+        let servers: Vec<_> = servers.collect();
+        let dns = |servers: &[NameServerConfig], attempt, attempts| {
+            let config = ResolverConfig::from_name_servers(servers.to_vec());
+            let mut builder = DnsResolver::builder_with_config(config, EventLoop);
+            let options = builder.options_mut();
+            options.use_hosts_file = ResolveHosts::Never;
+            options.timeout = attempt;
+            options.attempts = attempts - 1;
+            options.cache_size = 1;
+            builder.build().map_err(|error| error.to_string())
+        };
+        let attempt = resolver.timeout / ATTEMPTS;
+        let alone = match &servers[..] {
+            [_] => Vec::new(),
+            several => {
+                let alone = several.iter().map(|server| {
+                    let server = std::slice::from_ref(server);
+                    dns(server, resolver.timeout, 1)
+                });
+                alone.collect::<Result<_, _>>()?
+            }
+        };
+        let patient = dns(&servers, resolver.timeout - attempt, 1)?;
+        let dns = dns(&servers, attempt, ATTEMPTS as usize)?;
+        Ok(NameServers {
+            dns,
+            patient,
+            alone,
+            system: system.clone(),
+            hosts: !own,
+            ipv6: resolver.ipv6,
+            timeout: resolver.timeout,
+            own: Places::one_of(1),
+            by_pattern: Places::one_of(OF_PATTERNS),
+            moment: QUICK.min(attempt),
+            paces: RefCell::default(),
+        })
+    }
+
+    /// The records of one name in full, those of its aliases included. `by_pattern`: it takes the
+    /// places of such names, as long as that is so.
+    pub(super) async fn records(
+        &self,
+        name: &str,
+        kind: RecordType,
+        by_pattern: &watch::Receiver<bool>,
+    ) -> Result<Records, NoAnswer> {
+        let name = Name::from_ascii(name).map_err(|_| NoAnswer::Failed(FORMAT_ERROR.to_owned()))?;
+        let found = self.answer(&(name, kind), by_pattern).await?;
+        let records = found.answers().iter();
+        let ttl = records.clone().map(|record| record.ttl).min();
+        let data: Vec<RData> = records
+            .filter(|record| record.record_type() == kind)
+            .map(|record| record.data.clone())
+            .collect();
+        match data.is_empty() {
+            true => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
+            false => Ok(Records {
+                data,
+                ttl: Duration::from_secs(ttl.unwrap_or(0).into()),
+            }),
+        }
+    }
+
+    /// Asks in a place of the kind that there is for it.
+    async fn answer(
+        &self,
+        question: &(Name, RecordType),
+        by_pattern: &watch::Receiver<bool>,
+    ) -> Result<Answers, NoAnswer> {
+        let pace = self.paces.borrow().get(question).copied();
+        if pace.is_none()
+            && let Some(answer) = self.quickly(question, by_pattern).await
+        {
+            return answer;
+        }
+        let place = match pace {
+            Some(Pace::Slow) => self.place(by_pattern, Places::slow).await,
+            _ => {
+                let drawn = self.place(by_pattern, Places::unanswered);
+                timeout(self.timeout, drawn).await.ok().flatten()
+            }
+        };
+        let _place = place.ok_or_else(NoAnswer::timed_out)?;
+        // Whoever asks may give it up.
+        self.note(question, Some(Pace::Unanswered));
+        let since = Instant::now();
+        let answer = self.ask(question).await;
+        self.note(question, self.pace(since, &answer));
+        answer
+    }
+
+    /// Asks in a quick place for a moment, and goes on in a slow one where one is free. None where
+    /// there is none: others wait for the place.
+    async fn quickly(
+        &self,
+        question: &(Name, RecordType),
+        by_pattern: &watch::Receiver<bool>,
+    ) -> Option<Result<Answers, NoAnswer>> {
+        let place = self.place(by_pattern, Places::quick).await;
+        let since = Instant::now();
+        let mut asked = pin!(self.ask(question));
+        if let Ok(answer) = timeout(self.moment, &mut asked).await {
+            return Some(answer);
+        }
+        self.note(question, Some(Pace::Unanswered));
+        let places = match *by_pattern.borrow() {
+            true => &self.by_pattern,
+            false => &self.own,
+        };
+        let _slow = places.slow_at_once()?;
+        drop(place);
+        let answer = asked.await;
+        self.note(question, self.pace(since, &answer));
+        Some(answer)
+    }
+
+    /// Waits for a place. One that is wanted by a pattern may become one of all others meanwhile.
+    async fn place<'p>(
+        &'p self,
+        by_pattern: &watch::Receiver<bool>,
+        wait: impl AsyncFn(&'p Places) -> Option<Place<'p>>,
+    ) -> Option<Place<'p>> {
+        let mut by_pattern = by_pattern.clone();
+        // What the wait returns locks the value.
+        let is_own = async move { drop(by_pattern.wait_for(|is| !is).await) };
+        tokio::select! {
+            biased;
+            () = is_own => wait(&self.own).await,
+            place = wait(&self.by_pattern) => place,
+        }
+    }
+
+    /// How a question went that was asked at `since`; none if it was quick, whatever the answer is.
+    fn pace(&self, since: Instant, answer: &Result<Answers, NoAnswer>) -> Option<Pace> {
+        match answer {
+            _ if since.elapsed() < self.moment => None,
+            Ok(_) | Err(NoAnswer::Absent(_)) => Some(Pace::Slow),
+            Err(NoAnswer::Failed(_)) => Some(Pace::Unanswered),
+        }
+    }
+
+    fn note(&self, question: &(Name, RecordType), pace: Option<Pace>) {
+        let mut paces = self.paces.borrow_mut();
+        let Some(pace) = pace else {
+            paces.remove(question);
+            return;
+        };
+        if paces.len() >= REMEMBERED {
+            paces.clear();
+        }
+        paces.insert(question.clone(), pace);
+    }
+
+    async fn ask(&self, (name, kind): &(Name, RecordType)) -> Result<Answers, NoAnswer> {
+        // What is kept is kept by us, for as long as bounds say.
+        self.dns.clear_cache();
+        self.patient.clear_cache();
+        let asked = timeout(self.timeout, self.lookup(name.clone(), *kind)).await;
+        asked.map_err(|_| NoAnswer::timed_out())?.map_err(no_answer)
+    }
+
+    /// Asks in several attempts, since datagrams get lost. The library does not hear an answer to an
+    /// attempt that it has given up. So another question begins with the second attempt, and is given up
+    /// with the last one: it hears name servers that are slow.
+    async fn lookup(&self, name: Name, kind: RecordType) -> Result<Answers, NetError> {
+        let patient = async {
+            tokio::time::sleep(self.timeout / ATTEMPTS).await;
+            match self.patient.lookup(name.clone(), kind).await {
+                Err(error) if !error.is_no_records_found() => std::future::pending().await,
+                answer => answer,
+            }
+        };
+        let answer = tokio::select! {
+            answer = self.dns.lookup(name.clone(), kind) => answer,
+            answer = patient => answer,
+        };
+        match answer {
+            Err(NetError::Dns(DnsError::ResponseCode(_))) => match self.ask_each(&name, kind).await
+            {
+                Some(better) => Ok(better),
+                None => answer,
+            },
+            answer => answer,
+        }
+    }
+
+    /// Asks each name server alone: the library takes the first answer of any, be it that a server
+    /// cannot or does not want to tell (SERVFAIL, REFUSED), and does not hear the others.
+    async fn ask_each(&self, name: &Name, kind: RecordType) -> Option<Answers> {
+        let mut asked = JoinSet::new();
+        for server in &self.alone {
+            server.clear_cache();
+            let (server, name) = (server.clone(), name.clone());
+            asked.spawn_local(async move { server.lookup(name, kind).await });
+        }
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Ok(answer)) = answer {
+                return Some(answer);
+            }
+        }
+        None
+    }
+}
+
+// nginx's words (`ngx_resolver_strerror`), which people alert on.
+const FORMAT_ERROR: &str = "1: Format error";
+pub(super) const HOST_NOT_FOUND: &str = "3: Host not found";
+pub(super) const TIMED_OUT: &str = "110: Operation timed out";
+
+/// Bytes of a reason that is the library's own.
+const REASON: usize = 200;
+
+fn no_answer(error: NetError) -> NoAnswer {
+    if error.is_no_records_found() {
+        return NoAnswer::Absent(HOST_NOT_FOUND.to_owned());
+    }
+    NoAnswer::Failed(match &error {
+        NetError::Timeout => TIMED_OUT.to_owned(),
+        NetError::Dns(DnsError::ResponseCode(code)) => match code {
+            ResponseCode::FormErr => FORMAT_ERROR.to_owned(),
+            ResponseCode::ServFail => "2: Server failure".to_owned(),
+            ResponseCode::NotImp => "4: Unimplemented".to_owned(),
+            ResponseCode::Refused => "5: Operation refused".to_owned(),
+            other => format!("{}: {other}", u16::from(*other)),
+        },
+        other => {
+            let mut text = other.to_string();
+            text.truncate(text.floor_char_boundary(REASON));
+            text
+        }
+    })
+}
