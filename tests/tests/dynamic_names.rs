@@ -758,7 +758,7 @@ async fn a_reload_that_changes_the_resolver_keeps_the_names_that_requests_have_m
     }
 }
 
-/// It was not there yet when the reload asked about names.
+/// It was not there yet when the reload asked about names, one of which it waits for.
 #[tokio::test]
 async fn a_name_that_comes_while_such_a_reload_waits_keeps_its_addresses_as_well() {
     let (origins, port) = origins(2).await;
@@ -792,7 +792,8 @@ async fn a_name_that_comes_while_such_a_reload_waits_keeps_its_addresses_as_well
     let moves = format!(
         "[upstream.moves]\nservers = [\"moves.test:{port}\"]\n\
          resolver = {{ addresses = [\"{}\"], valid = \"100ms\" }}\n\
-         [[route]]\npath = \"/moves\"\nproxy = \"moves\"\n[admin]",
+         [[route]]\npath = \"/moves\"\nproxy = \"moves\"\n\
+         [upstream.own_name]\nservers = [\"own.test:{port}\"]\n[admin]",
         moving.address()
     );
     let proxy = proxy::run(&text.replace("[admin]", &moves), &[]).await;
