@@ -81,6 +81,7 @@ pub(super) struct Drawn(Rc<Lots>);
 impl Drop for Drawn {
     fn drop(&mut self) {
         while let Some(drawn) = self.0.drawn() {
+            // What is sent to one who has left comes back here, one call deeper.
             if !drawn.is_closed() {
                 let _ = drawn.send(Drawn(self.0.clone()));
                 return;
