@@ -176,6 +176,7 @@ async fn what_is_wrong_with_a_request_is_said_as_json() {
             "{\"wieght\": 1}",
             422,
         ),
+        ("PATCH", "/upstreams/backend/servers/x", "{}", 422),
         // Names that are not UTF-8.
         ("GET", "/plugins/%ff", "", 400),
         ("GET", "/upstreams/%ff", "", 400),

@@ -69,7 +69,8 @@ async fn serves(proxy: &Proxy, origins: &[&Origin]) {
 /// nothing, is made after those before it.
 async fn settled(proxy: &Proxy) {
     let nobody = "/upstreams/backend/servers/nobody";
-    assert_eq!(proxy.admin("PATCH", nobody, "{}").await.status, 404);
+    let change = proxy.admin("PATCH", nobody, "{\"weight\": 1}").await;
+    assert_eq!(change.status, 404);
 }
 
 /// Waits until the source is shown with an error that contains `part`.

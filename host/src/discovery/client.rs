@@ -329,6 +329,9 @@ pub(super) async fn small_file(path: &std::path::Path) -> io::Result<String> {
 
 fn accepted(response: Response) -> Result<Response, String> {
     match response.status {
+        StatusCode::PARTIAL_CONTENT => {
+            Err("it answers 206, a part of what was asked for".to_owned())
+        }
         status if status.is_success() => Ok(response),
         StatusCode::NOT_MODIFIED | StatusCode::GONE => Ok(response),
         status if status.is_redirection() => {

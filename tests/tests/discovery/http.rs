@@ -50,6 +50,9 @@ async fn servers_that_come_and_go_under_load_cost_no_request() {
     b.has_open(0).await;
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
+    // There may be a token in the query.
+    proxy.log_contains("/web?... lists").await;
+    assert!(!proxy.log().contains("zone=a"), "{}", proxy.log());
 }
 
 /// Of an upstream that is not served yet: nobody can serve its list before the reload does.
@@ -140,6 +143,7 @@ async fn answers_that_are_no_list_or_have_no_end_change_nothing() {
     for (answer, why) in [
         (Answer::ok("<html>"), "it is no JSON"),
         (Answer::status(500, "[]"), "it answers 500"),
+        (Answer::status(206, &list(&[&b])), "it answers 206, a part"),
         (
             Answer::raw("HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n"),
             "it answers 302 to `/other`: redirects are not followed",

@@ -115,7 +115,11 @@ impl std::fmt::Display for ServerSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.kind {
             SourceKind::File(file) => write!(f, "{}", file.path.display()),
-            SourceKind::Http { url, .. } => write!(f, "{url}"),
+            // Some queries have tokens.
+            SourceKind::Http { url, .. } => match url.to_string().split_once('?') {
+                Some((before, _)) => write!(f, "{before}?..."),
+                None => write!(f, "{url}"),
+            },
             SourceKind::Etcd { url, prefix } => write!(f, "`{prefix}` of etcd at {url}"),
             SourceKind::Consul { url, service, .. } => write!(f, "`{service}` of Consul at {url}"),
             SourceKind::Kubernetes { service, .. } => write!(f, "`{service}` of Kubernetes"),

@@ -300,6 +300,10 @@ async fn alter(
     Named((name, server)): Named<(String, String)>,
     JsonBody(ServerPatch { weight, down }): JsonBody<ServerPatch>,
 ) -> Result<Json<UpstreamStatus>, ApiError> {
+    if (weight, down) == (None, None) {
+        let message = "nothing to change: give `weight`, or `down`, or both";
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, message));
+    }
     let alteration = ServerChange::Alter {
         server,
         weight,
