@@ -23,6 +23,7 @@ mod comments;
 mod writer;
 mod output;
 mod fallback; // what nobody has translated
+mod idle; // what does nothing where it stands
 mod process;
 mod listen;
 mod tls;

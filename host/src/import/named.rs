@@ -182,6 +182,7 @@ impl Translator<'_> {
     /// The routes with names that the server at hand has needed, and what is left of locations that
     /// nothing leads to.
     pub(super) fn named_routes(&mut self, server: &Scope<'_>) -> Vec<Block> {
+        let asked = asked_for_leave(server.children);
         let mut locations: Vec<&Directive> = server.own("location").to_vec();
         while let Some(location) = locations.pop() {
             let children = location.children();
@@ -198,16 +199,59 @@ impl Translator<'_> {
                 self.accounts.with_children(location);
             }
             for internal in children.iter().filter(|child| child.name == "internal") {
-                self.accounts.note(
-                    internal,
-                    Outcome::Lost,
-                    "nothing leads there but `X-Accel-Redirect` of a server, which is not there: \
-                     give the file to the client by a route of its own",
-                );
+                let (outcome, note) = match children {
+                    _ if asked
+                        .iter()
+                        .any(|path| location.arguments.last() == Some(path)) =>
+                    {
+                        (
+                            Outcome::Harmless,
+                            "a 404: nothing leads there but `auth_request`, of which the report tells",
+                        )
+                    }
+                    children if is_only_closed(children) => (
+                        Outcome::Changed,
+                        "a 404, for `X-Accel-Redirect` of a server as well, which is not followed",
+                    ),
+                    _ => (
+                        Outcome::Lost,
+                        "nothing leads there but `X-Accel-Redirect` of a server, which is not there: \
+                         give the file to the client by a route of its own",
+                    ),
+                };
+                self.accounts.note(internal, outcome, note);
             }
         }
         self.named.known.clear();
         self.named.reached.clear();
         std::mem::take(&mut self.named.blocks)
     }
+}
+
+/// Whether a location is there to keep its paths closed: it does nothing with the requests that get
+/// there, which would be why something led them to it.
+fn is_only_closed(location: &[Directive]) -> bool {
+    let keeps_closed = [
+        "access_log",
+        "allow",
+        "deny",
+        "error_log",
+        "internal",
+        "log_not_found",
+    ];
+    let mut all = location.iter();
+    all.all(|child| keeps_closed.contains(&&*child.name))
+}
+
+/// The paths that an `auth_request` asks.
+fn asked_for_leave(directives: &[Directive]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for directive in directives {
+        if directive.name == "auth_request" {
+            let path = directive.argument(0).split('?').next();
+            paths.extend(path.map(str::to_owned));
+        }
+        paths.extend(asked_for_leave(directive.children()));
+    }
+    paths
 }

@@ -87,9 +87,13 @@ impl Translator<'_> {
         if table.is_empty() {
             return;
         }
-        if scope.is_on("proxy_intercept_errors") && block.get("proxy").is_some() {
+        let intercepts = match scope.own("grpc_pass") {
+            [] => "proxy_intercept_errors",
+            _ => "grpc_intercept_errors",
+        };
+        if scope.is_on(intercepts) && block.get("proxy").is_some() {
             block.keys.set("intercept_errors", "true");
-            for directive in scope.nearest("proxy_intercept_errors") {
+            for directive in scope.nearest(intercepts) {
                 accounts.translated(directive, "`intercept_errors`");
             }
         }
@@ -124,10 +128,13 @@ impl Translator<'_> {
             page.codes.iter().partition(|code| OWN.contains(code));
         page.codes = codes;
         match (own.contains(&497), page.codes.is_empty()) {
-            (true, _) => self.accounts.lost(
+            (true, _) if self.words.around.scheme == Some("http") => self
+                .accounts
+                .harmless(directive, "497 is of listeners with TLS, and this has none"),
+            (true, _) => self.accounts.changed(
                 directive,
-                "who speaks without TLS to a listener with it is not answered: `redirect_to_https = \
-                 true` in a `[[listen]]` with port 80",
+                "who speaks without TLS to a listener with it gets a 400 of a few words: \
+                 `redirect_to_https = true` in a `[[listen]]` with port 80 leads others to it",
             ),
             (false, true) => self
                 .accounts

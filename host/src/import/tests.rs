@@ -15,6 +15,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
 
+mod known;
+
 /// Files by name.
 struct Files(HashMap<PathBuf, Vec<u8>>);
 
