@@ -117,8 +117,8 @@ impl Translator<'_> {
         if !serves_directories || is_fixed || block.get("files").is_none() {
             return (None, block);
         }
-        let is_led = rules.iter().any(Rule::may_lead_to_directory);
-        let of_index = self.of_index(scope, location, is_led, &mut block);
+        let led = rewriting::led_below(rules);
+        let of_index = self.of_index(scope, location, led, &mut block);
         (of_index, block)
     }
 

@@ -137,10 +137,13 @@ impl Translator<'_> {
                     of_query && !condition.holds_for("")
                 })
         };
-        let conditions = scope.own("if").iter();
-        let none_holds = conditions.clone().all(|block| never_holds(block));
+        let fixed = uri.filter(|uri| !uri.is_above);
+        let is_decided = |block: &Directive| fixed.is_some() && asks_for_path(block).is_some();
+        let mut conditions = scope.own("if").iter().filter(|block| !is_decided(block));
+        let none_holds = conditions.all(|block| never_holds(block));
         for name in ["if", "limit_except"] {
-            let may_hold = |block: &&&Directive| name != "if" || !never_holds(block);
+            let may_hold =
+                |block: &&&Directive| name != "if" || !(never_holds(block) || is_decided(block));
             for condition in scope.own(name).iter().filter(may_hold) {
                 let why = "a route that a name leads to has no conditions";
                 self.accounts.lost(condition, why);
@@ -176,7 +179,16 @@ impl Translator<'_> {
             }
             return closed(scope);
         }
-        self.action_for(scope, location, &[], Some(uri))
+        // Of several `if`s that hold, the last one counts.
+        let mut blocks = scope.own("if").iter().rev();
+        let holds = |block: &&&Directive| {
+            let condition = asks_for_path(block);
+            condition.is_some_and(|condition| condition.holds_for(&uri.path))
+        };
+        match blocks.find(holds) {
+            Some(block) => self.action_for(&scope.within(block), location, &[], Some(uri)),
+            None => self.action_for(scope, location, &[], Some(uri)),
+        }
     }
 
     /// The routes with names that the server at hand has needed, and what is left of locations that
@@ -241,6 +253,17 @@ fn is_only_closed(location: &[Directive]) -> bool {
     ];
     let mut all = location.iter();
     all.all(|child| keeps_closed.contains(&&*child.name))
+}
+
+/// The condition of an `if` that asks for the path alone, and only changes what is said of the answer.
+pub(super) fn asks_for_path(block: &Directive) -> Option<Condition> {
+    let condition = Condition::parse(&block.arguments).ok()?;
+    let is_of_path = matches!(&*condition.variable, "uri" | "document_uri");
+    let mut children = block.children().iter();
+    let decides = |child: &Directive| {
+        matches!(&*child.name, "return" | "rewrite" | "set" | "break") || child.block.is_some()
+    };
+    (is_of_path && !children.any(decides)).then_some(condition)
 }
 
 /// The paths that an `auth_request` asks.
