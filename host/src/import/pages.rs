@@ -1,5 +1,7 @@
 //! `error_page`: what clients get in place of errors (`ngx_http_send_error_page`).
 
+use std::path::Path;
+
 use super::Translator;
 use super::directory::Directory;
 use super::files::Uri;
@@ -65,6 +67,10 @@ impl Translator<'_> {
                 continue;
             }
             match self.content(scope, &page) {
+                Ok(Content::Text(table, _)) if self.is_missing(&table) => accounts.changed(
+                    directive,
+                    "left out: it is a page that comes with nginx, and that is not installed here",
+                ),
                 Ok(content) => {
                     match (&content, page.uri.starts_with('@')) {
                         (Content::Text(..), _) => accounts.translated(directive, "`error_pages`"),
@@ -107,6 +113,25 @@ impl Translator<'_> {
             }
         }
         block.tables.push(("error_pages", table));
+    }
+
+    /// Whether a page is a file of nginx's own package that this machine does not have.
+    fn is_missing(&self, content: &Table) -> bool {
+        let Some(file) = content
+            .get("file")
+            .map(|file| file.trim_matches(['"', '\'']))
+        else {
+            return false;
+        };
+        let folders = [
+            "/usr/share/nginx/html/",
+            "/usr/local/nginx/html/",
+            "/etc/nginx/html/",
+        ];
+        folders.iter().any(|folder| {
+            let name = file.strip_prefix(folder);
+            name.is_some_and(|name| matches!(name, "50x.html" | "404.html"))
+        }) && self.system.read(Path::new(file)).is_err()
     }
 
     /// Reads an `error_page`; none where none of its statuses is there.

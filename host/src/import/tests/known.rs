@@ -103,3 +103,75 @@ fn one_cause_is_told_of_once_where_another_server_is_asked() {
     );
     assert!(!imported.text.contains("proxy ="), "{}", imported.text);
 }
+
+#[test]
+fn a_line_of_a_file_that_is_included_twice_is_told_of_once() {
+    let site =
+        "server { listen 80; location /a/ { include p.inc; } location /b/ { include p.inc; } }";
+    let part = "proxy_pass http://127.0.0.1:1;\nproxy_set_header X-A $nothing;";
+    let told = of(&[("a.conf", site), ("p.inc", part)])
+        .unwrap()
+        .report
+        .attention();
+    let line = "  p.inc:2: proxy_set_header X-A ...   (2 times)\n";
+    assert!(
+        told.contains(line) && told.matches("p.inc:2").count() == 1,
+        "{told}"
+    );
+}
+
+#[test]
+fn a_page_of_nginxs_package_that_is_not_installed_is_left_out() {
+    let site = "server { listen 80; error_page 502 /50x.html; \
+                location = /50x.html { root /usr/share/nginx/html; } \
+                location / { proxy_pass http://127.0.0.1:1; } }";
+    let without = of(&[("a.conf", site)]).unwrap();
+    assert!(
+        !without.report.has_losses() && !without.text.contains("error_pages"),
+        "{}",
+        without.text
+    );
+    let with = of(&[("a.conf", site), ("/usr/share/nginx/html/50x.html", "oh")])
+        .unwrap()
+        .text;
+    assert!(
+        with.contains("file = \"/usr/share/nginx/html/50x.html\""),
+        "{with}"
+    );
+    // A page of one's own has to be there.
+    let own = site.replace("/usr/share/nginx/html", "/srv/pages");
+    let own = of(&[("a.conf", &own)]).unwrap().text;
+    assert!(own.contains("file = \"/srv/pages/50x.html\""), "{own}");
+}
+
+#[test]
+fn a_server_that_refuses_all_handshakes_asks_for_no_certificates() {
+    let refuses = "server { listen 443 ssl default_server; ssl_reject_handshake on; }";
+    let site = "server { listen 443 ssl; server_name a.test; ssl_certificate c.pem; \
+                ssl_certificate_key c.key; ssl_client_certificate ca.pem; ssl_verify_client on; \
+                set_real_ip_from 10.0.0.0/8; location / { proxy_pass http://127.0.0.1:1; } }";
+    let imported = of(&[("a.conf", &format!("{refuses} {site}"))]).unwrap();
+    assert_eq!(lost(&format!("{refuses} {site}")), [""; 0]);
+    for said in [
+        "client_certificate = \"require\"",
+        "client_ca = \"ca.pem\"",
+        "\"10.0.0.0/8\"",
+    ] {
+        assert!(imported.text.contains(said), "{said}: {}", imported.text);
+    }
+    let open = site
+        .replace("a.test", "b.test")
+        .replace("ssl_verify_client on;", "");
+    assert!(!lost(&format!("{site} {open}")).is_empty());
+}
+
+#[test]
+fn a_server_of_an_earlier_answer_is_told_of_as_such() {
+    let site = "server { listen 80; location @to { set $to $upstream_http_location; proxy_pass $to; } \
+                location / { error_page 302 = @to; proxy_intercept_errors on; proxy_pass http://127.0.0.1:1; } }";
+    let told = of(&[("a.conf", site)]).unwrap().report.attention();
+    assert!(
+        told.contains("`$upstream_http_location` is of the answer to another request"),
+        "{told}"
+    );
+}
