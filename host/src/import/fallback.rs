@@ -4,6 +4,7 @@
 use super::idle::{self, Placed};
 use super::report::{Accounts, Outcome, is_table};
 use super::tree::{Directive, Tree};
+use super::words::MAKERS;
 use crate::config::{NginxTwin, is_nginx_directive, nginx_twin};
 
 /// Keys of a listener, which nginx has for each `server` and most of them for each `location`.
@@ -249,10 +250,10 @@ fn outcome(
                 "TCP's own probes are not sent: `read_timeout` ends what is silent for long",
             );
         }
-        "auth_request_set" => {
+        name if MAKERS.contains(&name) => {
             return said(
                 Outcome::Harmless,
-                "it goes with `auth_request`, of which the report tells",
+                "it only makes a variable: where that is used, the report tells of it",
             );
         }
         "proxy_force_ranges" if directive.argument(0) == "on" => {

@@ -127,6 +127,7 @@ impl Translator<'_> {
             "/usr/share/nginx/html/",
             "/usr/local/nginx/html/",
             "/etc/nginx/html/",
+            "html/",
         ];
         folders.iter().any(|folder| {
             let name = file.strip_prefix(folder);

@@ -28,7 +28,7 @@ pub(super) struct Around {
 }
 
 /// Directives of modules that are not there which make a variable.
-const MAKERS: [&str; 7] = [
+pub(super) const MAKERS: [&str; 7] = [
     "auth_request_set",
     "js_set",
     "perl_set",

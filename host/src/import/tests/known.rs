@@ -175,3 +175,10 @@ fn a_server_of_an_earlier_answer_is_told_of_as_such() {
         "{told}"
     );
 }
+
+#[test]
+fn a_variable_that_only_a_closed_place_uses_is_not_told_of_once_more() {
+    let site = "server { listen 80; location / { set_escape_uri $to $request_uri; \
+                auth_request /auth; return 302 /login?to=$to; } }";
+    assert_eq!(lost(site), ["auth_request /auth", "return 302 ..."]);
+}
