@@ -182,3 +182,26 @@ fn a_variable_that_only_a_closed_place_uses_is_not_told_of_once_more() {
                 auth_request /auth; return 302 /login?to=$to; } }";
     assert_eq!(lost(site), ["auth_request /auth", "return 302 ..."]);
 }
+
+#[test]
+fn flags_that_are_written_into_the_path_of_cookies_are_flags() {
+    let site = |path: &str| {
+        format!(
+            "server {{ listen 80; location / {{ proxy_pass http://127.0.0.1:1; proxy_cookie_path {path}; }} }}"
+        )
+    };
+    let imported = of(&[("a.conf", &site("/ \"/; HttpOnly; Secure\""))]).unwrap();
+    assert_eq!(imported.problems, []);
+    assert!(!imported.report.has_losses());
+    let flags = "cookies = { flags = [\"httponly\", \"secure\"] }";
+    assert!(imported.text.contains(flags), "{}", imported.text);
+    for lost_path in [
+        "/a \"/b; Secure\"",
+        "/ \"/; Max-Age=1\"",
+        "/ \"/; Secure\"; proxy_cookie_path /a /b",
+    ] {
+        let imported = of(&[("a.conf", &site(lost_path))]).unwrap();
+        assert_eq!(imported.problems, [], "{lost_path}");
+        assert!(imported.report.has_losses(), "{lost_path}");
+    }
+}
