@@ -171,7 +171,14 @@ static PROCESS: &[Directive] = &[
         "the soft limit is raised to the hard one, `ulimit -Hn` or systemd's `LimitNOFILE`",
     ),
     automatic(
-        &["http", "events", "use", "multi_accept", "accept_mutex"],
+        &[
+            "http",
+            "events",
+            "use",
+            "multi_accept",
+            "accept_mutex*",
+            "lock_file",
+        ],
         "the file has one level, and each worker accepts on sockets of its own",
     ),
     not_there(
@@ -204,8 +211,19 @@ static PROCESS: &[Directive] = &[
             "connection_pool_size",
             "request_pool_size",
             "thread_pool",
+            "worker_aio_requests",
+            "epoll_events",
+            "subrequest_output_buffer_size",
+            "proxy_send_lowat",
+            "proxy_downstream_buffer",
+            "proxy_upstream_buffer",
         ],
         "there is nothing to tune",
+    ),
+    automatic(
+        &["working_directory", "worker_rlimit_core"],
+        "the folder and the limits are those that it is started with: systemd's `WorkingDirectory` \
+         and `LimitCORE`",
     ),
     not_there(
         &["env"],
@@ -237,6 +255,14 @@ static LISTENERS: &[Directive] = &[
             "ssl_conf_command",
         ],
         "the suites and curves are chosen by rustls, and early data is not accepted",
+    ),
+    automatic(
+        &["ssl_certificate_cache", "ssl_object_cache_inheritable"],
+        "certificates are read with the configuration, and again where their files change",
+    ),
+    not_there(
+        &["ssl_certificate_compression", "ssl_key_log"],
+        "certificates are sent as they are, and secrets are written nowhere",
     ),
     is(
         &["ssl_session_cache"],
@@ -393,8 +419,22 @@ static ROUTES: &[Directive] = &[
         "`[variable.NAME]` with `value`, one for each name; what differs by place is a `map`",
     ),
     not_there(
-        &["geoip*", "set_*"],
+        &["geoip*"],
         "`[variable.NAME]` with `networks` has values by address, from a file of its own by `include`",
+    ),
+    not_there(
+        &["set_*"],
+        "values are made of others by `[variable.NAME]`, with `value` or `map`; what calculates is a \
+         hook of your own",
+    ),
+    not_there(
+        &[
+            "ancient_browser",
+            "ancient_browser_value",
+            "modern_browser",
+            "modern_browser_value",
+        ],
+        "`[variable.NAME]` with `from = \"$http_user_agent\"` and `map` tells clients apart",
     ),
     is(
         &["limit_except"],
@@ -407,7 +447,7 @@ static ROUTES: &[Directive] = &[
          \"/srv/50x.html\" } }`, or a `body`, a `location` or the name of a `route`; see docs/error-pages.md",
     ),
     is(
-        &["proxy_intercept_errors"],
+        &["proxy_intercept_errors", "grpc_intercept_errors"],
         "`intercept_errors = true` in `[server]`, `[[listen]]` or `[[route]]`",
     ),
     automatic(
@@ -517,6 +557,7 @@ static PROXYING: &[Directive] = &[
             "proxy_pass_header",
             "grpc_pass_header",
             "proxy_ignore_headers",
+            "grpc_ignore_headers",
         ],
         "all headers of an answer are passed on but those of one connection",
     ),
@@ -534,12 +575,20 @@ static PROXYING: &[Directive] = &[
         "a request ends with its client, except what its server has in hand already",
     ),
     not_there(
-        &["proxy_bind"],
+        &["proxy_bind", "grpc_bind"],
         "connections to servers have the address that the kernel chooses",
     ),
     not_there(
-        &["proxy_limit_rate", "proxy_socket_keepalive"],
+        &["proxy_limit_rate"],
         "answers are passed on as fast as their client reads",
+    ),
+    not_there(
+        &["proxy_socket_keepalive", "grpc_socket_keepalive"],
+        "TCP's own probes are not sent: `read_timeout` ends what is silent for long",
+    ),
+    not_there(
+        &["proxy_force_ranges"],
+        "servers get `Range`, and parts of an answer are theirs to send",
     ),
     is(
         &["grpc_pass"],
@@ -690,7 +739,12 @@ static HEADERS: &[Directive] = &[
         &["add_header_inherit"],
         "of each header, the nearest `response_headers` that names it counts",
     ),
-    not_there(&["add_trailer"], "trailers are the server's"),
+    not_there(&["add_trailer*"], "trailers are the server's"),
+    not_there(
+        &["userid*"],
+        "no cookie is made for clients: a `Set-Cookie` with `$request_id` among `response_headers`, in \
+         a route whose `when` asks for requests without it",
+    ),
     is(
         &["expires"],
         "`expires` in `[server]`, `[[listen]]` or `[[route]]`: `\"30d\"`, `\"max\"`, `\"epoch\"`, `false`; it sets `Cache-Control`. \
@@ -703,8 +757,11 @@ static HEADERS: &[Directive] = &[
             "add_before_body",
             "add_after_body",
             "charset*",
+            "source_charset",
+            "override_charset",
             "ssi*",
             "xslt*",
+            "xml_entities",
             "image_filter*",
         ],
         "bodies are not changed",
@@ -849,9 +906,17 @@ static ACCESS: &[Directive] = &[
     is(&["auth_basic*"], "the hook `basic_auth` in `hooks`"),
     is(&["auth_jwt*"], "the hook `jwt` in `hooks`"),
     not_there(
-        &["auth_request*", "auth_delay"],
-        "hooks ask no other server yet; client certificates are checked: `client_certificate = \
-         \"require\"` in `tls`",
+        &["auth_request"],
+        "hooks ask no other server yet: the application may ask, or an nginx behind Waypost for these \
+         paths; the hooks `jwt` and `basic_auth` check clients by themselves",
+    ),
+    not_there(
+        &["auth_request_set"],
+        "it goes with `auth_request`, which is not there",
+    ),
+    not_there(
+        &["auth_delay"],
+        "a refusal is not delayed: the hook `limit_req` bounds attempts",
     ),
     not_there(
         &[
@@ -911,6 +976,7 @@ static FILES: &[Directive] = &[
     not_there(
         &[
             "random_index",
+            "empty_gif",
             "dav_*",
             "min_delete_depth",
             "create_full_put_path",
@@ -950,6 +1016,10 @@ static FILES: &[Directive] = &[
             "brotli_buffers",
             "brotli_window",
             "zstd_buffers",
+            "gzip_hash",
+            "gzip_no_buffer",
+            "gzip_window",
+            "postpone_gzipping",
         ],
         "`Vary` is always there, requests of other proxies are answered alike, and buffers are bounded",
     ),
@@ -1005,7 +1075,20 @@ static OTHERS: &[Directive] = &[
         "`request_headers = { set = { NAME = \"value\" }, remove = [\"NAME\"] }` in `[[route]]`",
     ),
     not_there(
-        &["mail", "imap_*", "pop3_*", "smtp_*"],
+        &[
+            "mail",
+            "imap_*",
+            "pop3_*",
+            "smtp_*",
+            "auth_http*",
+            "max_errors",
+            "protocol",
+            "proxy_buffer",
+            "proxy_pass_error_message",
+            "proxy_smtp_auth",
+            "starttls",
+            "xclient",
+        ],
         "mail is carried as a `[[stream]]`, and not understood",
     ),
     not_there(

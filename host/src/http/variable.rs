@@ -180,6 +180,8 @@ variables! {
     SslAlpnProtocol = "ssl_alpn_protocol", ALWAYS;
     /// `r` for a session that was resumed, else `.`.
     SslSessionReused = "ssl_session_reused", ALWAYS;
+    /// Always empty: early data is not accepted.
+    SslEarlyData = "ssl_early_data", ALWAYS;
     /// `SUCCESS`, `FAILED:reason`, or `NONE` where no certificate was sent.
     SslClientVerify = "ssl_client_verify", ALWAYS;
     /// The subject of the client's certificate (RFC 2253).

@@ -3,6 +3,7 @@
 
 use super::Translator;
 use super::files::Uri;
+use super::finding;
 use super::guards::closed;
 use super::index::IndexRoute;
 use super::matching::Location;
@@ -11,7 +12,7 @@ use super::rewriting::{self, Rule};
 use super::scope::Scope;
 use super::stamps::with_when;
 use super::tree::Directive;
-use super::try_files::Tries;
+use super::try_files::{Last, Tries};
 use super::writer::{Block, Table};
 use crate::http::variable::Phase;
 
@@ -117,8 +118,8 @@ impl Translator<'_> {
         if !serves_directories || is_fixed || block.get("files").is_none() {
             return (None, block);
         }
-        let is_led = rules.iter().any(Rule::may_lead_to_directory);
-        let of_index = self.of_index(scope, location, is_led, &mut block);
+        let led = rewriting::led_below(rules);
+        let of_index = self.of_index(scope, location, led, &mut block);
         (of_index, block)
     }
 
@@ -139,6 +140,10 @@ impl Translator<'_> {
             return self.refusal(scope, 403);
         }
         if let Some(pass) = handler(scope, &PASSES) {
+            let block = self.proxied_either_way(scope, pass, location, rules);
+            if let Some(block) = block.filter(|_| uri.is_none()) {
+                return block;
+            }
             if let Some(tries) = scope.own("try_files").first() {
                 accounts.lost(
                     tries,
@@ -200,6 +205,48 @@ impl Translator<'_> {
         let hooks = self.guards(scope);
         block.extend_list("hooks", hooks);
         block
+    }
+
+    /// What a location passes on whether there is a file or not: what its `try_files` ends with is
+    /// passed on alike.
+    fn proxied_either_way(
+        &mut self,
+        scope: &Scope<'_>,
+        pass: &Directive,
+        location: &Location,
+        rules: &[Rule],
+    ) -> Option<Block> {
+        let directive = scope.own("try_files").first()?;
+        let Last::Named(name) = Tries::parse(directive).ok()?.last else {
+            return None;
+        };
+        let server = finding::server_of(scope);
+        let named = finding::named(server.children, &name)?;
+        let is_plain = |child: &Directive| {
+            child.block.is_none()
+                && !matches!(&*child.name, "rewrite" | "return" | "try_files" | "set")
+        };
+        let mut passes = named.children().iter();
+        let passes_alike =
+            passes.any(|child| child.name == pass.name && child.arguments == pass.arguments);
+        if !rules.is_empty() || !passes_alike || !named.children().iter().all(is_plain) {
+            return None;
+        }
+        let block = self.proxied(scope, pass, location, rules, None);
+        let is_same = self.within(server, &[named], |this, inner, place| {
+            let pass = handler(inner, &PASSES)?;
+            Some(
+                this.proxied(inner, pass, place, &[], None)
+                    .says_same(&block),
+            )
+        });
+        is_same.filter(|is_same| *is_same)?;
+        self.named.reach(&[named]);
+        self.accounts
+            .changed(directive, "file or not, it goes to the same server");
+        self.accounts
+            .translated(named, "what leads there is passed on alike");
+        Some(block)
     }
 
     /// A route that answers with a status, as nginx would by itself.

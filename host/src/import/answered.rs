@@ -63,6 +63,9 @@ impl Translator<'_> {
             let mut table = Table::new();
             for directive in scope.nearest(name) {
                 match directive.arguments.len() {
+                    2 if directive.argument(1).contains(';') => {
+                        self.flags_in_path(scope, directive, &mut cookies);
+                    }
                     2 => self.replacement_of(scope, directive, "cookies", &mut table),
                     _ => self.cookies_as_they_are(directive),
                 }
@@ -73,6 +76,28 @@ impl Translator<'_> {
         }
         self.cookie_flags(scope, &mut cookies);
         cookies
+    }
+
+    /// `proxy_cookie_path / "/; Secure"`, as flags were given before nginx had them.
+    fn flags_in_path(&self, scope: &Scope<'_>, directive: &Directive, cookies: &mut Table) {
+        let lower = directive.argument(1).to_ascii_lowercase();
+        let mut words = lower.split(';').map(str::trim);
+        let is_root = directive.argument(0) == "/" && words.next() == Some("/");
+        let flags: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let are_known = flags.iter().all(|flag| COOKIE_FLAGS.contains(flag));
+        let is_alone = scope.nearest("proxy_cookie_flags").is_empty()
+            && scope.nearest("proxy_cookie_path").len() == 1;
+        if !(is_root && are_known && is_alone) {
+            return self.accounts.lost(
+                directive,
+                "what stands behind a `;` is another attribute: `flags` in `cookies` has those",
+            );
+        }
+        cookies.set("flags", list(flags.iter().map(|flag| text(flag))));
+        self.accounts.changed(
+            directive,
+            "`flags` in `cookies`: for all cookies, whether they have a path or not",
+        );
     }
 
     fn cookies_as_they_are(&self, directive: &Directive) {

@@ -13,7 +13,7 @@ pub(super) fn of_block(directive: &Directive) -> Vec<String> {
     let mut kept: Vec<String> = all
         .flat_map(|directive| &directive.comments)
         .filter(|comment| is_prose(comment))
-        .cloned()
+        .map(|comment| comment.trim_start_matches(['#', ' ']).to_owned())
         .collect();
     kept.truncate(MOST);
     kept

@@ -172,6 +172,15 @@ impl Translator<'_> {
                      where nginx joins both as they are",
                 );
             }
+            (Below::Rest(prefix), Location::Prefix(_) | Location::PrefixNoRegex(_))
+                if !prefix.ends_with('/') =>
+            {
+                accounts.changed(
+                    directive,
+                    "`files` in `[[route]]`: what only begins with the location's name is a 404, where \
+                     nginx joins both as they are",
+                );
+            }
             _ => accounts.translated(directive, "`files` in `[[route]]`"),
         }
         Some(Directory { root, below })

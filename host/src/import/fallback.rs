@@ -1,8 +1,10 @@
 //! What becomes of directives that nobody has translated: one that asks for nothing, one that needs
 //! no key, or one that cannot be said. The table of all directives knows.
 
+use super::idle::{self, Placed};
 use super::report::{Accounts, Outcome, is_table};
 use super::tree::{Directive, Tree};
+use super::words::MAKERS;
 use crate::config::{NginxTwin, is_nginx_directive, nginx_twin};
 
 /// Keys of a listener, which nginx has for each `server` and most of them for each `location`.
@@ -36,7 +38,12 @@ const SWITCHES: &[(&str, &str)] = &[
     ("mp4_", "mp4"),
     ("proxy_ssl_", "proxy_ssl"),
     ("proxy_intercept_errors", "error_page"),
+    ("grpc_intercept_errors", "error_page"),
     ("recursive_error_pages", "error_page"),
+    ("userid_", "userid"),
+    ("source_charset", "charset"),
+    ("override_charset", "charset"),
+    ("ssl_", "ssl_certificate"),
 ];
 
 /// Directives that do nothing where no place of a kind is: none with files, none that proxies.
@@ -102,6 +109,7 @@ const HARMLESS: &[(&[&str], &str)] = &[
             "uninitialized_variable_warn",
             "open_log_file_cache",
             "debug_connection",
+            "debug_points",
             "google_perftools_profiles",
             "status_zone",
             "default_type",
@@ -123,6 +131,16 @@ const HARMLESS: &[(&[&str], &str)] = &[
         ],
         "it is about buffers and tables of nginx",
     ),
+    (
+        &[
+            "ancient_browser",
+            "ancient_browser_value",
+            "modern_browser",
+            "modern_browser_value",
+            "log_format",
+        ],
+        "nothing that is translated uses it",
+    ),
 ];
 
 /// Directives that are here what they are without a word where they are `off`.
@@ -133,9 +151,13 @@ const SWITCHED_OFF: &[&str] = &[
     "gunzip",
     "gzip",
     "gzip_static",
+    "grpc_intercept_errors",
     "proxy_intercept_errors",
     "zstd",
 ];
+
+/// Variables that do something by being set (`NGX_HTTP_VAR_CHANGEABLE`).
+const NOT_ONES_OWN: &[&str] = &["$args", "$limit_rate"];
 
 /// Directives that get an entry wherever they stand.
 const ALWAYS_ACCOUNTED: &[&str] = &["include", "http", "stream", "events", "location", "types"];
@@ -160,17 +182,21 @@ pub(super) fn is_known(name: &str, accounts: &Accounts) -> bool {
 
 /// Gives every directive that has none its entry.
 pub(super) fn account(tree: &Tree, accounts: &Accounts) {
-    let mut all = Vec::new();
-    collect(&tree.directives, &mut all);
+    let all = idle::placed(tree);
     let is_on = |name: &str| {
-        all.iter()
-            .any(|directive| directive.name == name && directive.argument(0) != "off")
+        let mut named = all.iter().filter(|placed| placed.directive.name == name);
+        named.any(|placed| placed.directive.argument(0) != "off")
     };
     let switched: Vec<(&str, bool)> = SWITCHES
         .iter()
         .map(|(_, switch)| (*switch, is_on(switch)))
         .collect();
-    for directive in &all {
+    for Placed { directive, idle } in &all {
+        if let Some(why) = idle
+            && accounts.of(directive.id).is_none()
+        {
+            accounts.harmless(directive, *why);
+        }
         if is_table(&directive.name) && accounts.of(directive.id).is_none() {
             let used = match &*directive.name {
                 "types" => "no text that is answered needs it",
@@ -181,15 +207,6 @@ pub(super) fn account(tree: &Tree, accounts: &Accounts) {
         if accounts.of(directive.id).is_none() {
             let (outcome, note) = outcome(directive, &switched, accounts);
             accounts.note(directive, outcome, note);
-        }
-    }
-}
-
-fn collect<'a>(directives: &'a [Directive], all: &mut Vec<&'a Directive>) {
-    for directive in directives {
-        all.push(directive);
-        if !is_table(&directive.name) {
-            collect(directive.children(), all);
         }
     }
 }
@@ -226,6 +243,28 @@ fn outcome(
                 "the redirect of a directory without its slash names the scheme, host and port that \
                  the client asked for",
             );
+        }
+        "proxy_socket_keepalive" | "grpc_socket_keepalive" if directive.argument(0) == "on" => {
+            return said(
+                Outcome::Changed,
+                "TCP's own probes are not sent: `read_timeout` ends what is silent for long",
+            );
+        }
+        name if MAKERS.contains(&name) => {
+            return said(
+                Outcome::Harmless,
+                "it only makes a variable: where that is used, the report tells of it",
+            );
+        }
+        "proxy_force_ranges" if directive.argument(0) == "on" => {
+            return said(
+                Outcome::Changed,
+                "servers get `Range`, and parts are theirs to send: a client that asks for one \
+                 takes a whole answer as well (RFC 9110 section 14.2)",
+            );
+        }
+        "set" if !NOT_ONES_OWN.contains(&directive.argument(0)) => {
+            return said(Outcome::Harmless, "nothing that is translated uses it");
         }
         "ignore_invalid_headers" => {
             return said(Outcome::Changed, "a header that is not valid is a 400");
@@ -268,6 +307,10 @@ fn outcome(
         Some(NginxTwin::Is(form)) => (
             Outcome::Lost,
             format!("not translated at this place; it is {form}"),
+        ),
+        None if is_nginx_directive(name) => said(
+            Outcome::Lost,
+            "not translated at this place; it has the same name here",
         ),
         None => said(
             Outcome::Lost,

@@ -11,6 +11,7 @@ use super::finding;
 use super::guards::{self, closed};
 use super::headers::CONTENT_TYPE;
 use super::matching::Location;
+use super::named::asks_for_path;
 use super::rewriting::{self, Rule};
 use super::scope::Scope;
 use super::tree::Directive;
@@ -121,10 +122,10 @@ impl Translator<'_> {
                 {
                     table.set("strip_prefix", "false");
                 }
-                let is_led = rules.iter().any(Rule::may_lead_to_directory);
+                let led = rewriting::led_below(rules);
                 // Those that are led away look for no index here.
                 tries.directories &= !rewriting::lead_away(rules, location);
-                self.by_path(scope, location, (&tries, is_led), &mut table);
+                self.by_path(scope, location, (&tries, led), &mut table);
             }
         }
         if self.fallback(scope, &directory, &tries, (&block, &mut table)) {
@@ -159,12 +160,12 @@ impl Translator<'_> {
         &mut self,
         scope: &Scope<'_>,
         location: &Location,
-        (tries, is_led): (&Tries, bool),
+        (tries, led): (&Tries, Option<&str>),
         table: &mut Table,
     ) {
         let accounts = self.accounts;
         let index = match tries.directories {
-            true => self.index(scope, location, is_led),
+            true => self.index(scope, location, led),
             false => Vec::new(),
         };
         let is_listed = tries.directories && scope.is_on("autoindex");
@@ -216,7 +217,7 @@ impl Translator<'_> {
     }
 
     /// The names of a directory's index, without those that another location answers by other means.
-    fn index(&mut self, scope: &Scope<'_>, location: &Location, is_led: bool) -> Vec<String> {
+    fn index(&mut self, scope: &Scope<'_>, location: &Location, led: Option<&str>) -> Vec<String> {
         let accounts = self.accounts;
         let Some(directive) = scope.one("index") else {
             return vec!["index.html".to_owned()];
@@ -224,7 +225,7 @@ impl Translator<'_> {
         let mut names = Vec::new();
         accounts.translated(directive, "`index` in `files`");
         let mut is_any_lost = false;
-        for (name, other) in self.index_names(scope, location, is_led) {
+        for (name, other) in self.index_names(scope, location, led) {
             let why = match other {
                 _ if name.contains('$') || name.starts_with('/') => {
                     format!("`{name}`: an index is a name in the directory that was asked for")
@@ -352,7 +353,16 @@ impl Translator<'_> {
         let server = finding::server_of(scope);
         let chain = self.find(server.children, path);
         if is_here(scope, &chain) {
-            return directory.below(&directory.file_of(path));
+            // Its conditions are asked again for that path.
+            let mut blocks = scope.own("if").iter();
+            let is_another = blocks.any(|block| {
+                let condition = asks_for_path(block);
+                condition.is_some_and(|condition| condition.holds_for(path))
+            });
+            return match is_another {
+                true => None,
+                false => directory.below(&directory.file_of(path)),
+            };
         }
         let there = self.within(server, &chain, |this, scope, location| {
             let directory = this.static_directory(scope, location)?;

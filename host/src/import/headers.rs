@@ -28,8 +28,18 @@ impl Translator<'_> {
     pub(super) fn request_headers(&self, scope: &Scope<'_>, directive: &'static str) -> Headers {
         let mut headers = Headers::default();
         let mut names_host = false;
-        for header in scope.nearest(directive) {
-            names_host |= header.argument(0).eq_ignore_ascii_case("host");
+        let all = scope.nearest(directive);
+        for header in all {
+            let name = header.argument(0);
+            names_host |= name.eq_ignore_ascii_case("host");
+            let same = |other: &&&Directive| other.argument(0).eq_ignore_ascii_case(name);
+            if is_as_it_was(header)
+                && all.iter().filter(same).count() == 1
+                && scope.value("proxy_pass_request_headers") != Some("off")
+            {
+                self.accounts.built_in(header, "it is passed on as it is");
+                continue;
+            }
             self.request_header(scope, header, &mut headers);
         }
         if !names_host {
@@ -52,6 +62,10 @@ impl Translator<'_> {
         }
         if is_framing(name.as_bytes()) {
             return match &*lower {
+                "upgrade" if !value.is_empty() && !value.contains('$') => accounts.changed(
+                    header,
+                    "upgrades pass where clients ask for them, and no other request asks for one",
+                ),
                 "connection" | "upgrade" => {
                     accounts.built_in(header, "upgrades such as WebSocket pass by themselves");
                     // The `map` that goes with it.
@@ -279,4 +293,16 @@ impl Translator<'_> {
 fn one_line(value: &str) -> String {
     let value = value.replace(|c: char| c.is_control() && c != '\t', " ");
     value.trim_matches([' ', '\t']).to_owned()
+}
+
+/// Whether a header of requests is set to what it is: `Range $http_range`. Those that tell of the
+/// client are believed of some only.
+fn is_as_it_was(header: &Directive) -> bool {
+    let name = header.argument(0).to_ascii_lowercase();
+    let is_of_client = name.starts_with("x-forwarded")
+        || matches!(&*name, "forwarded" | "host" | "x-real-ip")
+        || is_framing(name.as_bytes());
+    let itself = format!("$http_{}", name.replace('-', "_"));
+    let value = header.argument(1).to_ascii_lowercase();
+    !is_of_client && !name.contains('_') && value == itself
 }

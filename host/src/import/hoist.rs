@@ -237,12 +237,19 @@ fn headers(routes: &mut [Block], server: &mut Block) {
             candidates.extend(new);
         }
         for (name, value) in candidates {
-            let mut has = 0;
-            let everywhere = all.iter_mut().all(|headers| {
-                let is_there = part(headers).get(&name) == Some(&*value);
-                has += usize::from(is_there);
-                is_there || headers.withheld.get(&name) == Some(&*value)
-            });
+            let mut places = all.iter_mut().zip(routes.iter());
+            let places: Option<Vec<Place>> =
+                places.try_fold(Vec::new(), |mut found, (headers, route)| {
+                    found.push(Place::of(headers, route, part, (&name, &value))?);
+                    Some(found)
+                });
+            let Some(places) = places else {
+                continue;
+            };
+            let count = |place| places.iter().filter(|each| **each == place).count();
+            let has = count(Place::Same);
+            // More would be said of the exceptions than of all others.
+            let is_usual = has > count(Place::Another) + count(Place::Nothing);
             // What a route says of a header besides would be all that counts for it.
             let mut is_said_besides = || {
                 all.iter_mut().any(|headers| {
@@ -254,9 +261,15 @@ fn headers(routes: &mut [Block], server: &mut Block) {
                     is_twice || removed.any(|other| other.eq_ignore_ascii_case(&name))
                 })
             };
-            if everywhere && has > 1 && !is_said_besides() {
-                for headers in &mut all {
-                    part(headers).remove(&name);
+            if is_usual && has > 1 && !is_said_besides() {
+                for (headers, place) in all.iter_mut().zip(places) {
+                    match place {
+                        Place::Same => {
+                            part(headers).remove(&name);
+                        }
+                        Place::Nothing => headers.remove.push(name.trim_matches('"').to_owned()),
+                        Place::Withheld | Place::Another => {}
+                    }
                 }
                 part(&mut hoisted).push(&name, &value);
             }
@@ -270,6 +283,44 @@ fn headers(routes: &mut [Block], server: &mut Block) {
         route.set_headers(KEY, left);
     }
     server.set_headers(KEY, hoisted);
+}
+
+/// What a route says of a header that `[server]` may say once for all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Same,
+    /// The same, if its answer had another status.
+    Withheld,
+    /// Another value, which counts there.
+    Another,
+    /// No such header, which has to be said: no server could send one either.
+    Nothing,
+}
+
+impl Place {
+    /// None where it would have the header against its will.
+    fn of(
+        headers: &mut Headers,
+        route: &Block,
+        part: fn(&mut Headers) -> &mut Table,
+        (name, value): (&str, &str),
+    ) -> Option<Place> {
+        match part(headers).get(name) {
+            Some(own) if own == value => return Some(Place::Same),
+            Some(_) => return Some(Place::Another),
+            None => {}
+        }
+        if headers.withheld.get(name) == Some(value) {
+            return Some(Place::Withheld);
+        }
+        let mut parts = PARTS.iter();
+        let is_named = parts.any(|part| {
+            let mut names = part(headers).pairs();
+            names.any(|(other, _)| other.eq_ignore_ascii_case(name))
+        });
+        let may_come = route.get("proxy").is_some() || is_named;
+        (!may_come).then_some(Place::Nothing)
+    }
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {

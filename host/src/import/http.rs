@@ -130,7 +130,12 @@ impl<'a> Translator<'a> {
             }
             self.http2(&members, &mut block.keys);
             let scopes: Vec<&Scope<'_>> = members.iter().map(|server| &server.scope).collect();
-            real_ip::real_ip(&scopes, &mut block.keys, self.accounts);
+            let serving: Vec<&Scope<'_>> = scopes
+                .iter()
+                .filter(|scope| !tls::rejects(scope))
+                .copied()
+                .collect();
+            real_ip::real_ip(&serving, &mut block.keys, self.accounts);
             self.of_listener(&first.scope, &mut block.keys);
             blocks.push(block);
         }

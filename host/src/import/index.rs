@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Translator;
+use super::conditions::{Condition, Test};
 use super::directory::Directory;
 use super::files::is_here;
 use super::finding;
@@ -16,7 +17,7 @@ use super::scope::Scope;
 use super::steps::Gate;
 use super::tree::Directive;
 use super::try_files::{Last, Tries};
-use super::writer::{Block, Table, text};
+use super::writer::{Block, Table, list, text};
 
 /// The route for directories whose index is another location's.
 pub(super) struct IndexRoute {
@@ -77,13 +78,13 @@ struct Other {
 }
 
 impl Translator<'_> {
-    /// Directories that a location answers, one of each kind; none where nobody knows. `is_led`: what
-    /// is asked for there is not what the location was found for.
+    /// Directories that a location answers, one of each kind; none where nobody knows. `led`: what is
+    /// asked for there may also be any path that begins so, and not what the location was found for.
     fn directories_of(
         &mut self,
         scope: &Scope<'_>,
         location: &Location,
-        is_led: bool,
+        led: Option<&str>,
     ) -> Option<Vec<String>> {
         let server = finding::server_of(scope);
         let id = server.directive.map(|directive| directive.id);
@@ -95,10 +96,12 @@ impl Translator<'_> {
                 all
             }
         };
-        let is_any = is_led || matches!(location, Location::Named(_));
+        let is_any = matches!(location, Location::Named(_));
+        let is_led = |path: &str| led.is_some_and(|above| path.starts_with(above));
         let directories = all.as_ref().as_ref()?.iter();
-        let own =
-            directories.filter(|path| is_any || is_here(scope, &self.find(server.children, path)));
+        let own = directories.filter(|path| {
+            is_any || is_led(path) || is_here(scope, &self.find(server.children, path))
+        });
         Some(own.cloned().collect())
     }
 
@@ -108,12 +111,12 @@ impl Translator<'_> {
         &mut self,
         scope: &Scope<'s>,
         location: &Location,
-        is_led: bool,
+        led: Option<&str>,
     ) -> Vec<(&'s str, Option<String>)> {
         let Some(index) = scope.one("index") else {
             return vec![("index.html", None)];
         };
-        let directories = self.directories_of(scope, location, is_led);
+        let directories = self.directories_of(scope, location, led);
         let directories = directories.unwrap_or_default();
         let mut names = Vec::new();
         for name in index.arguments.iter().map(String::as_str) {
@@ -140,13 +143,13 @@ impl Translator<'_> {
         &mut self,
         scope: &Scope<'_>,
         location: &Location,
-        is_led: bool,
+        led: Option<&str>,
         block: &mut Block,
     ) -> Option<IndexRoute> {
         let directory = self
             .directory(scope, location)
             .filter(|found| !found.is_file())?;
-        let names = self.index_names(scope, location, is_led);
+        let names = self.index_names(scope, location, led);
         if falls_back_otherwise(scope, &names) {
             return Some(IndexRoute {
                 block: super::guards::closed(scope),
@@ -155,7 +158,7 @@ impl Translator<'_> {
         }
         let names = names.into_iter().take_while(|(_, other)| other.is_none());
         let names: Vec<&str> = names.map(|(name, _)| name).collect();
-        let Some(directories) = self.directories_of(scope, location, is_led) else {
+        let Some(directories) = self.directories_of(scope, location, led) else {
             let why = "which location answers an index cannot be told, of so many expressions: name \
                        its files by a `[[route]]`";
             self.lose_index(scope, why, block);
@@ -303,10 +306,10 @@ impl Translator<'_> {
         {
             return true;
         }
-        let Some(directories) = self.directories_of(scope, location, false) else {
+        let Some(directories) = self.directories_of(scope, location, None) else {
             return true;
         };
-        let names = self.index_names(scope, location, false);
+        let names = self.index_names(scope, location, None);
         directories.iter().any(|directory| {
             let mut paths = names.iter().map(|(name, _)| format!("{directory}{name}"));
             paths.any(|path| {
@@ -316,6 +319,45 @@ impl Translator<'_> {
                 })
             })
         })
+    }
+
+    /// What a condition that only changes what is said of the answer asks of requests, whose index is
+    /// looked for as if it had been asked for; none where it cannot be said.
+    pub(super) fn when_of_index(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        condition: &Condition,
+    ) -> Option<Table> {
+        let is_of_path = matches!(&*condition.variable, "uri" | "document_uri");
+        let serves_directories = scope.own("try_files").first().is_none_or(|directive| {
+            Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
+        });
+        if !is_of_path || !serves_directories || self.static_directory(scope, location).is_none() {
+            return Some(condition.when());
+        }
+        let server = finding::server_of(scope);
+        let directories = self.directories_of(scope, location, None)?;
+        let names = self.index_names(scope, location, None);
+        let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        if let (Test::Equal(path), false, [first, ..]) =
+            (&condition.test, condition.is_negated, names.as_slice())
+            && let Some(directory) = path.strip_suffix(first).filter(|path| path.ends_with('/'))
+            && is_here(scope, &self.find(server.children, path))
+        {
+            let uri = list([text(path), text(directory)]);
+            let uri = Table::new().with("uri", uri);
+            return Some(Table::new().with("variable", uri.inline()));
+        }
+        let is_same = directories.iter().all(|directory| {
+            let holds = condition.holds_for(directory);
+            let mut paths = names.iter().map(|name| format!("{directory}{name}"));
+            paths.all(|path| {
+                let is_asked = || is_here(scope, &self.find(server.children, &path));
+                condition.holds_for(&path) == holds || !is_asked()
+            })
+        });
+        is_same.then(|| condition.when())
     }
 
     /// Tells that the index of a location is lost, and closes it.

@@ -128,7 +128,7 @@ pub(super) fn check_overlaps(servers: &[Server<'_>], addresses: &[Address], acco
 }
 
 /// An address as Waypost writes it: all of IPv4 are a port alone.
-fn address(text: &str) -> Option<String> {
+pub(super) fn address(text: &str) -> Option<String> {
     if text.starts_with("unix:") {
         return Some(text.to_owned());
     }

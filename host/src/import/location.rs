@@ -15,6 +15,10 @@ use super::steps::Gate;
 use super::tree::Directive;
 use super::writer::{Block, Table, list, text};
 
+/// Why a condition of a place with files may not be said.
+const ASKS_FOR_INDEX: &str = "a condition asks for the path, which is another one where an index is \
+                              looked for: write a `[[route]]` for the directory";
+
 impl Translator<'_> {
     /// The routes of a location and of those within. `gates`: what its server answers before.
     pub(super) fn location(
@@ -222,7 +226,13 @@ impl Translator<'_> {
         } else {
             for (condition, block) in steps.variants.iter().rev() {
                 let inner = scope.within(block);
-                let when = merged(&conditions, &condition.when());
+                let when = match self.when_of_index(scope, &location, condition) {
+                    Some(when) => merged(&conditions, &when),
+                    None => {
+                        accounts.lost(block, ASKS_FOR_INDEX);
+                        merged(&conditions, &condition.when())
+                    }
+                };
                 blocks.push(with_when(
                     self.action(&inner, &location, &steps.rules),
                     &when,
@@ -242,11 +252,7 @@ impl Translator<'_> {
         let serves = blocks.iter().any(|block| block.get("files").is_some());
         let asks_for_index = serves && self.refuse_an_index(scope, &location, &asked);
         if asks_for_index {
-            accounts.lost(
-                directive,
-                "a condition asks for the path, which is another one where an index is looked for: \
-                 write a `[[route]]` for the directory",
-            );
+            accounts.lost(directive, ASKS_FOR_INDEX);
         }
         // A location within that is lost may have kept requests out.
         let is_unsure = self.is_unsure(scope);

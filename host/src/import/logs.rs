@@ -3,7 +3,7 @@
 use super::conditions::{asked_of, check_regex, escaped};
 use super::scope::Scope;
 use super::tree::Directive;
-use super::variables::{Piece, pieces_of};
+use super::variables::{Piece, joined_of, pieces_of};
 use super::writer::{Table, list, text, texts};
 use super::{Translator, values};
 use crate::config::model::LogField;
@@ -140,6 +140,17 @@ impl Translator<'_> {
                 .replace("${upstream_cache_status}", "-")
                 .replace("$upstream_cache_status", "-");
         }
+        let asks_for_pipe =
+            |piece: &Piece<'_>| matches!(piece, Piece::Variable(name) if *name == "pipe");
+        let tells_pipe = pieces_of(&whole).iter().any(asks_for_pipe);
+        if tells_pipe {
+            let pieces = pieces_of(&whole).into_iter().map(|piece| match piece {
+                Piece::Variable("pipe") => (false, ".".to_owned()),
+                Piece::Variable(name) => (true, name.to_owned()),
+                Piece::Literal(text) => (false, text.to_owned()),
+            });
+            whole = joined_of(&pieces.collect::<Vec<_>>());
+        }
         let said = self
             .words
             .text(&whole, &scope.constants, phase)
@@ -148,6 +159,13 @@ impl Translator<'_> {
                 false => Err("a format has variables".to_owned()),
             })
             .inspect_err(|why| self.accounts.lost(format, why.clone()))?;
+        if tells_pipe {
+            self.accounts.changed(
+                format,
+                "`$pipe` is `.` here: no line tells whether a request was sent before the answer to \
+                 another one",
+            );
+        }
         if escape == Some("json")
             && let Some(fields) = fields(&said)
         {

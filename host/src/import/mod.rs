@@ -23,6 +23,7 @@ mod comments;
 mod writer;
 mod output;
 mod fallback; // what nobody has translated
+mod idle; // what does nothing where it stands
 mod process;
 mod listen;
 mod tls;
@@ -124,7 +125,7 @@ pub fn import_without(
             format!("left out: `--without {}`", directive.name),
         );
     }
-    let output = translate(&tree, &accounts);
+    let output = translate(&tree, &accounts, system);
     if output.is_deaf() {
         let none = "there is no `server` that could be served";
         if let Some(include) = tree.missing() {
@@ -181,6 +182,7 @@ pub fn is_nginx(path: &Path, text: &[u8]) -> bool {
 /// What contexts are translated with, and what has come of it so far.
 struct Translator<'a> {
     accounts: &'a Accounts,
+    system: &'a dyn System,
     words: Words<'a>,
     upstreams: Upstreams<'a>,
     zones: hooks::Zones<'a>,
@@ -197,7 +199,7 @@ struct Translator<'a> {
     tells_hosts: bool,
 }
 
-fn translate(tree: &tree::Tree, accounts: &Accounts) -> Output {
+fn translate(tree: &tree::Tree, accounts: &Accounts, system: &dyn System) -> Output {
     let root = Scope::outermost(&tree.directives, accounts);
     // A file of `sites-available`, or a part of one, stands for what is within `http`.
     let is_site = root.own("http").is_empty()
@@ -222,6 +224,7 @@ fn translate(tree: &tree::Tree, accounts: &Accounts) -> Output {
         .collect();
     let mut translator = Translator {
         accounts,
+        system,
         words: Words::new(&tree.directives, accounts),
         upstreams: Upstreams::new(),
         zones: hooks::Zones::default(),

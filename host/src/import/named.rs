@@ -147,10 +147,13 @@ impl Translator<'_> {
                     of_query && !condition.holds_for("")
                 })
         };
-        let conditions = scope.own("if").iter();
-        let none_holds = conditions.clone().all(|block| never_holds(block));
+        let fixed = uri.filter(|uri| !uri.is_above);
+        let is_decided = |block: &Directive| fixed.is_some() && asks_for_path(block).is_some();
+        let mut conditions = scope.own("if").iter().filter(|block| !is_decided(block));
+        let none_holds = conditions.all(|block| never_holds(block));
         for name in ["if", "limit_except"] {
-            let may_hold = |block: &&&Directive| name != "if" || !never_holds(block);
+            let may_hold =
+                |block: &&&Directive| name != "if" || !(never_holds(block) || is_decided(block));
             for condition in scope.own(name).iter().filter(may_hold) {
                 let why = "a route that a name leads to has no conditions";
                 self.accounts.lost(condition, why);
@@ -195,7 +198,16 @@ impl Translator<'_> {
             }
             return closed(scope);
         }
-        self.asked_anew(scope, location, uri)
+        // Of several `if`s that hold, the last one counts.
+        let mut blocks = scope.own("if").iter().rev();
+        let holds = |block: &&&Directive| {
+            let condition = asks_for_path(block);
+            condition.is_some_and(|condition| condition.holds_for(&uri.path))
+        };
+        match blocks.find(holds) {
+            Some(block) => self.asked_anew(&scope.within(block), location, uri),
+            None => self.asked_anew(scope, location, uri),
+        }
     }
 
     /// What a location does that is asked for a path. The hook `rewrite` gives the request this path
@@ -233,6 +245,7 @@ impl Translator<'_> {
     /// The routes with names that the server at hand has needed, and what is left of locations that
     /// nothing leads to.
     pub(super) fn named_routes(&mut self, server: &Scope<'_>) -> Vec<Block> {
+        let asked = asked_for_leave(server.children);
         let mut locations: Vec<&Directive> = server.own("location").to_vec();
         while let Some(location) = locations.pop() {
             let children = location.children();
@@ -249,16 +262,70 @@ impl Translator<'_> {
                 self.accounts.with_children(location);
             }
             for internal in children.iter().filter(|child| child.name == "internal") {
-                self.accounts.note(
-                    internal,
-                    Outcome::Lost,
-                    "nothing leads there but `X-Accel-Redirect` of a server, which is not there: \
-                     give the file to the client by a route of its own",
-                );
+                let (outcome, note) = match children {
+                    _ if asked
+                        .iter()
+                        .any(|path| location.arguments.last() == Some(path)) =>
+                    {
+                        (
+                            Outcome::Harmless,
+                            "a 404: nothing leads there but `auth_request`, of which the report tells",
+                        )
+                    }
+                    children if is_only_closed(children) => (
+                        Outcome::Changed,
+                        "a 404, for `X-Accel-Redirect` of a server as well, which is not followed",
+                    ),
+                    _ => (
+                        Outcome::Lost,
+                        "nothing leads there but `X-Accel-Redirect` of a server, which is not there: \
+                         give the file to the client by a route of its own",
+                    ),
+                };
+                self.accounts.note(internal, outcome, note);
             }
         }
         self.named.known.clear();
         self.named.reached.clear();
         std::mem::take(&mut self.named.blocks)
     }
+}
+
+/// Whether a location is there to keep its paths closed: it does nothing with the requests that get
+/// there, which would be why something led them to it.
+fn is_only_closed(location: &[Directive]) -> bool {
+    let keeps_closed = [
+        "access_log",
+        "allow",
+        "deny",
+        "error_log",
+        "internal",
+        "log_not_found",
+    ];
+    let mut all = location.iter();
+    all.all(|child| keeps_closed.contains(&&*child.name))
+}
+
+/// The condition of an `if` that asks for the path alone, and only changes what is said of the answer.
+pub(super) fn asks_for_path(block: &Directive) -> Option<Condition> {
+    let condition = Condition::parse(&block.arguments).ok()?;
+    let is_of_path = matches!(&*condition.variable, "uri" | "document_uri");
+    let mut children = block.children().iter();
+    let decides = |child: &Directive| {
+        matches!(&*child.name, "return" | "rewrite" | "set" | "break") || child.block.is_some()
+    };
+    (is_of_path && !children.any(decides)).then_some(condition)
+}
+
+/// The paths that an `auth_request` asks.
+fn asked_for_leave(directives: &[Directive]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for directive in directives {
+        if directive.name == "auth_request" {
+            let path = directive.argument(0).split('?').next();
+            paths.extend(path.map(str::to_owned));
+        }
+        paths.extend(asked_for_leave(directive.children()));
+    }
+    paths
 }

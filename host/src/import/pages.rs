@@ -1,5 +1,7 @@
 //! `error_page`: what clients get in place of errors (`ngx_http_send_error_page`).
 
+use std::path::Path;
+
 use super::Translator;
 use super::directory::Directory;
 use super::error_page::{Answer, Content, ErrorPage};
@@ -40,6 +42,10 @@ impl Translator<'_> {
             }
             let content = self.content(scope, &page);
             match content.and_then(|content| page.checked(content)) {
+                Ok(Content::Text(table, _)) if self.is_missing(&table) => accounts.changed(
+                    directive,
+                    "left out: it is a page that comes with nginx, and that is not installed here",
+                ),
                 Ok(content) => {
                     match (&content, page.uri.starts_with('@')) {
                         _ if page.leads_nowhere(&content) => accounts.changed(
@@ -67,9 +73,13 @@ impl Translator<'_> {
         if table.is_empty() {
             return;
         }
-        if scope.is_on("proxy_intercept_errors") && block.get("proxy").is_some() {
+        let intercepts = match scope.own("grpc_pass") {
+            [] => "proxy_intercept_errors",
+            _ => "grpc_intercept_errors",
+        };
+        if scope.is_on(intercepts) && block.get("proxy").is_some() {
             block.keys.set("intercept_errors", "true");
-            for directive in scope.nearest("proxy_intercept_errors") {
+            for directive in scope.nearest(intercepts) {
                 accounts.translated(directive, "`intercept_errors`");
             }
         }
@@ -83,6 +93,26 @@ impl Translator<'_> {
             }
         }
         block.tables.push(("error_pages", table));
+    }
+
+    /// Whether a page is a file of nginx's own package that this machine does not have.
+    fn is_missing(&self, content: &Table) -> bool {
+        let Some(file) = content
+            .get("file")
+            .map(|file| file.trim_matches(['"', '\'']))
+        else {
+            return false;
+        };
+        let folders = [
+            "/usr/share/nginx/html/",
+            "/usr/local/nginx/html/",
+            "/etc/nginx/html/",
+            "html/",
+        ];
+        folders.iter().any(|folder| {
+            let name = file.strip_prefix(folder);
+            name.is_some_and(|name| matches!(name, "50x.html" | "404.html"))
+        }) && self.system.read(Path::new(file)).is_err()
     }
 
     /// Reads an `error_page`; none where none of its statuses is there.
@@ -104,10 +134,13 @@ impl Translator<'_> {
             page.codes.iter().partition(|code| OWN.contains(code));
         page.codes = codes;
         match (own.contains(&497), page.codes.is_empty()) {
-            (true, _) => self.accounts.lost(
+            (true, _) if self.words.around.scheme == Some("http") => self
+                .accounts
+                .harmless(directive, "497 is of listeners with TLS, and this has none"),
+            (true, _) => self.accounts.changed(
                 directive,
-                "who speaks without TLS to a listener with it is not answered: `redirect_to_https = \
-                 true` in a `[[listen]]` with port 80",
+                "who speaks without TLS to a listener with it gets a 400 of a few words: \
+                 `redirect_to_https = true` in a `[[listen]]` with port 80 leads others to it",
             ),
             (false, true) => self
                 .accounts

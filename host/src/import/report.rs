@@ -4,7 +4,7 @@
 //! of it counts.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::tree::{Directive, Line, Tree};
@@ -115,14 +115,28 @@ impl Report {
     fn sections(&self, outcomes: &[Outcome]) -> String {
         let mut out = String::new();
         for outcome in outcomes {
-            let mut entries = self.of(*outcome).peekable();
-            if entries.peek().is_none() {
+            // A file that is included several times is told of once.
+            let mut counted: Vec<(&Entry, usize)> = Vec::new();
+            let mut known: HashMap<(&Line, &str, &str), usize> = HashMap::new();
+            for entry in self.of(*outcome) {
+                let key = (&entry.line, &*entry.directive, &*entry.note);
+                let at = *known.entry(key).or_insert(counted.len());
+                match counted.get_mut(at) {
+                    Some((_, count)) => *count += 1,
+                    None => counted.push((entry, 1)),
+                }
+            }
+            if counted.is_empty() {
                 continue;
             }
             let _ = writeln!(out, "{}:", outcome.title());
-            for entry in entries {
+            for (entry, count) in counted {
                 let (line, directive, note) = (&entry.line, &entry.directive, &entry.note);
-                let _ = writeln!(out, "  {line}: {directive}\n      {note}");
+                let times = match count {
+                    1 => String::new(),
+                    count => format!("   ({count} times)"),
+                };
+                let _ = writeln!(out, "  {line}: {directive}{times}\n      {note}");
             }
             out.push('\n');
         }

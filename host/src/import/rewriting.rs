@@ -58,7 +58,7 @@ impl Rule {
 
     /// Whether it may lead to a path with a slash at its end, whose index is looked for at the same
     /// place: with any other flag the place is looked for anew.
-    pub(super) fn may_lead_to_directory(&self) -> bool {
+    fn may_lead_to_directory(&self) -> bool {
         if self.flag != "break" {
             return false;
         }
@@ -407,6 +407,31 @@ pub(super) fn lead_away(rules: &[Rule], location: &Location) -> bool {
     };
     let first = rules.first().filter(|rule| rule.when.is_none());
     !stays && first.is_some_and(asks_the_same)
+}
+
+/// What paths begin with that rules may lead to and whose index is looked for at the same place.
+pub(super) fn led_below(rules: &[Rule]) -> Option<&str> {
+    let mut leading = rules.iter().filter(|rule| rule.may_lead_to_directory());
+    let first = leading.next()?;
+    let path = first.to.split('?').next().unwrap_or_default();
+    let fixed = match *pieces_of(path).as_slice() {
+        [Piece::Literal(begin), ..] if leading.next().is_none() => begin,
+        _ => "/",
+    };
+    let end = fixed.rfind('/').map_or(0, |end| end + 1);
+    fixed.get(..end).or(Some("/"))
+}
+
+/// Ends rules by a `break` behind them: the place of the path that they have made is not looked for.
+/// Returns whether that can be said.
+pub(super) fn end(rules: &mut [Rule]) -> bool {
+    let Some((last, before)) = rules.split_last_mut() else {
+        return true;
+    };
+    if last.flag.is_empty() {
+        last.flag.push_str("break");
+    }
+    before.iter().all(|rule| !rule.flag.is_empty())
 }
 
 /// The one path that rules make of all others, where it is no other location's (`last` looks for one).

@@ -5,7 +5,7 @@ use super::Translator;
 use super::conditions::{Condition, Deciding};
 use super::matching::Location;
 use super::report::Accounts;
-use super::rewriting::Rule;
+use super::rewriting::{self, Rule};
 use super::scope::Scope;
 use super::tree::Directive;
 use super::variables::Constants;
@@ -110,9 +110,21 @@ impl Translator<'_> {
                 }
                 "set" => steps.is_closed |= note_set(directive, self.accounts),
                 "break" => {
-                    self.accounts
-                        .translated(directive, "what is behind it is left out");
                     is_broken = true;
+                    // A server has the place looked for all the same.
+                    match location.is_none() || rewriting::end(&mut steps.rules) {
+                        true => self
+                            .accounts
+                            .translated(directive, "what is behind it is left out"),
+                        false => {
+                            self.accounts.lost(
+                                directive,
+                                "several rules may have changed the path before it: give the last \
+                                 of them the flag `break`",
+                            );
+                            steps.is_closed = true;
+                        }
+                    }
                 }
                 "rewrite" => {
                     let scope = scope.at(&now);

@@ -130,6 +130,16 @@ impl Translator<'_> {
                 let rest = std::iter::once(first).chain(rest.iter().skip(1).cloned());
                 Ok((scheme.to_owned(), joined(rest.collect())))
             }
+            Some((Part::Variable(name), _))
+                if ["upstream_", "sent_http_"]
+                    .iter()
+                    .any(|of| name.starts_with(of)) =>
+            {
+                Err(format!(
+                    "`${name}` is of the answer to another request: a server's redirect is the \
+                     client's to follow"
+                ))
+            }
             Some((first @ (Part::Variable(_) | Part::Choice(_)), _)) => {
                 let values = self.values(std::slice::from_ref(first), &scope.constants)?;
                 let mut schemes = values.iter().filter(|value| !value.is_empty());

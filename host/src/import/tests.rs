@@ -15,6 +15,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
 
+mod known;
+
 /// Files by name.
 struct Files(HashMap<PathBuf, Vec<u8>>);
 
@@ -498,9 +500,10 @@ fn processor_time() -> Duration {
 /// How long it takes to translate a text.
 fn took(text: &str) -> Duration {
     let begun = processor_time();
-    let tree = tree::read(Path::new("a.conf"), &Files::of(&[("a.conf", text)])).unwrap();
+    let files = Files::of(&[("a.conf", text)]);
+    let tree = tree::read(Path::new("a.conf"), &files).unwrap();
     let accounts = Accounts::new(&tree);
-    let output = translate(&tree, &accounts);
+    let output = translate(&tree, &accounts, &files);
     fallback::account(&tree, &accounts);
     let text = output.render(&accounts.into_report(&tree));
     assert!(text.len() > 100, "{text}");

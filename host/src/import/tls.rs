@@ -241,7 +241,9 @@ fn sessions(scope: &Scope<'_>, table: &mut Table, accounts: &Accounts) {
 }
 
 /// Certificates of clients: of the listener here, of each server in nginx.
-fn clients(servers: &[(&Scope<'_>, Vec<String>)], table: &mut Table, accounts: &Accounts) {
+fn clients(all: &[(&Scope<'_>, Vec<String>)], table: &mut Table, accounts: &Accounts) {
+    let servers: Vec<&(&Scope<'_>, Vec<String>)> =
+        all.iter().filter(|(scope, _)| !rejects(scope)).collect();
     let wanted = |scope: &Scope<'_>| scope.value("ssl_verify_client").unwrap_or("off").to_owned();
     let Some((default, _)) = servers.first() else {
         return;
@@ -257,7 +259,7 @@ fn clients(servers: &[(&Scope<'_>, Vec<String>)], table: &mut Table, accounts: &
     let differ = servers
         .iter()
         .any(|(scope, _)| asked(scope) != asked(default));
-    for (scope, _) in servers {
+    for (scope, _) in &servers {
         for directive in scope.nearest("ssl_verify_client") {
             match (directive.argument(0), differ) {
                 ("off", false) => accounts.harmless(directive, "off, as without it"),
@@ -323,6 +325,11 @@ fn clients(servers: &[(&Scope<'_>, Vec<String>)], table: &mut Table, accounts: &
     if let Some(crl) = default.value("ssl_crl") {
         table.set("client_crl", text(crl));
     }
+}
+
+/// Whether a server gets no request: it refuses all handshakes.
+pub(super) fn rejects(server: &Scope<'_>) -> bool {
+    server.is_on("ssl_reject_handshake") && server.own("ssl_certificate").is_empty()
 }
 
 /// What goes with TLS and needs no key, or has none.

@@ -3,6 +3,7 @@
 //! What a directive may have is not checked here: nginx has accepted the file, or whoever
 //! translates a directive says that it makes no sense of it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ const MOST_FILES: usize = 10_000;
 const MOST_BYTES: usize = 64 << 20;
 
 /// A file and a line of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Line {
     pub file: Arc<str>,
     /// Counts from 1.
@@ -88,6 +89,7 @@ pub(super) fn read(path: &Path, system: &dyn System) -> Result<Tree, ReadError> 
         count: 0,
         files: 0,
         bytes: 0,
+        seen: HashSet::new(),
     };
     let name: Arc<str> = path.display().to_string().into();
     let start = Line {
@@ -157,6 +159,16 @@ struct Reader<'a> {
     count: usize,
     files: usize,
     bytes: usize,
+    /// Those that were included already.
+    seen: HashSet<PathBuf>,
+}
+
+/// What stands in a file that is included again has been said where it was first.
+fn forget_comments(directives: &mut [Directive]) {
+    for directive in directives {
+        directive.comments.clear();
+        forget_comments(directive.block.as_deref_mut().unwrap_or_default());
+    }
 }
 
 impl Reader<'_> {
@@ -280,7 +292,12 @@ impl Reader<'_> {
             let name: Arc<str> = path.display().to_string().into();
             match self.read(&path) {
                 Ok(text) => {
-                    all.extend(self.file(&text, name, &directive.line, depth + 1)?);
+                    let is_known = !self.seen.insert(path);
+                    let mut within = self.file(&text, name, &directive.line, depth + 1)?;
+                    if is_known {
+                        forget_comments(&mut within);
+                    }
+                    all.extend(within);
                 }
                 Err(error) => match well_known::file(&pattern) {
                     Some(text) => {

@@ -2,7 +2,7 @@
 //! where a text needs them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::declared::{Declaration, Made};
@@ -27,6 +27,17 @@ pub(super) struct Around {
     pub(super) scheme: Option<&'static str>,
 }
 
+/// Directives of modules that are not there which make a variable.
+pub(super) const MAKERS: [&str; 7] = [
+    "auth_request_set",
+    "js_set",
+    "perl_set",
+    "set_by_lua",
+    "set_by_lua_block",
+    "set_escape_uri",
+    "set_unescape_uri",
+];
+
 /// What texts are translated with.
 pub(super) struct Words<'a> {
     /// Those of the context at hand.
@@ -38,6 +49,8 @@ pub(super) struct Words<'a> {
     pub(super) around: Around,
     /// Variables that a `set` gives a value anywhere.
     set_somewhere: HashSet<String>,
+    /// Variables of directives that are not there, and those.
+    of_others: HashMap<String, &'static str>,
     /// Names that regexes give their groups.
     pub(super) groups: HashSet<String>,
     pub(super) made: RefCell<Made>,
@@ -89,6 +102,7 @@ impl<'a> Words<'a> {
             accounts,
             around: Around::default(),
             set_somewhere: HashSet::new(),
+            of_others: HashMap::new(),
             groups: HashSet::new(),
             made: RefCell::default(),
             is_of_place: Cell::new(false),
@@ -120,6 +134,11 @@ impl<'a> Words<'a> {
             if directive.name == "set" {
                 self.set_somewhere
                     .insert(variable_name(directive.argument(0)));
+            }
+            let mut makers = MAKERS.iter();
+            if let Some(maker) = makers.find(|maker| **maker == directive.name) {
+                let name = variable_name(directive.argument(0));
+                self.of_others.insert(name, maker);
             }
             for text in std::iter::once(&directive.name).chain(&directive.arguments) {
                 for part in text.split('<').skip(1) {
@@ -272,6 +291,9 @@ impl<'a> Words<'a> {
         // Nothing is kept, so there is nothing to tell of it.
         if lower == "upstream_cache_status" {
             return Ok(None);
+        }
+        if let Some(maker) = self.of_others.get(&lower) {
+            return Err(format!("`${name}` is of `{maker}`, which is not there"));
         }
         if !self.set_somewhere.contains(&lower) {
             return Err(format!("there is no variable `${name}`"));

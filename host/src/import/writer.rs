@@ -314,8 +314,14 @@ impl Block {
                 let values = value
                     .trim_matches(['[', ']', '"', '\''])
                     .replace("\", \"", ", ");
-                let joined = format!("{seconds}, {values}");
-                headers.set_in_good.set(NAME, text(&joined));
+                let mut words: Vec<&str> = values.split(',').collect();
+                // Both may say it.
+                words.retain(|word| word.trim() != seconds);
+                let values = words.join(",");
+                let joined = format!("{seconds}, {}", values.trim_start());
+                headers
+                    .set_in_good
+                    .set(NAME, text(joined.trim_end_matches([',', ' '])));
                 self.keys.remove("expires");
                 return;
             }

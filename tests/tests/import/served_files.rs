@@ -208,9 +208,15 @@ pub(super) fn told(response: &Response) -> String {
 pub(super) fn with_one_cache_control(headers: Vec<(String, String)>) -> Vec<(String, String)> {
     let is_it = |(name, _): &(String, String)| name == "cache-control";
     let (said, mut others): (Vec<_>, Vec<_>) = headers.into_iter().partition(is_it);
-    let said: Vec<String> = said.into_iter().map(|(_, value)| value).collect();
-    if !said.is_empty() {
-        others.push(("cache-control".to_owned(), said.join(", ")));
+    // What both lines say is said once.
+    let mut words: Vec<&str> = Vec::new();
+    for word in said.iter().flat_map(|(_, value)| value.split(", ")) {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    if !words.is_empty() {
+        others.push(("cache-control".to_owned(), words.join(", ")));
     }
     others
 }

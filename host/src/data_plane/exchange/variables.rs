@@ -54,6 +54,7 @@ impl VariableSource for Exchange {
             | Variable::SslServerName
             | Variable::SslAlpnProtocol
             | Variable::SslSessionReused
+            | Variable::SslEarlyData
             | Variable::SslClientVerify
             | Variable::SslClientSDn
             | Variable::SslClientIDn
