@@ -10,6 +10,7 @@ use super::directory::Directory;
 use super::finding;
 use super::guards::{self, closed};
 use super::headers::CONTENT_TYPE;
+use super::index::falls_back_otherwise;
 use super::matching::Location;
 use super::named::asks_for_path;
 use super::rewriting::{self, Rule};
@@ -126,6 +127,14 @@ impl Translator<'_> {
                 // Those that are led away look for no index here.
                 tries.directories &= !rewriting::lead_away(rules, location);
                 self.by_path(scope, location, (&tries, led), &mut table);
+                let names = self.index_names(scope, location, led);
+                if tries.directories && falls_back_otherwise(scope, &names) {
+                    let why = "directories would get its last path, as their index is lost";
+                    for directive in scope.own("try_files") {
+                        accounts.lost(directive, why);
+                    }
+                    tries.last = Last::Status(404);
+                }
             }
         }
         if self.fallback(scope, &directory, &tries, (&block, &mut table)) {

@@ -371,7 +371,7 @@ impl Translator<'_> {
 
 /// Whether a directory would get what a place falls back to, where an index is lost that is another
 /// thing.
-fn falls_back_otherwise(scope: &Scope<'_>, names: &[(&str, Option<String>)]) -> bool {
+pub(super) fn falls_back_otherwise(scope: &Scope<'_>, names: &[(&str, Option<String>)]) -> bool {
     let tries = scope.own("try_files").first();
     let last = tries
         .and_then(|directive| Tries::parse(directive).ok())
