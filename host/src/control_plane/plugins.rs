@@ -281,7 +281,7 @@ impl PluginRegistry {
             Some(plugin) => plugin.map(Some),
             None => self.load_file(config, &read, fallback),
         };
-        let Some(known) = self.from_file(&config.name) else {
+        let Some(known) = self.configured(&config.name) else {
             let plugin = load()?;
             return Ok(plugin.map(|plugin| RegisteredPlugin::new(Some(config.clone()), plugin)));
         };
@@ -297,7 +297,7 @@ impl PluginRegistry {
     }
 
     /// The plugin of the configuration's that is loaded by this name.
-    fn from_file(&self, name: &str) -> Option<&RegisteredPlugin> {
+    fn configured(&self, name: &str) -> Option<&RegisteredPlugin> {
         self.entries
             .get(name)
             .filter(|entry| entry.config.is_some())
@@ -312,7 +312,7 @@ impl PluginRegistry {
         fallback: bool,
     ) -> Result<Option<Plugin>, PluginError> {
         fault_injection::waits("load");
-        let (name, known) = (&config.name, self.from_file(&config.name));
+        let (name, known) = (&config.name, self.configured(&config.name));
         let number = known.map_or(1, |entry| entry.last_version + 1);
         match fallback && known.is_none() {
             true => self
@@ -333,7 +333,7 @@ impl PluginRegistry {
             let Ok(read) = FileRead::of(entry) else {
                 continue;
             };
-            let known = self.from_file(&entry.name);
+            let known = self.configured(&entry.name);
             if known.is_some_and(|known| known.is_of(&read)) {
                 continue;
             }
