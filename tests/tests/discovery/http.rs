@@ -143,7 +143,7 @@ async fn answers_that_are_no_list_or_have_no_end_change_nothing() {
     for (answer, why) in [
         (Answer::ok("<html>"), "it is no JSON"),
         (Answer::status(500, "[]"), "it answers 500"),
-        (Answer::status(206, &list(&[&b])), "it answers 206, a part"),
+        (Answer::status(206, list(&[&b])), "it answers 206, a part"),
         (
             Answer::raw("HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n"),
             "it answers 302 to `/other`: redirects are not followed",
