@@ -29,7 +29,7 @@ impl Compiling {
 
     /// Starts to compile what a registry waits for, each on a thread of its own.
     pub(super) fn begin(&mut self, registry: &PluginRegistry) {
-        for config in registry.waited_for() {
+        for (config, read) in registry.waited_for() {
             let name = config.name.clone();
             if !self.names.insert(name.clone()) {
                 continue;
@@ -58,7 +58,7 @@ impl Compiling {
                 });
                 let name = config.name;
                 // The receiver is there as long as the process is.
-                let _ = changes.send((Change::Compiled { name, loaded }, None));
+                let _ = changes.send((Change::Compiled { name, read, loaded }, None));
             });
             if let Err(error) = spawned {
                 tracing::error!(

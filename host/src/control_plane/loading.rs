@@ -6,44 +6,32 @@ use std::time::Duration;
 
 use super::blocking::{FILES, TookTooLong};
 use crate::config::model;
-use crate::plugin::{Hash, Plugin, PluginError, PluginOptions};
+use crate::plugin::{Hash, Plugin, PluginError};
 
 /// What came of loading plugins that a configuration has, by their names.
 #[derive(Default)]
-pub(super) struct Loaded(HashMap<String, LoadedPlugin>);
+pub(super) struct Loaded(HashMap<String, LoadedAhead>);
 
-struct LoadedPlugin {
-    component: Hash,
-    options: PluginOptions,
-    plugin: Result<Plugin, PluginError>,
+/// What came of one of them. Its file is not read again: what it holds by now is another change.
+pub(super) enum LoadedAhead {
+    /// It is loaded already, with what its file holds.
+    Same,
+    /// The component of its file. No plugin where its fallback may serve until it is compiled.
+    Component {
+        hash: Hash,
+        plugin: Result<Option<Plugin>, PluginError>,
+    },
+    /// Its file cannot be read.
+    Unreadable(PluginError),
 }
 
 impl Loaded {
-    pub(super) fn insert(
-        &mut self,
-        name: &str,
-        component: Hash,
-        options: PluginOptions,
-        plugin: Result<Plugin, PluginError>,
-    ) {
-        let loaded = LoadedPlugin {
-            component,
-            options,
-            plugin,
-        };
-        self.0.insert(name.to_owned(), loaded);
+    pub(super) fn insert(&mut self, name: &str, ahead: LoadedAhead) {
+        self.0.insert(name.to_owned(), ahead);
     }
 
-    /// What came of loading this component with these options, if it was loaded.
-    pub(super) fn take(
-        &mut self,
-        name: &str,
-        component: Hash,
-        options: &PluginOptions,
-    ) -> Option<Result<Plugin, PluginError>> {
-        let loaded = self.0.remove(name)?;
-        let is_same = loaded.component == component && loaded.options == *options;
-        is_same.then_some(loaded.plugin)
+    pub(super) fn take(&mut self, name: &str) -> Option<LoadedAhead> {
+        self.0.remove(name)
     }
 }
 

@@ -71,6 +71,8 @@ pub(super) enum Change {
     /// A plugin whose fallback serves has been compiled, or cannot be. No caller waits for it.
     Compiled {
         name: String,
+        /// The hash of its file when that began.
+        read: Hash,
         loaded: Result<Box<Plugin>, PluginError>,
     },
     /// Return to the version before.
@@ -292,7 +294,7 @@ impl Operator {
             Change::NamesChanged => self.names_changed().await,
             Change::ListsChanged(changed) => self.lists_changed(&changed).await,
             Change::ListFilesChanged => self.list_files_changed().await,
-            Change::Compiled { name, loaded } => self.compiled(&name, loaded).await,
+            Change::Compiled { name, read, loaded } => self.compiled(&name, read, loaded).await,
             Change::RollBack { name } => self.roll_back(&name).await,
             Change::Quarantine => {
                 self.leave_quarantine().await;

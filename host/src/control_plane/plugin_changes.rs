@@ -87,10 +87,16 @@ impl Operator {
     pub(super) async fn compiled(
         &mut self,
         name: &str,
+        read: Hash,
         loaded: Result<Box<Plugin>, PluginError>,
     ) -> ChangeResult {
         let present = self.published.load_full();
+        self.compiling.ended(name);
         let outcome = match loaded {
+            // What is still waited for is compiled behind this change.
+            Ok(plugin) if !present.registry.waits_for(&plugin, read) => {
+                return Ok(Changed::default());
+            }
             Ok(plugin) => {
                 let plan = Plan::of(&present);
                 let plan = plan.with_registry(present.registry.with(*plugin));
@@ -98,9 +104,16 @@ impl Operator {
             }
             Err(error) => Err(ChangeRefused::Failed(error.to_string())),
         };
-        self.compiling.ended(name);
         match &outcome {
-            Ok(_) => tracing::info!(plugin = name, "plugin `{name}` version 1 serves"),
+            Ok(_) => {
+                tracing::info!(plugin = name, "plugin `{name}` version 1 serves");
+                // Nobody has looked at its file meanwhile.
+                let mut plugins = present.snapshot.config.plugins.iter();
+                if plugins.any(|plugin| plugin.name == name && plugin.watch) {
+                    let name = name.to_owned();
+                    let _ = self.preparations.send(Preparation::LoadFile { name });
+                }
+            }
             Err(refusal) => {
                 tracing::error!(
                     plugin = name,

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::loading::{LoadError, Loaded};
+use super::loading::{LoadError, Loaded, LoadedAhead};
 use crate::config::model::{self, Config, Fallback, PluginCache};
 use crate::config::problem::{Place, Problem};
 use crate::fault_injection;
@@ -62,22 +62,10 @@ fn may_wait(plugin: &model::PluginConfig, config: &Config) -> bool {
     plugin.starts_with_fallback && without_fallback(config).all(|name| name != plugin.name)
 }
 
-/// What the file of a plugin holds now, and what its entry allows.
-struct FileRead {
-    bytes: Vec<u8>,
-    hash: Hash,
-    options: PluginOptions,
-}
-
-impl FileRead {
-    fn of(config: &model::PluginConfig) -> Result<FileRead, PluginError> {
-        let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
-        Ok(FileRead {
-            hash: Hash::of(&bytes),
-            options: PluginOptions::from(config),
-            bytes,
-        })
-    }
+/// What there is of a plugin that a configuration has.
+enum Found {
+    Entry(Box<RegisteredPlugin>),
+    Waiting(WaitingPlugin),
 }
 
 /// All plugins and their versions.
@@ -93,6 +81,8 @@ pub(super) struct PluginRegistry {
 #[derive(Clone)]
 pub(super) struct WaitingPlugin {
     config: model::PluginConfig,
+    /// What its file held when the configuration was read.
+    file: Hash,
     /// It cannot be used: it waits for a reload, or for another version.
     is_refused: bool,
 }
@@ -158,8 +148,8 @@ impl RegisteredPlugin {
     }
 
     /// Whether it is what its file was found to hold, and is allowed the same.
-    fn is_of(&self, read: &FileRead) -> bool {
-        self.file == Some(read.hash) && *self.current.options() == read.options
+    fn is_of(&self, file: Hash, options: &PluginOptions) -> bool {
+        self.file == Some(file) && self.current.options() == options
     }
 
     /// The version that a rollback would return to.
@@ -220,13 +210,9 @@ impl PluginRegistry {
         let (mut entries, mut waiting) = (BTreeMap::new(), BTreeMap::new());
         for entry in &config.plugins {
             let may_wait = fallbacks && may_wait(entry, config);
-            match self.read_again(entry, may_wait, &mut loaded) {
-                Ok(Some(known)) => drop(entries.insert(entry.name.clone(), known)),
-                Ok(None) => {
-                    let config = entry.clone();
-                    let is_refused = false;
-                    waiting.insert(entry.name.clone(), WaitingPlugin { config, is_refused });
-                }
+            match self.read_again(entry, may_wait, loaded.take(&entry.name)) {
+                Ok(Found::Entry(known)) => drop(entries.insert(entry.name.clone(), *known)),
+                Ok(Found::Waiting(plugin)) => drop(waiting.insert(entry.name.clone(), plugin)),
                 Err(error) => {
                     let number = self.entries.get(&entry.name);
                     let number = number.map_or(1, |known| known.last_version + 1);
@@ -267,33 +253,44 @@ impl PluginRegistry {
     }
 
     /// The entry for a plugin of the configuration: as it is if neither the file nor what it is
-    /// allowed has changed. None for a new one that is not compiled yet, if its `fallback` may
-    /// serve.
+    /// allowed has changed; or that of one that is compiled while its `fallback` serves, if that may be.
     fn read_again(
         &self,
         config: &model::PluginConfig,
         fallback: bool,
-        loaded: &mut Loaded,
-    ) -> Result<Option<RegisteredPlugin>, PluginError> {
-        let read = FileRead::of(config)?;
-        let ahead = loaded.take(&config.name, read.hash, &read.options);
-        let load = || match ahead {
-            Some(plugin) => plugin.map(Some),
-            None => self.load_file(config, &read, fallback),
+        ahead: Option<LoadedAhead>,
+    ) -> Result<Found, PluginError> {
+        let known = self.configured(&config.name);
+        let ahead = ahead.unwrap_or_else(|| self.load_now(config, fallback));
+        let (hash, plugin) = match (ahead, known) {
+            (LoadedAhead::Unreadable(error), _) => return Err(error),
+            (LoadedAhead::Component { hash, plugin }, _) => (hash, plugin?),
+            (LoadedAhead::Same, Some(known)) => {
+                let config = Some(config.clone());
+                let entry = known.clone();
+                return Ok(Found::Entry(Box::new(RegisteredPlugin { config, ..entry })));
+            }
+            // It has gone meanwhile.
+            (LoadedAhead::Same, None) => return self.read_again(config, fallback, None),
         };
-        let Some(known) = self.configured(&config.name) else {
-            let plugin = load()?;
-            return Ok(plugin.map(|plugin| RegisteredPlugin::new(Some(config.clone()), plugin)));
-        };
-        let mut entry = known.clone();
-        entry.config = Some(config.clone());
-        if !known.is_of(&read)
-            && let Some(plugin) = load()?
-        {
-            entry.put(plugin);
-            entry.file = Some(read.hash);
-        }
-        Ok(Some(entry))
+        let config = config.clone();
+        Ok(match (plugin, known) {
+            (Some(plugin), Some(known)) => {
+                let mut entry = known.clone();
+                entry.config = Some(config);
+                entry.put(plugin);
+                entry.file = Some(hash);
+                Found::Entry(Box::new(entry))
+            }
+            (Some(plugin), None) => {
+                Found::Entry(Box::new(RegisteredPlugin::new(Some(config), plugin)))
+            }
+            (None, _) => Found::Waiting(WaitingPlugin {
+                config,
+                file: hash,
+                is_refused: false,
+            }),
+        })
     }
 
     /// The plugin of the configuration's that is loaded by this name.
@@ -303,44 +300,34 @@ impl PluginRegistry {
             .filter(|entry| entry.config.is_some())
     }
 
-    /// What its file holds, as the next version. None for a new plugin that is not compiled yet, if its
-    /// `fallback` may serve.
-    fn load_file(
-        &self,
-        config: &model::PluginConfig,
-        read: &FileRead,
-        fallback: bool,
-    ) -> Result<Option<Plugin>, PluginError> {
-        fault_injection::waits("load");
+    /// Loads what a plugin's file holds, unless it is loaded: as the next version. `fallback`: a new
+    /// one that is not compiled yet is not waited for.
+    fn load_now(&self, config: &model::PluginConfig, fallback: bool) -> LoadedAhead {
         let (name, known) = (&config.name, self.configured(&config.name));
-        let number = known.map_or(1, |entry| entry.last_version + 1);
-        match fallback && known.is_none() {
-            true => self
-                .runtime
-                .load_compiled(name, number, &read.bytes, &read.options),
-            false => {
-                let plugin = self.runtime.load(name, number, &read.bytes, &read.options);
-                plugin.map(Some)
-            }
+        let bytes = match Runtime::read(name, &config.file, &config.compile) {
+            Ok(bytes) => bytes,
+            Err(error) => return LoadedAhead::Unreadable(error),
+        };
+        let (hash, options) = (Hash::of(&bytes), PluginOptions::from(config));
+        if known.is_some_and(|known| known.is_of(hash, &options)) {
+            return LoadedAhead::Same;
         }
+        fault_injection::waits("load");
+        let number = known.map_or(1, |entry| entry.last_version + 1);
+        let plugin = match fallback && known.is_none() {
+            true => self.runtime.load_compiled(name, number, &bytes, &options),
+            false => self.runtime.load(name, number, &bytes, &options).map(Some),
+        };
+        LoadedAhead::Component { hash, plugin }
     }
 
     /// Loads the plugins that a configuration has and this registry has not. Blocks, for as long as
-    /// compilers take. Files that cannot be read are told of by who needs them.
+    /// compilers take.
     pub(super) fn load_ahead(&self, config: &Config) -> Loaded {
         let mut loaded = Loaded::default();
         for entry in &config.plugins {
-            let Ok(read) = FileRead::of(entry) else {
-                continue;
-            };
-            let known = self.configured(&entry.name);
-            if known.is_some_and(|known| known.is_of(&read)) {
-                continue;
-            }
-            let plugin = self.load_file(entry, &read, may_wait(entry, config));
-            if let Some(plugin) = plugin.transpose() {
-                loaded.insert(&entry.name, read.hash, read.options, plugin);
-            }
+            let ahead = self.load_now(entry, may_wait(entry, config));
+            loaded.insert(&entry.name, ahead);
         }
         loaded
     }
@@ -413,10 +400,21 @@ impl PluginRegistry {
         registry
     }
 
-    /// The plugins that are to be compiled.
-    pub(super) fn waited_for(&self) -> impl Iterator<Item = &model::PluginConfig> {
+    /// Whether a plugin that was compiled is still waited for. `read`: the hash of its file when that
+    /// began, as a configuration was read. Another version may serve by now, or another configuration
+    /// have been read.
+    pub(super) fn waits_for(&self, plugin: &Plugin, read: Hash) -> bool {
+        let waiting = self.waiting.get(plugin.name());
+        waiting.is_some_and(|waiting| {
+            waiting.file == read && *plugin.options() == PluginOptions::from(&waiting.config)
+        })
+    }
+
+    /// The plugins that are to be compiled, each with the hash of its file when its configuration was
+    /// read.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = (&model::PluginConfig, Hash)> {
         let waited_for = self.waiting.values().filter(|waiting| !waiting.is_refused);
-        waited_for.map(|waiting| &waiting.config)
+        waited_for.map(|waiting| (&waiting.config, waiting.file))
     }
 
     /// Those that are not compiled yet, or cannot be.

@@ -69,7 +69,7 @@ impl Preparing {
                         };
                         askers.extend(asker);
                     }
-                    let read = self.prepared(self.read()).await;
+                    let read = self.prepared(true, self.read()).await;
                     self.change(Change::Reload(read.map(Box::new))).await
                 }
                 Preparation::Load {
@@ -92,12 +92,14 @@ impl Preparing {
         }
     }
 
-    /// What a change needs, unless that is not wanted any more.
+    /// What a change needs, unless that is not wanted any more. `is_asked_for`: by somebody, who is told
+    /// at once that another process starts; see [`Operator::run`](super::operator::Operator::run).
     async fn prepared<T>(
         &self,
+        is_asked_for: bool,
         work: impl Future<Output = Result<T, ChangeRefused>>,
     ) -> Result<T, ChangeRefused> {
-        if self.workers.is_upgrading() {
+        if is_asked_for && self.workers.is_upgrading() {
             return Err(ChangeRefused::upgrading());
         }
         tokio::select! {
@@ -120,7 +122,9 @@ impl Preparing {
     /// Loads a version of a plugin: this component, or what its file holds, unless that was tried.
     async fn load(&self, name: String, component: Option<Vec<u8>>) -> ChangeResult {
         let began = Instant::now();
-        let loaded = self.prepared(self.version(&name, component)).await?;
+        let is_asked_for = component.is_some();
+        let version = self.version(&name, component);
+        let loaded = self.prepared(is_asked_for, version).await?;
         let Some((loaded, file)) = loaded else {
             return Ok(Changed::default());
         };

@@ -72,12 +72,14 @@ impl Seen {
         self.list.as_ref().filter(|list| !is_refused(list))
     }
 
-    /// The list, where it may be served and is not known to be.
-    pub(super) fn unserved(&self) -> Option<&List> {
+    /// The lists that may be served and are not known to be: that of the source, and what was known
+    /// before it.
+    pub(super) fn unserved(&self) -> Vec<List> {
         let served = self.served.as_ref();
         let is_new =
             |list: &&List| served.is_none_or(|served| !Arc::ptr_eq(&served.servers, &list.servers));
-        self.servable().filter(is_new)
+        let lists = self.servable().into_iter().chain(&self.before);
+        lists.filter(is_new).cloned().collect()
     }
 
     /// Notes that this list is served. True where that is news from its source.

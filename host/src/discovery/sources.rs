@@ -148,11 +148,9 @@ impl Sources {
         let mut is_other = false;
         let of_sources = config.upstreams.iter();
         for upstream in of_sources.filter(|upstream| upstream.source.is_some()) {
-            let unserved = self.shared.with(upstream, |seen| seen.unserved().cloned());
-            let Some(list) = unserved.flatten() else {
-                continue;
-            };
-            if has(upstream, &list.servers) {
+            let unserved = self.shared.with(upstream, |seen| seen.unserved());
+            let mut unserved = unserved.into_iter().flatten();
+            if let Some(list) = unserved.find(|list| has(upstream, &list.servers)) {
                 let is_news = self.shared.with(upstream, |seen| seen.note_served(&list));
                 if is_news == Some(true) {
                     known::tell_served(&list, upstream);

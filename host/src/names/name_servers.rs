@@ -32,7 +32,7 @@ const QUICK: Duration = Duration::from_millis(250);
 /// others: those wait for none of them, whatever strangers do.
 const OF_PATTERNS: usize = 4;
 
-/// Questions whose pace is remembered. Names come and go; without it a question is a quick one again.
+/// Questions whose pace is remembered. Names come and go; without it a question is as a new one.
 const REMEMBERED: usize = 16_384;
 
 /// The name servers of one `resolver`, as they are to be asked now.
@@ -52,13 +52,15 @@ pub(super) struct NameServers {
     by_pattern: Places,
     /// For how long a question has its quick place.
     moment: Duration,
-    /// Of the questions that were not answered quickly the last time.
+    /// Of the questions that were asked before.
     paces: RefCell<HashMap<(Name, RecordType), Pace>>,
 }
 
 /// How a question went the last time.
 #[derive(Clone, Copy)]
 enum Pace {
+    /// It was over in a moment, whatever the answer was.
+    Quick,
     /// It was answered, but took its time.
     Slow,
     /// It was not answered, and took its time.
@@ -170,8 +172,8 @@ impl NameServers {
         by_pattern: &watch::Receiver<bool>,
     ) -> Result<Answers, NoAnswer> {
         let pace = self.paces.borrow().get(question).copied();
-        if pace.is_none()
-            && let Some(answer) = self.quickly(question, by_pattern).await
+        if matches!(pace, None | Some(Pace::Quick))
+            && let Some(answer) = self.quickly(question, pace.is_none(), by_pattern).await
         {
             return answer;
         }
@@ -184,7 +186,7 @@ impl NameServers {
         };
         let _place = place.ok_or_else(NoAnswer::timed_out)?;
         // Whoever asks may give it up.
-        self.note(question, Some(Pace::Unanswered));
+        self.note(question, Pace::Unanswered);
         let since = Instant::now();
         let answer = self.ask(question).await;
         self.note(question, self.pace(since, &answer));
@@ -192,25 +194,31 @@ impl NameServers {
     }
 
     /// Asks in a quick place for a moment, and goes on in a slow one where one is free. None where
-    /// there is none: others wait for the place.
+    /// there is none: others wait for the place. `is_fresh`: it was not asked yet.
     async fn quickly(
         &self,
         question: &(Name, RecordType),
+        is_fresh: bool,
         by_pattern: &watch::Receiver<bool>,
     ) -> Option<Result<Answers, NoAnswer>> {
+        let fresh = match is_fresh {
+            true => self.place(by_pattern, Places::fresh).await,
+            false => None,
+        };
         let place = self.place(by_pattern, Places::quick).await;
         let since = Instant::now();
         let mut asked = pin!(self.ask(question));
         if let Ok(answer) = timeout(self.moment, &mut asked).await {
+            self.note(question, Pace::Quick);
             return Some(answer);
         }
-        self.note(question, Some(Pace::Unanswered));
+        self.note(question, Pace::Unanswered);
         let places = match *by_pattern.borrow() {
             true => &self.by_pattern,
             false => &self.own,
         };
         let _slow = places.slow_at_once()?;
-        drop(place);
+        drop((fresh, place));
         let answer = asked.await;
         self.note(question, self.pace(since, &answer));
         Some(answer)
@@ -232,21 +240,21 @@ impl NameServers {
         }
     }
 
-    /// How a question went that was asked at `since`; none if it was quick, whatever the answer is.
-    fn pace(&self, since: Instant, answer: &Result<Answers, NoAnswer>) -> Option<Pace> {
+    /// How a question went that was asked at `since`.
+    fn pace(&self, since: Instant, answer: &Result<Answers, NoAnswer>) -> Pace {
         match answer {
-            _ if since.elapsed() < self.moment => None,
-            Ok(_) | Err(NoAnswer::Absent(_)) => Some(Pace::Slow),
-            Err(NoAnswer::Failed(_)) => Some(Pace::Unanswered),
+            _ if since.elapsed() < self.moment => Pace::Quick,
+            Ok(_) | Err(NoAnswer::Absent(_)) => Pace::Slow,
+            Err(NoAnswer::Failed(_)) => Pace::Unanswered,
         }
     }
 
-    fn note(&self, question: &(Name, RecordType), pace: Option<Pace>) {
+    fn note(&self, question: &(Name, RecordType), pace: Pace) {
         let mut paces = self.paces.borrow_mut();
-        let Some(pace) = pace else {
-            paces.remove(question);
+        if let Some(known) = paces.get_mut(question) {
+            *known = pace;
             return;
-        };
+        }
         if paces.len() >= REMEMBERED {
             paces.clear();
         }

@@ -13,6 +13,9 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, oneshot};
 /// Questions that are asked for a moment.
 const QUICK: usize = 64;
 
+/// Those of them that are asked for the first time: lists bring thousands.
+const FRESH: usize = QUICK / 2;
+
 /// Questions that take longer, and may be answered.
 const SLOW: usize = 64;
 
@@ -21,6 +24,7 @@ const UNANSWERED: usize = 32;
 
 /// The places of some of the names.
 pub(super) struct Places {
+    fresh: Semaphore,
     quick: Semaphore,
     slow: Semaphore,
     unanswered: Rc<Lots>,
@@ -36,10 +40,16 @@ impl Places {
     /// A part of them all.
     pub(super) fn one_of(parts: usize) -> Places {
         Places {
+            fresh: Semaphore::new(FRESH / parts),
             quick: Semaphore::new(QUICK / parts),
             slow: Semaphore::new(SLOW / parts),
             unanswered: Rc::new(Lots::new(UNANSWERED / parts)),
         }
+    }
+
+    /// Leave to wait for a quick one, for a question that was not asked yet.
+    pub(super) async fn fresh(&self) -> Option<Place<'_>> {
+        in_turn(self.fresh.acquire().await)
     }
 
     pub(super) async fn quick(&self) -> Option<Place<'_>> {
