@@ -315,3 +315,52 @@ async fn a_name_that_is_answered_for_in_part_is_served_before_the_time_for_the_r
     let took = since.elapsed();
     assert!(took < Duration::from_secs(15), "{took:?}");
 }
+
+/// A list may have thousands of them.
+#[tokio::test]
+async fn names_that_a_list_has_brought_hold_up_none_that_are_answered() {
+    let (origins, port) = origins(2).await;
+    let [one, two] = [0, 1].map(|index| host(&origins[index]).parse().unwrap());
+    let moves = Arc::<AtomicBool>::default();
+    let moved = moves.clone();
+    let dns = Scripted::start(move |question| {
+        let at = if moved.load(Relaxed) { two } else { one };
+        match (question.name.starts_with("own"), question.kind) {
+            (true, A) => vec![question.answer(0, &[Record::address(&question.name, at, 1)])],
+            (true, _) => vec![question.answer(0, &[])],
+            (false, _) => Vec::new(),
+        }
+    })
+    .await;
+    let resolver = format!(
+        "resolver = {{ addresses = [\"{}\"], valid = \"1s\" }}",
+        dns.address()
+    );
+    let more = format!(
+        "[upstream.own]\nservers = [\"own.test:{port}\"]\n{resolver}\n\
+         [upstream.listed]\nservers_from = {{ file = \"s.json\" }}\n{resolver}\n\
+         [[route]]\npath = \"/own\"\nproxy = \"own\"\n\
+         [[route]]\npath = \"/listed\"\nproxy = \"listed\""
+    );
+    let setup = proxy::to([&origins[0]]).more(&more);
+    let mut list = vec![origins[0].address().to_owned()];
+    std::fs::write(setup.directory().join("s.json"), format!("{list:?}")).unwrap();
+    let proxy = setup.start().await;
+    assert_eq!(proxy.get("/own").await.text(), host(&origins[0]));
+    list.extend((0..4000).map(|number| format!("new{number}.test:80")));
+    let file = proxy.directory().join("s.json");
+    std::fs::write(file.with_extension("new"), format!("{list:?}")).unwrap();
+    std::fs::rename(file.with_extension("new"), file).unwrap();
+    dns.is_asked(dns.questions() + 100).await;
+    moves.store(true, Relaxed);
+    let began = Instant::now();
+    eventually("the other address", async || {
+        proxy.get("/own").await.text() == host(&origins[1])
+    })
+    .await;
+    // All of them have their moment in 30 s, two kinds of records each.
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "it waited for those that are new"
+    );
+}

@@ -488,3 +488,50 @@ async fn servers_change_while_a_plugin_is_loaded() {
     }
     assert_eq!(mine(&proxy).await["version"], 2);
 }
+
+/// What a file holds by then is another change: nobody compiles it while servers and addresses wait.
+#[tokio::test]
+async fn a_file_that_is_replaced_while_a_reload_loads_it_is_loaded_by_the_next_one() {
+    let origins = origins(2).await;
+    let setup = proxy::to(&origins).more(ADMIN);
+    let file = setup.directory().join("mine.wasm");
+    std::fs::write(&file, version("round_robin", 1)).unwrap();
+    let setup = setup.through_shell("export WAYPOST_FAULTS=load; exec \"$@\"");
+    let proxy = setup.start().await;
+    proxy.append("[plugin.mine]\nfile = \"mine.wasm\"");
+    let mut held = proxy.hold_at("load");
+    let mut client = Client::connect(&proxy.admin_address()).await;
+    client.send(request("POST", "/reload", "")).await;
+    held.is_read().await;
+    replace(&file, &version("round_robin", 2));
+    held.release();
+    assert_eq!(client.response().await.status, 200);
+    let first = mine(&proxy).await;
+    assert_eq!(first["version"], 1);
+    proxy.reload().await;
+    let second = mine(&proxy).await;
+    assert_eq!(second["version"], 2);
+    assert_ne!(first["hash"], second["hash"]);
+}
+
+/// It was compiled for what the configuration said before.
+#[tokio::test]
+async fn a_compile_that_ends_late_takes_no_version_s_place() {
+    let origins = origins(2).await;
+    let setup = proxy::to(&origins).more(ADMIN);
+    let file = setup.directory().join("mine.wasm");
+    std::fs::write(&file, uncompiled("round_robin")).unwrap();
+    let setup = setup.through_shell("export WAYPOST_FAULTS=compiling; exec \"$@\"");
+    let proxy = setup.start().await;
+    proxy.append("[plugin.mine]\nfile = \"mine.wasm\"\nstart = \"fallback\"");
+    let mut held = proxy.hold_at("compiling");
+    proxy.reload().await;
+    held.is_read().await;
+    let loaded = load(&proxy, &version("round_robin", 2)).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.text());
+    let hash = mine(&proxy).await["hash"].clone();
+    held.release();
+    proxy.log_contains("is not waited for any more").await;
+    assert_eq!(mine(&proxy).await["hash"], hash);
+    assert_eq!(mine(&proxy).await["previous"], Value::Null);
+}

@@ -44,6 +44,7 @@ impl Compiling {
             let thread = thread::Builder::new().name("plugin-load".into());
             let spawned = thread.spawn(move || {
                 let load = || {
+                    fault_injection::waits("compiling");
                     fault_injection::panics("compile");
                     let options = PluginOptions::from(&config);
                     let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;

@@ -2,7 +2,7 @@
 //! list must not keep the process from serving.
 
 use rustix::process::Signal;
-use waypost_tests::admin::ADMIN;
+use waypost_tests::admin::{ADMIN, Successor};
 use waypost_tests::proxy::Setup;
 use waypost_tests::{Origin, child, origin, proxy, waypost};
 
@@ -143,4 +143,25 @@ async fn a_policy_that_takes_no_list_at_all_keeps_the_process_from_starting() {
     ] {
         assert!(said.contains(part), "no {part} in\n{said}");
     }
+}
+
+/// Each process has what the one before it serves, and its source lists what nobody can serve.
+#[tokio::test]
+async fn an_upgrade_after_the_other_goes_on_with_what_is_served() {
+    let (a, b) = (origin::named().await, origin::named().await);
+    let setup = hashed("file = \"s.json\"");
+    std::fs::write(setup.directory().join("s.json"), list(&[&a])).unwrap();
+    let proxy = setup.start().await;
+    replace(proxy.directory(), "s.json", &with_backup(&b, &a));
+    is_refused(&proxy, REFUSED).await;
+    let mut last = proxy.upgrade().await;
+    for _ in 0..2 {
+        assert_eq!(served(&proxy).await, [a.address()]);
+        let upgraded = proxy.admin("POST", "/upgrade", "").await;
+        assert_eq!(upgraded.status, 200, "{}", upgraded.text());
+        last.ended().await;
+        last = Successor::of(upgraded.json()["pid"].as_u64().unwrap() as u32);
+    }
+    assert_eq!(served(&proxy).await, [a.address()]);
+    assert_eq!(proxy.get("/").await.text(), a.address());
 }
