@@ -95,6 +95,10 @@ impl Operator {
         let outcome = match loaded {
             // What is still waited for is compiled behind this change.
             Ok(plugin) if !present.registry.waits_for(&plugin, read) => {
+                tracing::info!(
+                    plugin = name,
+                    "plugin `{name}` was compiled, and is not waited for any more"
+                );
                 return Ok(Changed::default());
             }
             Ok(plugin) => {

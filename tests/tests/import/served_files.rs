@@ -159,6 +159,11 @@ pub(super) fn departs(text: &str, request: &str, got: &Response, expected: &Resp
     if is_led && got.status == 404 && told(got) == told(expected) {
         return true;
     }
+    // nginx answers a condition by a text that has nothing to compare it with; here it is sent.
+    let is_any = request.contains("If-None-Match: *") && got.headers.get("ETag").is_none();
+    if is_any && (expected.status, got.status) == (304, 200) {
+        return true;
+    }
     // nginx asks for a page by GET.
     if is_sent_once || (!is_read && told(expected).contains(" GET /ping\n")) {
         return true;
