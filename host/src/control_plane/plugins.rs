@@ -65,7 +65,7 @@ fn may_wait(plugin: &model::PluginConfig, config: &Config) -> bool {
 /// What there is of a plugin that a configuration has.
 enum Found {
     Entry(Box<RegisteredPlugin>),
-    Waiting(WaitingPlugin),
+    Waiting(Box<WaitingPlugin>),
 }
 
 /// All plugins and their versions.
@@ -212,7 +212,7 @@ impl PluginRegistry {
             let may_wait = fallbacks && may_wait(entry, config);
             match self.read_again(entry, may_wait, loaded.take(&entry.name)) {
                 Ok(Found::Entry(known)) => drop(entries.insert(entry.name.clone(), *known)),
-                Ok(Found::Waiting(plugin)) => drop(waiting.insert(entry.name.clone(), plugin)),
+                Ok(Found::Waiting(plugin)) => drop(waiting.insert(entry.name.clone(), *plugin)),
                 Err(error) => {
                     let number = self.entries.get(&entry.name);
                     let number = number.map_or(1, |known| known.last_version + 1);
@@ -285,11 +285,11 @@ impl PluginRegistry {
             (Some(plugin), None) => {
                 Found::Entry(Box::new(RegisteredPlugin::new(Some(config), plugin)))
             }
-            (None, _) => Found::Waiting(WaitingPlugin {
+            (None, _) => Found::Waiting(Box::new(WaitingPlugin {
                 config,
                 file: hash,
                 is_refused: false,
-            }),
+            })),
         })
     }
 
