@@ -332,43 +332,28 @@ impl PluginRegistry {
         loaded
     }
 
-    /// The hash of what the file of a plugin holds, if that is something else than when it was last
-    /// loaded. None where it cannot be read: it may be about to be replaced. Blocks.
-    pub(super) fn changed_file(&self, name: &str) -> Option<Hash> {
-        let Some(entry) = self.entries.get(name) else {
+    /// A further version of a plugin, which its file holds, and the hash of that. None where that is
+    /// what it held when it was last loaded, or where it cannot be read: it may be about to be replaced.
+    /// Blocks, for as long as compilers take.
+    pub(super) fn version_of_file(&self, name: &str) -> Option<(Result<Plugin, LoadError>, Hash)> {
+        let (config, last) = match (self.entries.get(name), self.waiting.get(name)) {
+            (Some(entry), _) => (entry.config.as_ref()?, entry.file),
+            (None, Some(waiting)) if waiting.is_refused => (&waiting.config, None),
             // One that is being compiled comes by itself.
-            let waiting = self
-                .waiting
-                .get(name)
-                .filter(|waiting| waiting.is_refused)?;
-            let (file, limits) = (&waiting.config.file, &waiting.config.compile);
-            return Some(Hash::of(&Runtime::read(name, file, limits).ok()?));
+            _ => return None,
         };
-        let config = entry.config.as_ref()?;
         let bytes = Runtime::read(name, &config.file, &config.compile).ok()?;
-        Some(Hash::of(&bytes)).filter(|hash| entry.file != Some(*hash))
+        let hash = Hash::of(&bytes);
+        (last != Some(hash)).then(|| (self.next_version(name, &bytes), hash))
     }
 
-    /// A further version of a plugin: `bytes`, or what its file holds. Blocks, for as long as compilers
-    /// take.
+    /// A further version of a plugin. Blocks, for as long as compilers take.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn next_version(
-        &self,
-        name: &str,
-        bytes: Option<&[u8]>,
-    ) -> Result<Plugin, LoadError> {
+    pub(super) fn next_version(&self, name: &str, bytes: &[u8]) -> Result<Plugin, LoadError> {
         fault_injection::waits("load");
         let config = self.entry_to_load(name)?;
-        let from_file;
-        let bytes = match bytes {
-            Some(bytes) => bytes,
-            None => {
-                from_file = Runtime::read(name, &config.file, &config.compile)?;
-                &from_file
-            }
-        };
         let known = self.entries.get(name);
         let number = known.map_or(1, |entry| entry.last_version + 1);
         let options = PluginOptions::from(config);

@@ -149,13 +149,12 @@ impl Preparing {
         let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
         let limit = loading_limit(entry);
         let name = name.to_owned();
-        let load = move || {
-            let file = match component {
-                Some(_) => None,
-                None => Some(registry.changed_file(&name)?),
-            };
-            let loaded = registry.next_version(&name, component.as_deref());
-            Some((loaded, file))
+        let load = move || match component {
+            Some(component) => Some((registry.next_version(&name, &component), None)),
+            None => {
+                let (loaded, hash) = registry.version_of_file(&name)?;
+                Some((loaded, Some(hash)))
+            }
         };
         let loaded = run_blocking("loading the plugin", limit, load).await;
         Ok(loaded.unwrap_or_else(|late| Some((Err(LoadError::Late(late)), None))))
