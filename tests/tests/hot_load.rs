@@ -1,14 +1,16 @@
 //! A policy is swapped while traffic flows, and no request fails: by its file, by a command, by a
 //! reload. A version that does not work does not come into force, or does not stay in force.
 
+mod beside; // of other changes
+
 use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use waypost_tests::admin::{ADMIN, load_request, request};
+use waypost_tests::admin::ADMIN;
 use waypost_tests::{
-    Client, Load, Origin, Proxy, Response, child, eventually, origin, plugin, proxy, waypost,
+    Load, Origin, Proxy, Response, child, eventually, origin, plugin, proxy, waypost,
 };
 
 /// What `ip_hash` needs.
@@ -460,78 +462,4 @@ async fn what_is_served_no_more_leaves_no_instance_behind() {
         mine(&proxy).await["instances"] == 1
     })
     .await;
-}
-
-/// Compilers may take minutes.
-#[tokio::test]
-async fn servers_change_while_a_plugin_is_loaded() {
-    let origins = origins(2).await;
-    let setup = proxy::to(&origins).more(ADMIN);
-    let component = setup.directory().join("mine.wasm");
-    std::fs::write(component, version("round_robin", 1)).unwrap();
-    let setup = setup.through_shell("export WAYPOST_FAULTS=load:2; exec \"$@\"");
-    let proxy = setup.start().await;
-    proxy.append("[plugin.mine]\nfile = \"mine.wasm\"");
-    let (reload, next) = (request("POST", "/reload", ""), version("round_robin", 2));
-    for load in [reload.into_bytes(), load_request("mine", &next)] {
-        let mut held = proxy.hold_at("load");
-        let mut client = Client::connect(&proxy.admin_address()).await;
-        client.send(load).await;
-        held.is_read().await;
-        let server = format!("/upstreams/backend/servers/{}", origins[0].address());
-        let changed = proxy.admin("PATCH", &server, "{\"weight\": 2}").await;
-        assert_eq!(changed.status, 200, "{}", changed.text());
-        held.release();
-        let loaded = client.response().await;
-        assert_eq!(loaded.status, 200, "{}", loaded.text());
-        std::fs::remove_file(proxy.directory().join("load")).unwrap();
-    }
-    assert_eq!(mine(&proxy).await["version"], 2);
-}
-
-/// What a file holds by then is another change: nobody compiles it while servers and addresses wait.
-#[tokio::test]
-async fn a_file_that_is_replaced_while_a_reload_loads_it_is_loaded_by_the_next_one() {
-    let origins = origins(2).await;
-    let setup = proxy::to(&origins).more(ADMIN);
-    let file = setup.directory().join("mine.wasm");
-    std::fs::write(&file, version("round_robin", 1)).unwrap();
-    let setup = setup.through_shell("export WAYPOST_FAULTS=load; exec \"$@\"");
-    let proxy = setup.start().await;
-    proxy.append("[plugin.mine]\nfile = \"mine.wasm\"");
-    let mut held = proxy.hold_at("load");
-    let mut client = Client::connect(&proxy.admin_address()).await;
-    client.send(request("POST", "/reload", "")).await;
-    held.is_read().await;
-    replace(&file, &version("round_robin", 2));
-    held.release();
-    assert_eq!(client.response().await.status, 200);
-    let first = mine(&proxy).await;
-    assert_eq!(first["version"], 1);
-    proxy.reload().await;
-    let second = mine(&proxy).await;
-    assert_eq!(second["version"], 2);
-    assert_ne!(first["hash"], second["hash"]);
-}
-
-/// It was compiled for what the configuration said before.
-#[tokio::test]
-async fn a_compile_that_ends_late_takes_no_version_s_place() {
-    let origins = origins(2).await;
-    let setup = proxy::to(&origins).more(ADMIN);
-    let file = setup.directory().join("mine.wasm");
-    std::fs::write(&file, uncompiled("round_robin")).unwrap();
-    let setup = setup.through_shell("export WAYPOST_FAULTS=compiling; exec \"$@\"");
-    let proxy = setup.start().await;
-    proxy.append("[plugin.mine]\nfile = \"mine.wasm\"\nstart = \"fallback\"");
-    let mut held = proxy.hold_at("compiling");
-    proxy.reload().await;
-    held.is_read().await;
-    let loaded = load(&proxy, &version("round_robin", 2)).await;
-    assert_eq!(loaded.status, 200, "{}", loaded.text());
-    let hash = mine(&proxy).await["hash"].clone();
-    held.release();
-    proxy.log_contains("is not waited for any more").await;
-    assert_eq!(mine(&proxy).await["hash"], hash);
-    assert_eq!(mine(&proxy).await["previous"], Value::Null);
 }

@@ -20,7 +20,7 @@ use super::lists::ChangedLists;
 use super::loading::LoadError;
 use super::panics::{Panicked, caught};
 use super::plugins::PluginRegistry;
-use super::preparing::Preparation;
+use super::preparing::Preparations;
 use super::publish::Plan;
 use super::reloads::NewConfig;
 use super::resolve;
@@ -140,6 +140,11 @@ pub(super) enum ChangeRefused {
     },
     #[error("{0}")]
     Failed(String),
+    /// Another change of the plugin came into force while this one was prepared.
+    #[error(
+        "other versions of it or another configuration came into force meanwhile: load it again"
+    )]
+    Overtaken,
 }
 
 impl ChangeRefused {
@@ -211,7 +216,7 @@ pub(super) struct Operator {
     /// What the file said of servers when it was last read.
     pub(super) written: Written,
     pub(super) compiling: Compiling,
-    pub(super) preparations: mpsc::UnboundedSender<Preparation>,
+    pub(super) preparations: Preparations,
     /// What names are taken to stand for that the change under way brings with it.
     pub(super) supposed: Supposed,
 }

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::loading::LoadError;
 use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
-use super::preparing::Preparation;
 use super::publish::Plan;
 use crate::plugin::{Hash, Plugin, PluginError};
 
@@ -19,7 +18,8 @@ impl Operator {
         began: Instant,
     ) -> ChangeResult {
         let outcome = self.put_in_force(name, loaded, began).await;
-        if let Some(hash) = file {
+        let is_overtaken = matches!(outcome, Err(ChangeRefused::Overtaken));
+        if let Some(hash) = file.filter(|_| !is_overtaken) {
             self.republish(|published| published.registry.note_file(name, hash));
         }
         outcome
@@ -32,12 +32,17 @@ impl Operator {
         began: Instant,
     ) -> ChangeResult {
         let present = self.published.load_full();
+        let loaded = loaded.and_then(|plugin| {
+            let comes_next = present.registry.comes_next(&plugin)?;
+            Ok(comes_next.then_some(plugin))
+        });
         let outcome = match loaded {
-            Ok(plugin) => {
+            Ok(Some(plugin)) => {
                 let plan = Plan::of(&present);
                 let plan = plan.with_registry(present.registry.with(*plugin));
                 self.publish(present.snapshot.config.clone(), plan).await
             }
+            Ok(None) => return Err(ChangeRefused::Overtaken),
             Err(LoadError::Unknown) => {
                 return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
             }
@@ -114,8 +119,7 @@ impl Operator {
                 // Nobody has looked at its file meanwhile.
                 let mut plugins = present.snapshot.config.plugins.iter();
                 if plugins.any(|plugin| plugin.name == name && plugin.watch) {
-                    let name = name.to_owned();
-                    let _ = self.preparations.send(Preparation::LoadFile { name });
+                    self.preparations.load_file(name.to_owned());
                 }
             }
             Err(refusal) => {
@@ -139,8 +143,7 @@ impl Operator {
         self.watcher
             .follow(&snapshot.config, snapshot.watched_files())
             .await;
-        // The receiver is there as long as the process is.
-        let _ = self.preparations.send(Preparation::LoadFile { name });
+        self.preparations.load_file(name);
         Ok(Changed::default())
     }
 

@@ -147,9 +147,9 @@ impl RegisteredPlugin {
             .note(self.current.version(), kind, hash);
     }
 
-    /// Whether it is what its file was found to hold, and is allowed the same.
-    fn is_of(&self, file: Hash, options: &PluginOptions) -> bool {
-        self.file == Some(file) && self.current.options() == options
+    /// Whether it is allowed what this entry allows.
+    fn is_allowed(&self, config: &model::PluginConfig) -> bool {
+        *self.current.options() == PluginOptions::from(config)
     }
 
     /// The version that a rollback would return to.
@@ -214,8 +214,7 @@ impl PluginRegistry {
                 Ok(Found::Entry(known)) => drop(entries.insert(entry.name.clone(), *known)),
                 Ok(Found::Waiting(plugin)) => drop(waiting.insert(entry.name.clone(), *plugin)),
                 Err(error) => {
-                    let number = self.entries.get(&entry.name);
-                    let number = number.map_or(1, |known| known.last_version + 1);
+                    let number = self.next_number(&entry.name);
                     let history = self.runtime.history(&entry.name);
                     let reason = Untrusted::message(&error);
                     history.note(number, PluginEventKind::Refused, reason);
@@ -264,14 +263,21 @@ impl PluginRegistry {
         let ahead = ahead.unwrap_or_else(|| self.load_now(config, fallback));
         let (hash, plugin) = match (ahead, known) {
             (LoadedAhead::Unreadable(error), _) => return Err(error),
-            (LoadedAhead::Component { hash, plugin }, _) => (hash, plugin?),
-            (LoadedAhead::Same, Some(known)) => {
+            (LoadedAhead::Component { hash, plugin }, _) => {
+                let plugin = plugin?;
+                let number = plugin.as_ref().map_or(1, Plugin::version);
+                if number != self.next_number(&config.name) {
+                    return self.read_again(config, fallback, None);
+                }
+                (hash, plugin)
+            }
+            (LoadedAhead::Same, Some(known)) if known.is_allowed(config) => {
                 let config = Some(config.clone());
                 let entry = known.clone();
                 return Ok(Found::Entry(Box::new(RegisteredPlugin { config, ..entry })));
             }
-            // It has gone meanwhile.
-            (LoadedAhead::Same, None) => return self.read_again(config, fallback, None),
+            // It has gone meanwhile, or another version has come.
+            (LoadedAhead::Same, _) => return self.read_again(config, fallback, None),
         };
         let config = config.clone();
         Ok(match (plugin, known) {
@@ -309,11 +315,11 @@ impl PluginRegistry {
             Err(error) => return LoadedAhead::Unreadable(error),
         };
         let (hash, options) = (Hash::of(&bytes), PluginOptions::from(config));
-        if known.is_some_and(|known| known.is_of(hash, &options)) {
+        if known.is_some_and(|known| known.file == Some(hash) && known.is_allowed(config)) {
             return LoadedAhead::Same;
         }
         fault_injection::waits("load");
-        let number = known.map_or(1, |entry| entry.last_version + 1);
+        let number = self.next_number(name);
         let plugin = match fallback && known.is_none() {
             true => self.runtime.load_compiled(name, number, &bytes, &options),
             false => self.runtime.load(name, number, &bytes, &options).map(Some),
@@ -354,10 +360,26 @@ impl PluginRegistry {
     pub(super) fn next_version(&self, name: &str, bytes: &[u8]) -> Result<Plugin, LoadError> {
         fault_injection::waits("load");
         let config = self.entry_to_load(name)?;
-        let known = self.entries.get(name);
-        let number = known.map_or(1, |entry| entry.last_version + 1);
+        let number = self.next_number(name);
         let options = PluginOptions::from(config);
         Ok(self.runtime.load(name, number, bytes, &options)?)
+    }
+
+    /// The number of the version of a plugin that is loaded next.
+    fn next_number(&self, name: &str) -> u64 {
+        let known = self.entries.get(name);
+        known.map_or(1, |entry| entry.last_version + 1)
+    }
+
+    /// Whether a version that was loaded can come behind those that were loaded by now, and is allowed
+    /// what the configuration allows it now.
+    ///
+    /// # Errors
+    /// The configuration has it no longer.
+    pub(super) fn comes_next(&self, plugin: &Plugin) -> Result<bool, LoadError> {
+        let config = self.entry_to_load(plugin.name())?;
+        let is_next = plugin.version() == self.next_number(plugin.name());
+        Ok(is_next && *plugin.options() == PluginOptions::from(config))
     }
 
     /// The entry of the configuration for a plugin of which another version is to be loaded.

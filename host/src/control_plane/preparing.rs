@@ -1,6 +1,7 @@
 //! What a change needs and may take long is had here, beside all other changes: name servers and
-//! sources may be dead, a component may take minutes to compile. One change is prepared after the
-//! other, and served before the next one is.
+//! sources may be dead, a component may take minutes to compile. One reload is prepared after the
+//! other, and served before the next one is; so is one load of a plugin after the other. Neither
+//! waits for the other: who comes second looks again at what it has.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,21 +27,67 @@ use crate::discovery::Sources;
 use crate::names::Names;
 use crate::plugin::{Hash, Plugin};
 
-/// A change that is to be prepared, and where its outcome is awaited, if anywhere.
-pub(super) enum Preparation {
-    /// Read the configuration anew.
-    Reload(Option<Asker>),
-    /// Load a version of a plugin.
-    Load {
+/// Has changes prepared, and then made.
+#[derive(Clone)]
+pub(super) struct Preparations {
+    reloads: mpsc::UnboundedSender<Option<Asker>>,
+    loads: mpsc::UnboundedSender<Load>,
+}
+
+/// What is to be prepared.
+pub(super) struct Requests {
+    reloads: mpsc::UnboundedReceiver<Option<Asker>>,
+    loads: mpsc::UnboundedReceiver<Load>,
+}
+
+/// Where the outcome of a change is awaited.
+type Asker = oneshot::Sender<ChangeResult>;
+
+/// A version of a plugin that is to be loaded.
+enum Load {
+    Component {
         name: String,
         component: Vec<u8>,
         asker: Asker,
     },
-    /// The same, with what the plugin's file holds now, if that is something else.
-    LoadFile { name: String },
+    /// What the plugin's file holds now, if that is something else. No caller waits for the outcome.
+    File { name: String },
 }
 
-type Asker = oneshot::Sender<ChangeResult>;
+// The receivers are there as long as the process is; who asks later hears that it ends.
+impl Preparations {
+    pub(super) fn new() -> (Preparations, Requests) {
+        let (reloads, of_reloads) = mpsc::unbounded_channel();
+        let (loads, of_loads) = mpsc::unbounded_channel();
+        let requests = Requests {
+            reloads: of_reloads,
+            loads: of_loads,
+        };
+        (Preparations { reloads, loads }, requests)
+    }
+
+    /// Has the configuration read anew. Its outcome is in the log as well.
+    pub(super) fn reload(&self, asker: Option<Asker>) {
+        let _ = self.reloads.send(asker);
+    }
+
+    /// Has a version of a plugin loaded.
+    pub(super) fn load(&self, name: String, component: Vec<u8>, asker: Asker) {
+        let _ = self.loads.send(Load::Component {
+            name,
+            component,
+            asker,
+        });
+    }
+
+    /// Has a version of a plugin loaded: what its file holds now, if that is something else.
+    pub(super) fn load_file(&self, name: String) {
+        let _ = self.loads.send(Load::File { name });
+    }
+}
+
+/// How often a version is loaded, where others come into force meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// Prepares changes, and has the operator make them.
 pub(super) struct Preparing {
@@ -53,41 +100,42 @@ pub(super) struct Preparing {
 }
 
 impl Preparing {
-    /// One after the other, since a file that was read before another one must not be served after it.
-    /// All reloads that have been asked for in a row by then are one.
-    pub(super) async fn run(self, mut requests: mpsc::UnboundedReceiver<Preparation>) {
-        let mut next = requests.recv().await;
-        while let Some(first) = next.take() {
-            let mut askers = Vec::new();
-            let outcome = match first {
-                Preparation::Reload(asker) => {
-                    askers.extend(asker);
-                    while let Ok(behind) = requests.try_recv() {
-                        let Preparation::Reload(asker) = behind else {
-                            next = Some(behind);
-                            break;
-                        };
-                        askers.extend(asker);
-                    }
-                    let read = self.prepared(true, self.read()).await;
-                    self.change(Change::Reload(read.map(Box::new))).await
-                }
-                Preparation::Load {
-                    name,
-                    component,
-                    asker,
-                } => {
-                    askers.push(asker);
-                    self.load(name, Some(component)).await
-                }
-                Preparation::LoadFile { name } => self.load(name, None).await,
-            };
+    pub(super) async fn run(self, requests: Requests) {
+        tokio::join!(
+            self.reload_all(requests.reloads),
+            self.load_all(requests.loads)
+        );
+    }
+
+    /// All reloads that have been asked for by then are one.
+    async fn reload_all(&self, mut requests: mpsc::UnboundedReceiver<Option<Asker>>) {
+        while let Some(first) = requests.recv().await {
+            let mut askers = Vec::from_iter(first);
+            while let Ok(behind) = requests.try_recv() {
+                askers.extend(behind);
+            }
+            let read = self.prepared(true, self.read()).await;
+            let outcome = self.change(Change::Reload(read.map(Box::new))).await;
             for asker in askers {
                 // The caller may have gone meanwhile.
                 let _ = asker.send(outcome.clone());
             }
-            if next.is_none() {
-                next = requests.recv().await;
+        }
+    }
+
+    async fn load_all(&self, mut requests: mpsc::UnboundedReceiver<Load>) {
+        while let Some(load) = requests.recv().await {
+            match load {
+                Load::Component {
+                    name,
+                    component,
+                    asker,
+                } => {
+                    let outcome = self.load(name, Some(component.into())).await;
+                    let _ = asker.send(outcome);
+                }
+                // Its outcome is in the log.
+                Load::File { name } => drop(self.load(name, None).await),
             }
         }
     }
@@ -119,23 +167,31 @@ impl Preparing {
             .unwrap_or_else(|_| Err(ChangeRefused::ending()))
     }
 
-    /// Loads a version of a plugin: this component, or what its file holds, unless that was tried.
-    async fn load(&self, name: String, component: Option<Vec<u8>>) -> ChangeResult {
+    /// Loads a version of a plugin: this component, or what its file holds, unless that was tried. It
+    /// is loaded again where another version or another configuration came into force meanwhile.
+    async fn load(&self, name: String, component: Option<Arc<[u8]>>) -> ChangeResult {
         let began = Instant::now();
         let is_asked_for = component.is_some();
-        let version = self.version(&name, component);
-        let loaded = self.prepared(is_asked_for, version).await?;
-        let Some((loaded, file)) = loaded else {
-            return Ok(Changed::default());
-        };
-        let loaded = loaded.map(Box::new);
-        self.change(Change::Load {
-            name,
-            loaded,
-            file,
-            began,
-        })
-        .await
+        for _ in 0..ATTEMPTS {
+            let version = self.version(&name, component.clone());
+            let loaded = self.prepared(is_asked_for, version).await?;
+            let Some((loaded, file)) = loaded else {
+                return Ok(Changed::default());
+            };
+            let change = Change::Load {
+                name: name.clone(),
+                loaded: loaded.map(Box::new),
+                file,
+                began,
+            };
+            let outcome = self.change(change).await;
+            if !matches!(outcome, Err(ChangeRefused::Overtaken)) {
+                return outcome;
+            }
+        }
+        let refusal = ChangeRefused::Overtaken;
+        tracing::error!(plugin = name, "plugin `{name}` not loaded: {refusal}");
+        Err(refusal)
     }
 
     /// A version of a plugin, and the hash of its file if that has it. None if the file has nothing
@@ -143,7 +199,7 @@ impl Preparing {
     async fn version(
         &self,
         name: &str,
-        component: Option<Vec<u8>>,
+        component: Option<Arc<[u8]>>,
     ) -> Result<Option<(Result<Plugin, LoadError>, Option<Hash>)>, ChangeRefused> {
         let registry = self.published.load().registry.clone();
         let entry = registry.get(name).and_then(|entry| entry.config.as_ref());

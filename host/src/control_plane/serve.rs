@@ -28,7 +28,7 @@ use super::lists::{self, Listing};
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
-use super::preparing::{Preparation, Preparing};
+use super::preparing::{Preparations, Preparing};
 use super::refused_lists::leave_out;
 use super::resolve::{self, Unknown};
 use super::signals::{ChangeSignals, SignalEvent, Signals};
@@ -161,7 +161,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         }));
         let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
-        let (preparations, to_prepare) = unbounded_channel();
+        let (preparations, to_prepare) = Preparations::new();
         let (workers, ends) = Workers::start(&snapshot, &sockets, process, logs.clone())?;
         let mut control = Control {
             program,
@@ -238,7 +238,7 @@ struct Control {
     sockets: Rc<RefCell<Sockets>>,
     published: Arc<ArcSwap<Published>>,
     changes: UnboundedSender<ChangeRequest>,
-    preparations: UnboundedSender<Preparation>,
+    preparations: Preparations,
     program: Program,
     admin: Option<AdminServer>,
     error_log: Rc<ErrorLogs>,
@@ -398,7 +398,7 @@ impl Control {
                     SignalEvent::Stop => self.stop(&mut ending, &mut successor),
                     SignalEvent::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     // Their outcome is in the log.
-                    SignalEvent::Reload => drop(self.preparations.send(Preparation::Reload(None))),
+                    SignalEvent::Reload => self.preparations.reload(None),
                     SignalEvent::Upgrade => self.upgrade(&mut successor, None),
                     SignalEvent::Reopen => self.reopen(),
                 },

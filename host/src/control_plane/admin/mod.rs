@@ -27,7 +27,7 @@ use super::bind_problem::{ADMIN, bind_problem};
 use super::blocking::{BRIEF, run_blocking};
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
-use super::preparing::Preparation;
+use super::preparing::Preparations;
 use super::sockets::{listen_unix, remove_files, socket_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
@@ -51,7 +51,7 @@ pub(super) struct Admin {
     pub(super) published: Arc<ArcSwap<Published>>,
     pub(super) workers: WorkerCounts,
     pub(super) changes: UnboundedSender<ChangeRequest>,
-    pub(super) preparations: UnboundedSender<Preparation>,
+    pub(super) preparations: Preparations,
     /// For requests that wait for name servers, sources and compilers: they leave connections to others.
     pub(super) waits: Arc<Semaphore>,
     pub(super) demands: UnboundedSender<Demand>,

@@ -18,7 +18,6 @@ use crate::admin_api::{
 use crate::config::model::Address;
 use crate::control_plane::loading::LoadError;
 use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed};
-use crate::control_plane::preparing::Preparation;
 use crate::control_plane::resolve;
 use crate::control_plane::servers::ServerChange;
 
@@ -99,7 +98,7 @@ impl From<ChangeRefused> for ApiError {
     fn from(refused: ChangeRefused) -> ApiError {
         let status = match &refused {
             ChangeRefused::Unknown(_) => StatusCode::NOT_FOUND,
-            ChangeRefused::Conflict(_) => StatusCode::CONFLICT,
+            ChangeRefused::Conflict(_) | ChangeRefused::Overtaken => StatusCode::CONFLICT,
             ChangeRefused::Problems { .. } | ChangeRefused::Failed(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -121,17 +120,15 @@ impl IntoResponse for ApiError {
 /// Has the operator change something, and waits for the outcome.
 async fn ask(admin: &Admin, change: Change) -> Result<Changed, ApiError> {
     let (asker, outcome) = oneshot::channel();
-    answer(admin.changes.send((change, Some(asker))), outcome).await
+    // Where nobody receives it, the process ends.
+    let _ = admin.changes.send((change, Some(asker)));
+    answer(outcome).await
 }
 
-/// Waits for the outcome of what was asked for, if it could be.
-async fn answer<E>(
-    asked: Result<(), E>,
-    outcome: oneshot::Receiver<ChangeResult>,
-) -> Result<Changed, ApiError> {
-    let ending = || ApiError::from(ChangeRefused::ending());
-    asked.map_err(|_| ending())?;
-    Ok(outcome.await.map_err(|_| ending())??)
+/// Waits for the outcome of what was asked for.
+async fn answer(outcome: oneshot::Receiver<ChangeResult>) -> Result<Changed, ApiError> {
+    let ending = |_| ApiError::from(ChangeRefused::ending());
+    Ok(outcome.await.map_err(ending)??)
 }
 
 /// Leave to wait for name servers, sources and compilers.
@@ -145,14 +142,11 @@ fn wait(admin: &Admin) -> Result<SemaphorePermit<'_>, ApiError> {
 async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> {
     let _leave = wait(&admin)?;
     let (asker, outcome) = oneshot::channel();
+    admin.preparations.reload(Some(asker));
     let Changed {
         generation,
         warnings,
-    } = answer(
-        admin.preparations.send(Preparation::Reload(Some(asker))),
-        outcome,
-    )
-    .await?;
+    } = answer(outcome).await?;
     Ok(Json(Reloaded {
         generation,
         warnings,
@@ -215,12 +209,8 @@ async fn load(
     };
     let leave = wait(&admin)?;
     let (asker, outcome) = oneshot::channel();
-    let load = Preparation::Load {
-        name: name.clone(),
-        component,
-        asker,
-    };
-    answer(admin.preparations.send(load), outcome).await?;
+    admin.preparations.load(name.clone(), component, asker);
+    answer(outcome).await?;
     drop(leave);
     plugin(State(admin), Named(name)).await
 }
