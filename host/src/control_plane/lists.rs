@@ -1,7 +1,6 @@
 //! Servers that are listed elsewhere, as a change like any other.
 
 use std::collections::{BTreeSet, HashMap};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::operator::{
     Change, ChangeRefused, ChangeRequest, ChangeResult, Changed, Operator, Published,
@@ -19,7 +18,7 @@ use super::resolve;
 use super::servers;
 use crate::config::model::{Config, ServerName, UpstreamConfig};
 use crate::discovery::{Listed, Sources};
-use crate::names::{Learned, Names};
+use crate::names::{Learned, Names, Until};
 
 /// Lists that differ from what is served, by upstream.
 pub(super) struct ChangedLists {
@@ -28,8 +27,8 @@ pub(super) struct ChangedLists {
     pub(super) learned: Option<Learned>,
 }
 
-/// How long a list, or the first of several that follow each other, waits for the names that it has
-/// brought, where it has other servers as well.
+/// How long a list, or the first of several that follow each other, waits for all names that it has
+/// brought. Beyond that it waits until it has a server: one of the names is known, or there are others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a list has brought.
@@ -46,6 +45,12 @@ struct UnderWay {
     /// When it was first seen that the upstream's list is another one.
     since: Instant,
     learning: AbortHandle,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.learning.abort();
+    }
 }
 
 /// Has lists served as they change. The servers that leave are served until those are known that
@@ -94,21 +99,20 @@ impl Listing {
                     continue;
                 }
                 let since = before.map_or_else(Instant::now, |before| before.since);
-                if let Some(before) = under_way.remove(&upstream) {
-                    before.learning.abort();
-                }
                 if new.is_empty() {
+                    under_way.remove(&upstream);
                     known.push((upstream, listed));
                     continue;
                 }
-                let (names, lists) = (self.names.clone(), vec![(upstream.clone(), listed.clone())]);
+                let then = since + PATIENCE;
+                let until = match others {
+                    true => Until::Then(then),
+                    false => Until::Some(then),
+                };
+                let learn = self.names.learn_until(new, until);
+                let lists = vec![(upstream.clone(), listed.clone())];
                 let learning = learning.spawn_local(async move {
-                    let mut learn = pin!(names.learn(new));
-                    let learned = match timeout_at(since + PATIENCE, &mut learn).await {
-                        Ok(learned) => Some(learned),
-                        Err(_) if others => None,
-                        Err(_) => Some(learn.await),
-                    };
+                    let learned = Some(learn.await);
                     ChangedLists { lists, learned }
                 });
                 let list = UnderWay {
@@ -116,6 +120,7 @@ impl Listing {
                     since,
                     learning,
                 };
+                // The one before ends behind this: names of both are looked after all the time.
                 under_way.insert(upstream, list);
             }
             if !known.is_empty() {
@@ -286,7 +291,10 @@ impl Operator {
         }
         let mut plan = Plan::of(&present);
         if let Some(learned) = learned {
-            plan.resolution = present.resolution.updated(&learned.resolution);
+            let resolution = present.resolution.updated(&learned.resolution);
+            // What has come meanwhile was not learned with it.
+            let names = resolve::names(&config);
+            plan.resolution = resolution.updated(&self.names.resolution().only(&names));
         }
         self.publish(config, plan).await
     }

@@ -22,4 +22,4 @@ mod service; // what others ask of it: start here
 pub(crate) use doubt::Doubt;
 pub(crate) use resolution::{Located, Resolution, ServerAddresses, Supposed};
 pub(crate) use service::{Learned, Names};
-pub(crate) use tasks::{NamesToFollow, Tried, Unanswered};
+pub(crate) use tasks::{NamesToFollow, Tried, Unanswered, Until};

@@ -11,7 +11,7 @@ use super::handed_on;
 use super::known::NameState;
 use super::resolution::{Resolution, Supposed};
 use super::shared::Shared;
-use super::tasks::{Answers, Command, NamesToFollow, Tried, Unanswered, run};
+use super::tasks::{Answers, Command, NamesToFollow, Tried, Unanswered, Until, run};
 use crate::config::model::ServerName;
 
 /// How often the thread is asked that has failed, and begins anew.
@@ -38,6 +38,9 @@ struct HeldNames {
     names: Vec<ServerName>,
     commands: UnboundedSender<Command>,
 }
+
+/// Names that were asked about, and where the answers come.
+type Asked = (HeldNames, oneshot::Receiver<Answers>);
 
 impl Drop for HeldNames {
     fn drop(&mut self) {
@@ -74,6 +77,19 @@ impl Names {
             .await
     }
 
+    /// As [`learn`](Names::learn), for who can do with less than an answer for each. They are looked
+    /// after from this call on, whether or not what it returns is awaited.
+    pub(crate) fn learn_until(
+        &self,
+        names: BTreeSet<ServerName>,
+        until: Until,
+    ) -> impl Future<Output = Learned> + use<> {
+        let names = all_wanted(names);
+        let asked = self.ask(names.clone(), Supposed::new(), until);
+        let this = self.clone();
+        async move { this.answers(names, Supposed::new(), until, asked).await }
+    }
+
     /// As [`learn`](Names::learn). Those of `supposed` that are new stand for that until there is
     /// an answer.
     pub(crate) async fn learn_supposing(
@@ -81,11 +97,23 @@ impl Names {
         names: NamesToFollow,
         supposed: Supposed,
     ) -> Learned {
+        let asked = self.ask(names.clone(), supposed.clone(), Until::All);
+        self.answers(names, supposed, Until::All, asked).await
+    }
+
+    async fn answers(
+        &self,
+        names: NamesToFollow,
+        supposed: Supposed,
+        until: Until,
+        mut asked: Asked,
+    ) -> Learned {
         for _ in 0..ATTEMPTS {
-            let (held, answer) = self.ask(names.clone(), supposed.clone());
+            let (held, answer) = asked;
             if let Ok(answers) = answer.await {
                 return Learned::of(answers, held);
             }
+            asked = self.ask(names.clone(), supposed.clone(), until);
         }
         self.unknown(names)
     }
@@ -94,7 +122,7 @@ impl Names {
     pub(crate) fn learn_now(&self, names: BTreeSet<ServerName>) -> Learned {
         let names = all_wanted(names);
         for _ in 0..ATTEMPTS {
-            let (held, answer) = self.ask(names.clone(), Supposed::new());
+            let (held, answer) = self.ask(names.clone(), Supposed::new(), Until::All);
             if let Ok(answers) = answer.blocking_recv() {
                 return Learned::of(answers, held);
             }
@@ -102,15 +130,12 @@ impl Names {
         self.unknown(names)
     }
 
-    fn ask(
-        &self,
-        names: NamesToFollow,
-        supposed: Supposed,
-    ) -> (HeldNames, oneshot::Receiver<Answers>) {
+    fn ask(&self, names: NamesToFollow, supposed: Supposed, until: Until) -> Asked {
         let held = self.held(names.keys());
         let (answer, awaited) = oneshot::channel();
+        let command = Command::Learn(names, supposed, until, answer);
         // Without its thread, which only ends with the process, nothing is learned.
-        let _ = self.commands.send(Command::Learn(names, supposed, answer));
+        let _ = self.commands.send(command);
         (held, awaited)
     }
 

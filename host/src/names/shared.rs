@@ -35,6 +35,13 @@ impl Shared {
         self.seeds.lock().get(&Seed::of(name)).cloned()
     }
 
+    pub(super) fn has_addresses(&self, name: &ServerName) -> bool {
+        let names = self.names.lock();
+        names
+            .get(name)
+            .is_some_and(|seen| !seen.addresses.located.is_empty())
+    }
+
     pub(super) fn resolution(&self) -> Resolution {
         let names = self.names.lock();
         let answered = names

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::asking::{Asking, Followed};
 use super::doubt::Doubt;
@@ -31,11 +31,22 @@ pub(crate) type Unanswered = BTreeMap<ServerName, String>;
 pub(crate) type NamesToFollow = BTreeMap<ServerName, bool>;
 
 pub(super) enum Command {
-    Learn(NamesToFollow, Supposed, oneshot::Sender<Answers>),
+    Learn(NamesToFollow, Supposed, Until, oneshot::Sender<Answers>),
     Keep(NamesToFollow, Supposed),
     Try(ServerName, bool, oneshot::Sender<Tried>),
     Hurry(ServerName),
     Release(ServerName),
+}
+
+/// How long names are waited for that are learned together.
+#[derive(Clone, Copy)]
+pub(crate) enum Until {
+    /// There is an answer for each.
+    All,
+    /// Until then; and after that until one of them has addresses.
+    Some(Instant),
+    /// Until then, whatever is known.
+    Then(Instant),
 }
 
 /// What names stand for, and those that stand for nothing, and why.
@@ -106,8 +117,8 @@ impl Tasks {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Learn(names, supposed, answer)) => {
-                        self.learn(names, &supposed, answer);
+                    Some(Command::Learn(names, supposed, until, answer)) => {
+                        self.learn(names, &supposed, until, answer);
                     }
                     Some(Command::Keep(names, supposed)) => {
                         self.keep(&names, &supposed);
@@ -271,42 +282,66 @@ impl Tasks {
         &mut self,
         names: NamesToFollow,
         supposed: &Supposed,
+        until: Until,
         answer: oneshot::Sender<Answers>,
     ) {
-        let (once, again): (Vec<_>, Vec<_>) =
-            names.into_iter().partition(|(name, _)| name.is_once());
         // Those that are not over in time end with the wait for them.
         let mut asked = JoinSet::new();
-        let mut waiting: BTreeSet<ServerName> = once.iter().map(|(name, _)| name.clone()).collect();
-        for (name, _) in once {
+        let mut waiting = BTreeSet::new();
+        for (name, by_pattern) in names {
             let asking = self.asking.clone();
-            asked.spawn_local(async move {
-                let outcome = asking.ask_once(&name).await;
-                (name, outcome)
-            });
-        }
-        let followed = again.into_iter().filter_map(|(name, by_pattern)| {
+            if name.is_once() {
+                waiting.insert(name.clone());
+                asked.spawn_local(async move {
+                    let outcome = asking.ask_once(&name).await;
+                    (name, Some(outcome))
+                });
+                continue;
+            }
             let task = self.look_after(name.clone(), by_pattern, supposed);
             task.holders += 1;
             // Nothing waits for what requests have made by a pattern.
-            (!by_pattern).then(|| (task.followed.answered.subscribe(), name))
-        });
-        let followed: Vec<_> = followed.collect();
+            if !by_pattern {
+                let mut answered = task.followed.answered.subscribe();
+                waiting.insert(name.clone());
+                asked.spawn_local(async move {
+                    // Without its task there is no answer.
+                    let _ = answered.wait_for(|is| *is).await;
+                    (name, None)
+                });
+            }
+        }
         let asking = self.asking.clone();
         spawn_local(async move {
-            let until = tokio::time::Instant::now() + PATIENCE;
+            let all = Instant::now() + PATIENCE;
             let (mut answers, mut unanswered) = (BTreeMap::new(), Unanswered::new());
-            while let Ok(Some(answer)) = timeout_at(until, asked.join_next()).await {
+            let mut followed = Vec::new();
+            let mut found = false;
+            loop {
+                let until = match until {
+                    Until::Some(then) if found => then.min(all),
+                    Until::Then(then) => then.min(all),
+                    _ => all,
+                };
+                let answer = match timeout_at(until, asked.join_next()).await {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) | Err(_) => break,
+                };
                 let Ok((name, outcome)) = answer else {
                     continue;
                 };
                 waiting.remove(&name);
                 match outcome {
-                    Outcome::Found { located, .. } => {
+                    Some(Outcome::Found { located, .. }) => {
+                        found = true;
                         answers.insert(name, ServerAddresses::fixed(in_order(located)));
                     }
-                    Outcome::Absent(why) | Outcome::Failed(why) => {
+                    Some(Outcome::Absent(why) | Outcome::Failed(why)) => {
                         unanswered.insert(name, why);
+                    }
+                    None => {
+                        found |= asking.shared.has_addresses(&name);
+                        followed.push(name);
                     }
                 }
             }
@@ -314,10 +349,10 @@ impl Tasks {
             for name in waiting {
                 unanswered.insert(name, TIMED_OUT.to_owned());
             }
-            for (mut answered, name) in followed {
-                let in_time = timeout_at(until, answered.wait_for(|is| *is)).await.is_ok();
-                let seen = asking.shared.names.lock();
-                let Some(seen) = seen.get(&name).filter(|_| in_time) else {
+            // What they stand for may have changed while others were waited for.
+            let seen = asking.shared.names.lock();
+            for name in followed {
+                let Some(seen) = seen.get(&name) else {
                     unanswered.insert(name, TIMED_OUT.to_owned());
                     continue;
                 };
@@ -327,6 +362,7 @@ impl Tasks {
                 }
                 answers.insert(name, seen.addresses.clone());
             }
+            drop(seen);
             // Whoever asked may have given up meanwhile.
             let _ = answer.send((Resolution(Arc::new(answers)), unanswered));
         });

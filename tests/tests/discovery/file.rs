@@ -355,3 +355,47 @@ async fn lists_that_follow_each_other_are_served_while_they_do() {
         dns.is_asked(number).await;
     }
 }
+
+/// One name is answered for, each time as late as a slow name server does; each list brings another one
+/// that nobody answers for.
+#[tokio::test]
+async fn lists_of_nothing_but_names_are_served_once_one_of_them_is_known() {
+    let (origins, port) = origins(2).await;
+    let address: std::net::Ipv4Addr = host(&origins[1]).parse().unwrap();
+    let dns = Scripted::late(Duration::from_millis(1500), move |question| {
+        match (question.name.as_str(), question.kind) {
+            ("app.test", A) => {
+                vec![question.answer(0, &[Record::address("app.test", address, 60)])]
+            }
+            ("app.test", _) => vec![question.answer(0, &[])],
+            _ => Vec::new(),
+        }
+    })
+    .await;
+    let upstream = format!(
+        "resolver = {{ addresses = [\"{}\"], timeout = \"30s\" }}\n\
+         servers_from = {{ file = \"s.json\" }}",
+        dns.address()
+    );
+    let setup = proxy::to([] as [&Origin; 0])
+        .upstream(&upstream)
+        .more(ADMIN);
+    std::fs::write(setup.directory().join("s.json"), list(&[&origins[0]])).unwrap();
+    let proxy = setup.start().await;
+    let began = Instant::now();
+    let (mut number, mut asked) = (0, 2);
+    while !served(&proxy)
+        .await
+        .contains(&origins[1].address().to_owned())
+    {
+        number += 1;
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "none of them is served"
+        );
+        let next = format!("[\"app.test:{port}\", \"new{number}.test:80\"]");
+        replace(proxy.directory(), "s.json", &next);
+        asked += 2;
+        dns.is_asked(asked).await;
+    }
+}
