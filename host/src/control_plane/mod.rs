@@ -4,7 +4,8 @@
 mod blocking; // the only way to a thread that may wait
 mod resolve; // names of servers
 mod loading; // plugins loaded beside the operator
-mod plugins; // plugins and their versions
+mod registered; // one plugin and its versions
+mod plugins; // all of them
 mod tls_files; // certificates read
 mod compiling; // plugins, while their fallbacks serve
 mod log_files; // logs that cannot be written

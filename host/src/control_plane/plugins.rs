@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::loading::{LoadError, Loaded, LoadedAhead};
+use super::registered::{RegisteredPlugin, WaitingPlugin};
 use crate::config::model::{self, Config, Fallback, PluginCache};
 use crate::config::problem::{Place, Problem};
 use crate::fault_injection;
@@ -75,89 +76,6 @@ pub(super) struct PluginRegistry {
     entries: BTreeMap<String, RegisteredPlugin>,
     /// Those that are not compiled yet: their fallbacks serve.
     waiting: BTreeMap<String, WaitingPlugin>,
-}
-
-/// A plugin that is not compiled yet.
-#[derive(Clone)]
-pub(super) struct WaitingPlugin {
-    config: model::PluginConfig,
-    /// What its file held when the configuration was read.
-    file: Hash,
-    /// It cannot be used: it waits for a reload, or for another version.
-    is_refused: bool,
-}
-
-impl WaitingPlugin {
-    /// `compiling` or `refused`.
-    pub(super) fn state(&self) -> &'static str {
-        match self.is_refused {
-            true => "refused",
-            false => "compiling",
-        }
-    }
-}
-
-/// One plugin.
-#[derive(Clone)]
-pub(super) struct RegisteredPlugin {
-    /// `None` for a stock plugin.
-    pub(super) config: Option<model::PluginConfig>,
-    pub(super) current: Plugin,
-    /// The version that was in force before, for a rollback.
-    pub(super) previous: Option<Plugin>,
-    pub(super) rolled_back: bool,
-    /// What the file of the configuration held when it was last loaded: a version that was loaded
-    /// by hand stays in force until the file itself changes.
-    file: Option<Hash>,
-    /// The number of the last load, whether it went well or not.
-    last_version: u64,
-}
-
-impl RegisteredPlugin {
-    fn new(config: Option<model::PluginConfig>, current: Plugin) -> RegisteredPlugin {
-        RegisteredPlugin {
-            file: config.as_ref().map(|_| current.hash()),
-            last_version: current.version(),
-            config,
-            current,
-            previous: None,
-            rolled_back: false,
-        }
-    }
-
-    /// `live`, `quarantined`, `over budget` or `rolled back`.
-    pub(super) fn state(&self) -> &'static str {
-        match self.rolled_back {
-            _ if self.current.is_quarantined() => "quarantined",
-            _ if self.current.is_over_budget() => "over budget",
-            true => "rolled back",
-            false => "live",
-        }
-    }
-
-    /// Notes in its history that the present version serves.
-    fn note_serving(&self) {
-        let kind = match self.rolled_back {
-            true => PluginEventKind::RolledBack,
-            false => PluginEventKind::Serves,
-        };
-        let hash = Untrusted::name(self.current.hash());
-        self.current
-            .history()
-            .note(self.current.version(), kind, hash);
-    }
-
-    /// Whether it is allowed what this entry allows.
-    fn is_allowed(&self, config: &model::PluginConfig) -> bool {
-        *self.current.options() == PluginOptions::from(config)
-    }
-
-    /// The version that a rollback would return to.
-    pub(super) fn version_before(&self) -> Option<&Plugin> {
-        self.previous
-            .as_ref()
-            .filter(|plugin| !plugin.is_quarantined())
-    }
 }
 
 impl PluginRegistry {
@@ -491,13 +409,5 @@ impl PluginRegistry {
 
     pub(super) fn get(&self, name: &str) -> Option<&RegisteredPlugin> {
         self.entries.get(name)
-    }
-}
-
-impl RegisteredPlugin {
-    fn put(&mut self, plugin: Plugin) {
-        self.last_version = plugin.version();
-        self.previous = Some(std::mem::replace(&mut self.current, plugin));
-        self.rolled_back = false;
     }
 }

@@ -10,7 +10,7 @@ use crate::admin_api::{
 };
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
-use crate::control_plane::plugins::{RegisteredPlugin, WaitingPlugin};
+use crate::control_plane::registered::{RegisteredPlugin, WaitingPlugin};
 use crate::control_plane::resolve;
 use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::Upstream;
