@@ -391,8 +391,8 @@ fn a_file_means_what_it_says() {
         (0, Duration::from_secs(300))
     );
     let limits = PluginLimits {
-        memory: 32 << 20,
-        deadline: Duration::from_millis(10),
+        memory: Some(32 << 20),
+        deadline: Some(Duration::from_millis(10)),
         table_elements: 20_000,
         core_instances: 4,
         state: 0,

@@ -193,21 +193,27 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// What is given; none without it.
+    pub(super) fn duration_given(&self, name: &str) -> Option<Duration> {
+        self.get(name)
+            .and_then(|node| duration(node, name, self.kind(name), self.problems))
+    }
+
     pub(super) fn duration(&self, name: &str) -> Duration {
-        let given = self
-            .get(name)
-            .and_then(|node| duration(node, name, self.kind(name), self.problems));
-        given
+        self.duration_given(name)
             .or_else(|| units::duration(self.text_by_default(name)).ok())
             .unwrap_or_default()
     }
 
+    /// Bytes that are given; none without them.
+    pub(super) fn size_given(&self, name: &str) -> Option<u64> {
+        self.get(name)
+            .and_then(|node| size(node, name, self.kind(name), self.problems))
+    }
+
     /// Bytes.
     pub(super) fn size(&self, name: &str) -> u64 {
-        let given = self
-            .get(name)
-            .and_then(|node| size(node, name, self.kind(name), self.problems));
-        given
+        self.size_given(name)
             .or_else(|| units::size(self.text_by_default(name)).ok())
             .unwrap_or_default()
     }

@@ -6,6 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::clock::{EpochClock, LONGEST_DEADLINE};
@@ -22,6 +25,7 @@ use super::interfaces;
 use super::options::PluginOptions;
 use super::policy::{Filter, FilterExports, Policy, PolicyExports, Scorer, ScorerExports};
 use super::stats::{Cost, PluginCounters, PluginStats};
+use super::stubs;
 use super::untrusted::Untrusted;
 use super::world::{Exporter, Kind, World};
 
@@ -46,6 +50,8 @@ pub(super) struct Inner {
     pub(super) kinds: Kinds,
     /// What it says of itself, as the first of its kinds.
     about: OnceLock<About>,
+    /// Bytes of memory that each instance may have.
+    pub(super) memory_limit: u64,
     /// Processor time for a call in the data path, and for one that sets up.
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
@@ -103,6 +109,8 @@ pub(super) struct Identity<'a> {
     pub(super) name: &'a str,
     pub(super) version: u64,
     pub(super) hash: Hash,
+    /// Bytes that its file has.
+    pub(super) file_size: usize,
     pub(super) history: Arc<PluginHistory>,
 }
 
@@ -250,7 +258,12 @@ impl Plugin {
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
         interfaces::check_imports(name, &imports, &options.grants)?;
-        let linked = linker.instantiate_pre(&component);
+        let linked = stubs::with_stubs(linker, &component).and_then(|stubbed| {
+            stubbed
+                .as_ref()
+                .unwrap_or(linker)
+                .instantiate_pre(&component)
+        });
         let linked = linked.map_err(|error| PluginError::Link {
             plugin: name.into(),
             reason: Untrusted::message(format_args!("{error:#}")),
@@ -260,7 +273,7 @@ impl Plugin {
             component: &component,
         };
         let kinds = Kinds::of(&exporter)?;
-        let deadline = options.limits.deadline;
+        let deadline = options.limits.deadline_of(identity.file_size);
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
             version: identity.version,
@@ -272,6 +285,7 @@ impl Plugin {
             common: CommonExports::of(&exporter)?,
             kinds,
             about: OnceLock::new(),
+            memory_limit: options.limits.memory_of(identity.file_size),
             call_deadline: deadline.min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
@@ -318,7 +332,8 @@ impl Plugin {
     }
 }
 
-/// A component as it is, or made of a core module that carries its component type.
+/// A component as it is, or made of a core module that carries its component type. Where that imports
+/// WASI preview 1, an adapter to the [WASI](super::wasi) that there is comes with it.
 pub(super) fn encode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if !is_core_module(bytes) {
         return Ok(bytes.into());
@@ -326,6 +341,12 @@ pub(super) fn encode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(bytes)
+        .and_then(|encoder| {
+            encoder.adapter(
+                WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+                WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+            )
+        })
         .and_then(|mut encoder| encoder.encode());
     encoded
         .map(Cow::Owned)

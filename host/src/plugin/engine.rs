@@ -143,6 +143,7 @@ impl Runtime {
             name,
             version: 1,
             hash: Hash(hash),
+            file_size: 0, // what it may do is said in its options
             history: self.history(name),
         };
         let plugin = self.link(&identity, code, &PluginOptions::stock())?;
@@ -171,7 +172,7 @@ impl Runtime {
             Some(code) => code,
             None => self.compile(name, &hash, bytes, &options.compile)?,
         };
-        self.link_version(name, version, hash, code, options)
+        self.link_version(name, version, hash, bytes.len(), code, options)
     }
 
     /// As [`load`](Runtime::load), of what was compiled before; none where it was not.
@@ -188,7 +189,7 @@ impl Runtime {
         check_bounds(name, bytes, &options.compile)?;
         let hash = Hash::of(bytes);
         let kept = self.kept(&hash, bytes.len());
-        kept.map(|code| self.link_version(name, version, hash, code, options))
+        kept.map(|code| self.link_version(name, version, hash, bytes.len(), code, options))
             .transpose()
     }
 
@@ -229,6 +230,7 @@ impl Runtime {
         name: &str,
         version: u64,
         hash: Hash,
+        file_size: usize,
         code: Code,
         options: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
@@ -236,6 +238,7 @@ impl Runtime {
             name,
             version,
             hash,
+            file_size,
             history: self.history(name),
         };
         self.link(&identity, code, options)

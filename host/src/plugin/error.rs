@@ -36,16 +36,15 @@ pub enum PluginError {
         key: &'static str,
     },
     #[error(
-        "plugin `{plugin}` is neither a component nor a core module that can become one: {reason}; {}",
-        way_out_of_encoding(reason)
+        "plugin `{plugin}` is neither a component nor a core module that can become one: {reason}; \
+         build it with the waypost sdk, or pass it through `wasm-tools component embed`"
     )]
     Encode { plugin: String, reason: Untrusted },
     #[error("plugin `{plugin}` does not compile: {reason}")]
     Compile { plugin: String, reason: Untrusted },
     #[error(
-        "plugin `{plugin}` imports `{import}`, which plugins are not given: they may import {}{}",
-        super::interfaces::IMPORTS,
-        way_out_of_import(import)
+        "plugin `{plugin}` imports `{import}`, which plugins are not given: they may import {}",
+        super::interfaces::IMPORTS
     )]
     Import { plugin: String, import: Untrusted },
     #[error("{}", not_granted(plugin, imports, grants))]
@@ -105,27 +104,6 @@ impl PluginError {
             }
             _ => None,
         }
-    }
-}
-
-fn way_out_of_encoding(reason: &Untrusted) -> &'static str {
-    match reason.as_str().contains("wasi_snapshot_preview1") {
-        true => {
-            "its toolchain links a library for files and output (WASI preview 1), which plugins do \
-             not have: build it without `printf` and files, and write to the log with \
-             `waypost:plugin/log`"
-        }
-        false => "build it with the waypost sdk, or pass it through `wasm-tools component embed`",
-    }
-}
-
-fn way_out_of_import(import: &Untrusted) -> &'static str {
-    match import.as_str().starts_with("wasi:filesystem/") {
-        true => {
-            "; a toolchain's library for files and output brings this along: write to the log with \
-             `waypost:plugin/log` instead"
-        }
-        false => "",
     }
 }
 

@@ -290,7 +290,7 @@ fn instantiate(
     surroundings: Surroundings,
 ) -> Result<(Store<HostState>, component::Instance), PluginFault> {
     let inner = plugin.inner();
-    let limits = InstanceLimits::new(&inner.options.limits);
+    let limits = InstanceLimits::new(&inner.options.limits, inner.memory_limit);
     let state = HostState::new(&inner.name, limits, surroundings);
     let mut store = Store::new(inner.component.engine(), state);
     store.limiter(|state| &mut state.limits);

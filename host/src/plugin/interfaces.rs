@@ -12,7 +12,7 @@ pub(super) const VERSION: &str = "0.2.0";
 /// What a plugin may import, in words.
 pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (nginx, fleet, upstream, clock, metrics, log, \
                                   and request, connection, variables, response, exchange, attempt, changes, checks, files where granted) and \
-                                  `wasi` 0.2 (io, cli, clocks, random)";
+                                  `wasi` 0.2 (io, cli, clocks, random; its files, sockets and http reach nothing)";
 
 /// The versions that this host has, by package: any patch of them will do.
 const VERSIONS: &[(&str, &str)] = &[("waypost:plugin/", "0.2"), ("wasi:", "0.2")];
@@ -46,6 +46,18 @@ const FREE: &[&str] = &[
     "wasi:random/insecure-seed",
 ];
 
+/// The packages of WASI 0.2: of what is not in [`FREE`] of them, there is only a
+/// [stub](super::stubs).
+const WASI: &[&str] = &[
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
 /// Those that an entry's `grants` names, with the word for each.
 const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/request", "request"),
@@ -70,6 +82,11 @@ pub fn grants_needed<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<&'static
     words
 }
 
+/// Whether every plugin is given an interface.
+pub(super) fn is_free(interface: &str) -> bool {
+    FREE.contains(&interface)
+}
+
 /// Whether a plugin may import all of these.
 pub(super) fn check_imports(
     plugin: &str,
@@ -78,7 +95,9 @@ pub(super) fn check_imports(
 ) -> Result<(), PluginError> {
     for import in imports {
         let (interface, version) = split(import);
-        let known = FREE.contains(&interface) || GRANTED.iter().any(|(name, _)| *name == interface);
+        let known = is_free(interface)
+            || WASI.iter().any(|package| interface.starts_with(package))
+            || GRANTED.iter().any(|(name, _)| *name == interface);
         if !known {
             return Err(PluginError::Import {
                 plugin: plugin.to_owned(),

@@ -24,9 +24,10 @@ pub(super) struct InstanceLimits {
 }
 
 impl InstanceLimits {
-    pub(super) fn new(limits: &PluginLimits) -> InstanceLimits {
+    /// `memory`: bytes.
+    pub(super) fn new(limits: &PluginLimits, memory: u64) -> InstanceLimits {
         InstanceLimits {
-            memory_limit: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+            memory_limit: usize::try_from(memory).unwrap_or(usize::MAX),
             elements_limit: limits.table_elements as usize,
             modules: limits.core_instances as usize,
             memory: 0,

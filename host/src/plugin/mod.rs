@@ -22,6 +22,7 @@ mod imports; // what it may ask
 mod files; // files that its settings name
 mod destinations; // routes and upstreams that they name
 mod wasi; // a WASI that reaches nothing
+mod stubs; // what of it is there only so that components load
 mod host_state; // what the host keeps for an instance
 mod guest_log; // what plugins have to say
 mod limits; // what an instance may use up

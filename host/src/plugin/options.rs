@@ -27,7 +27,7 @@ impl PluginOptions {
     pub fn stock() -> PluginOptions {
         PluginOptions {
             limits: PluginLimits {
-                deadline: Duration::from_millis(50),
+                deadline: Some(Duration::from_millis(50)),
                 ..PluginLimits::default()
             },
             compile: CompileLimits::default(),

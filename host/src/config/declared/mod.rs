@@ -200,7 +200,7 @@ mod tests {
                         (*min..=*max).contains(&value)
                     }
                     (ValueKind::Duration { .. } | ValueKind::Size { .. }, Default::Unset) => {
-                        ["[[route]]", "resolver"].contains(&table.title)
+                        ["[[route]]", "resolver", "limits"].contains(&table.title)
                     }
                     _ => true,
                 };

@@ -86,18 +86,18 @@ pub(in crate::config) static LIMITS: Table = Table {
                 min: 64 * KIB,
                 max: 4 * GIB,
             },
-            "Linear memory.",
-        )
-        .or(Default::Text("16m")),
+            "Linear memory. Without it `\"16m\"`, and `\"128m\"` for a file of 1 MiB or more, which \
+             brings an interpreter or a garbage collector.",
+        ),
         Key::new(
             "deadline",
             ValueKind::Duration {
                 min: 1,
                 max: 60 * SECOND,
             },
-            "For one call, in processor time, looked at every 4 milliseconds.",
-        )
-        .or(Default::Text("5ms")),
+            "For one call, in processor time, looked at every 4 milliseconds. Without it `\"5ms\"`, \
+             and `\"50ms\"` for a file of 1 MiB or more.",
+        ),
         Key::new(
             "table_elements",
             ValueKind::Integer {
@@ -180,8 +180,8 @@ mod tests {
             _ => 0,
         };
         let instance = PluginLimits {
-            memory: size("memory"),
-            deadline: duration("deadline"),
+            memory: None,
+            deadline: None,
             table_elements: integer("table_elements"),
             core_instances: integer("core_instances"),
             state: size("state"),

@@ -62,10 +62,11 @@ impl Grants {
 /// Bounds on one plugin instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PluginLimits {
-    /// Linear memory, default 16 MiB.
-    pub memory: u64,
-    /// For one call in the data path, in processor time, default 5 ms; looked at every 4 ms.
-    pub deadline: Duration,
+    /// Linear memory. None: by the [size of the file](PluginLimits::memory_of).
+    pub memory: Option<u64>,
+    /// For one call in the data path, in processor time; looked at every 4 ms. None: by the
+    /// [size of the file](PluginLimits::deadline_of).
+    pub deadline: Option<Duration>,
     /// Elements of all tables together, default 10,000.
     pub table_elements: u32,
     /// Instances of core modules within the component, default 32.
@@ -77,12 +78,32 @@ pub struct PluginLimits {
 impl Default for PluginLimits {
     fn default() -> Self {
         PluginLimits {
-            memory: 16 << 20,
-            deadline: Duration::from_millis(5),
+            memory: None,
+            deadline: None,
             table_elements: 10_000,
             core_instances: 32,
             state: 1 << 20,
         }
+    }
+}
+
+/// Bytes from which on a file is taken to bring an interpreter, or a garbage collector: Rust and C
+/// make tens of kilobytes, Go megabytes, JavaScript and Python more than ten.
+const LARGE: usize = 1 << 20;
+
+impl PluginLimits {
+    /// Linear memory for a file of so many bytes: unless it is said, 16 MiB, and 128 MiB where the
+    /// file is large.
+    pub fn memory_of(&self, file_size: usize) -> u64 {
+        let by_size = if file_size < LARGE { 16 } else { 128 };
+        self.memory.unwrap_or(by_size << 20)
+    }
+
+    /// Processor time of a call for a file of so many bytes: unless it is said, 5 ms, and 50 ms where
+    /// the file is large, as garbage is collected then.
+    pub fn deadline_of(&self, file_size: usize) -> Duration {
+        let by_size = if file_size < LARGE { 5 } else { 50 };
+        self.deadline.unwrap_or(Duration::from_millis(by_size))
     }
 }
 

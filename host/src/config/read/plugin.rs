@@ -94,8 +94,8 @@ fn plugin(
         fault_window: section.duration("fault_window"),
         budget: section.integer("budget"),
         limits: PluginLimits {
-            memory: limits.size("memory"),
-            deadline: limits.duration("deadline"),
+            memory: limits.size_given("memory"),
+            deadline: limits.duration_given("deadline"),
             table_elements: limits.integer("table_elements"),
             core_instances: limits.integer("core_instances"),
             state: limits.size("state"),

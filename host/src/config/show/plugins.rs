@@ -24,9 +24,15 @@ pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     out.key("fault_window", text(&duration_text(plugin.fault_window)));
     out.key("budget", plugin.budget);
     let (limits, compile) = (plugin.limits, plugin.compile);
-    let limits = [
-        ("memory", text(&size_text(limits.memory))),
-        ("deadline", text(&duration_text(limits.deadline))),
+    let memory = limits.memory.map(|memory| text(&size_text(memory)));
+    let deadline = limits
+        .deadline
+        .map(|deadline| text(&duration_text(deadline)));
+    let by_file = [("memory", memory), ("deadline", deadline)];
+    let by_file = by_file
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
+    let others = [
         ("table_elements", limits.table_elements.to_string()),
         ("core_instances", limits.core_instances.to_string()),
         ("state", text(&size_text(limits.state))),
@@ -35,6 +41,7 @@ pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
         ("compile_time", text(&duration_text(compile.time))),
         ("compile_memory", text(&size_text(compile.memory))),
     ];
+    let limits = by_file.chain(others);
     let limits = limits.map(|(key, value)| format!("{key} = {value}"));
     out.key("limits", inline_table(limits));
 }

@@ -83,8 +83,7 @@ impl EndpointSpec {
 
     /// How long a worker waits for the shared instance.
     pub(super) fn wait(&self) -> Duration {
-        let limits = &self.plugin.inner().options.limits;
-        limits.deadline.min(LONGEST_WAIT)
+        self.plugin.inner().call_deadline.min(LONGEST_WAIT)
     }
 }
 

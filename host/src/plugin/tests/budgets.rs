@@ -29,7 +29,7 @@ macro_rules! spin {
 fn load(guest: &Guest, budget: u32) -> Plugin {
     let options = PluginOptions {
         limits: PluginLimits {
-            deadline: std::time::Duration::from_secs(5),
+            deadline: Some(std::time::Duration::from_secs(5)),
             ..options().limits
         },
         budget,

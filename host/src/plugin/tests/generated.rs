@@ -58,8 +58,8 @@ const IMPORTS: &str = r#"(module
 fn options() -> PluginOptions {
     PluginOptions {
         limits: PluginLimits {
-            memory: 1 << 20,
-            deadline: Duration::from_millis(1),
+            memory: Some(1 << 20),
+            deadline: Some(Duration::from_millis(1)),
             ..PluginLimits::default()
         },
         ..PluginOptions::stock()

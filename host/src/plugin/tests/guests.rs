@@ -240,8 +240,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(1);
 pub(super) fn options() -> PluginOptions {
     PluginOptions {
         limits: PluginLimits {
-            memory: 2 << 20,
-            deadline: DEADLINE,
+            memory: Some(2 << 20),
+            deadline: Some(DEADLINE),
             ..PluginLimits::default()
         },
         ..PluginOptions::stock()

@@ -266,7 +266,7 @@ fn ends_wait_for_a_shared_instance_that_is_busy_and_are_told_in_order() {
     };
     let plugin = guest.load_with(&PluginOptions {
         limits: PluginLimits {
-            deadline: Duration::from_secs(5),
+            deadline: Some(Duration::from_secs(5)),
             ..options().limits
         },
         ..options()

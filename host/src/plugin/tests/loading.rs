@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::plugin::{Compiler, ConfigureError, Kind, PluginCounters, PolicyContext, Runtime};
+use crate::config::model::PluginLimits;
+use crate::plugin::{
+    Compiler, ConfigureError, Kind, PluginCounters, PluginOptions, PolicyContext, Runtime,
+};
 
-use super::guests::{Guest, PER_USER, component, load, options, refusal};
-use super::peers::{balancer, configured, logged, pick};
+use super::guests::{Guest, PER_USER, component, load, options, refusal, runtime};
+use super::peers::{balancer, configured, logged, over, parts, pick};
 
 #[test]
 fn the_stock_plugins_are_in_the_binary_and_ready_within_100_ms_of_processor_time() {
@@ -71,12 +74,12 @@ fn a_component_is_taken_as_it_is() {
 fn an_import_that_plugins_are_not_given_is_named() {
     let component = component(
         r#"(import "waypost:plugin/fleet@0.2.0" (instance))
-             (import "wasi:sockets/tcp@0.2.6" (instance))"#,
+             (import "wasi:keyvalue/store@0.2.0" (instance))"#,
     );
     let error = refusal(&component, &options());
     assert!(
         error.starts_with(
-            "plugin `mine` imports `wasi:sockets/tcp@0.2.6`, which plugins are not given"
+            "plugin `mine` imports `wasi:keyvalue/store@0.2.0`, which plugins are not given"
         ),
         "{error}"
     );
@@ -255,4 +258,33 @@ fn a_plugin_that_fails_to_say_what_it_is_serves_all_the_same() {
     let log = logged(|| assert_eq!(policy.about().summary, ""));
     assert!(log.contains("plugin `guest` failed"), "{log}");
     assert_eq!(pick(&mut balancer(&policy).attach(None), 1), Some(2));
+}
+
+/// Interpreters and garbage collectors need it.
+#[test]
+fn a_large_file_may_use_more_memory_unless_its_entry_says_how_much() {
+    let guest = Guest {
+        setup: "(drop (memory.grow (i32.const 300)))", // pages of 64 KiB
+        ..Guest::default()
+    };
+    let small = guest.module();
+    let mut large = small.clone();
+    large.extend([0, 0x81, 0x80, 0x40, 0]); // a section of 1 MiB without a name
+    large.resize(large.len() + (1 << 20), 0);
+    let starts = |bytes: &[u8], memory| {
+        let limits = PluginLimits {
+            memory,
+            ..PluginLimits::default()
+        };
+        let options = PluginOptions {
+            limits,
+            ..options()
+        };
+        let policy = runtime().load("mine", 1, bytes, &options).unwrap();
+        over(3, parts(&policy)).is_ok()
+    };
+    assert!(starts(&large, None));
+    assert!(!starts(&small, None));
+    assert!(!starts(&large, Some(16 << 20)));
+    assert!(starts(&small, Some(32 << 20)));
 }

@@ -168,24 +168,6 @@ fn machine_code_is_never_loaded() {
 }
 
 #[test]
-fn a_plugin_that_prints_with_its_c_library_is_told_of_the_log() {
-    let printing = Guest {
-        more: r#"(import "wasi_snapshot_preview1" "fd_write"
-                   (func (param i32 i32 i32 i32) (result i32)))"#,
-        ..Guest::default()
-    };
-    let module = refusal(&printing.module(), &options());
-    let files = r#"(import "wasi:filesystem/types@0.2.6" (instance))"#;
-    for error in [module, refusal(&component(files), &options())] {
-        assert!(
-            error.contains("write to the log with `waypost:plugin/log`"),
-            "{error}"
-        );
-        assert!(!error.contains("component embed"), "{error}");
-    }
-}
-
-#[test]
 fn a_file_that_was_cut_is_refused() {
     let whole = Guest::default().module();
     for length in [0, 4, 9, whole.len() / 2, whole.len() - 1] {

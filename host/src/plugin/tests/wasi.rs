@@ -1,13 +1,14 @@
-//! A plugin of `wasm32-wasip2` loads, and what it prints is logged.
+//! Plugins whose toolchain brings a WASI along load, and what they print is logged.
 
 use std::process::Command;
 
 use wit_component::StringEncoding;
 
-use super::guests::{contract, load};
+use super::guests::{Guest, contract, load};
 use super::peers::{balancer, logged, pick};
 
-/// Prints, looks at clocks and randomness and the environment, and panics for lease 1.
+/// Prints, looks at clocks and randomness and the environment; panics for lease 1, looks for files for
+/// lease 2, and connects somewhere for lease 3.
 const SOURCE: &str = r#"
     #[unsafe(link_section = "component-type:guest")]
     static TYPE: [u8; include_bytes!("type.bin").len()] = *include_bytes!("type.bin");
@@ -25,6 +26,12 @@ const SOURCE: &str = r#"
         println!("picking for {lease}, {} variables, {} in the map", std::env::vars().count(), seeded.len());
         assert!(begun.elapsed().as_secs() < 1 && std::time::SystemTime::now() > std::time::UNIX_EPOCH);
         assert_ne!(lease, 1, "one is unlucky");
+        if lease == 2 {
+            assert!(std::fs::read("/etc/hosts").is_err() && std::fs::read_dir("/").is_err());
+        }
+        if lease == 3 {
+            let _ = std::net::TcpStream::connect("127.0.0.1:80");
+        }
         2
     }
     #[unsafe(no_mangle)]
@@ -74,4 +81,36 @@ fn a_wasip2_plugin_runs_and_its_output_and_panics_are_logged() {
     let log = logged(|| assert_ne!(pick(&mut worker, 1), None));
     assert!(log.contains("one is unlucky"), "{log}");
     assert_eq!(policy.stats().traps, 1);
+}
+
+#[test]
+fn a_wasip2_plugin_finds_no_files_and_fails_where_it_connects() {
+    let policy = load("prober", &compiled()).unwrap();
+    let mut worker = balancer(&policy).attach(None);
+    let log = logged(|| assert_eq!(pick(&mut worker, 2), Some(2)));
+    assert_eq!(policy.stats().traps, 0, "{log}");
+    let log = logged(|| assert_ne!(pick(&mut worker, 3), Some(2)));
+    assert!(log.contains("called wasi:sockets/"), "{log}");
+    assert!(log.contains("which plugins are not given"), "{log}");
+}
+
+/// As C libraries and Go have it.
+#[test]
+fn what_a_plugin_of_preview_1_prints_is_logged() {
+    let guest = Guest {
+        more: r#"(import "wasi_snapshot_preview1" "fd_write"
+                   (func $write (param i32 i32 i32 i32) (result i32)))
+                 (func (export "cabi_realloc_adapter") (param i32 i32 i32 i32) (result i32)
+                   (i32.shl
+                     (memory.grow (i32.shr_u (i32.add (local.get 3) (i32.const 65535)) (i32.const 16)))
+                     (i32.const 16)))
+                 (data (i32.const 2048) "\08\08\00\00\06\00\00\00hello\n")"#,
+        ..Guest::picks(
+            "(call $write (i32.const 1) (i32.const 2048) (i32.const 1) (i32.const 2072))",
+        )
+    };
+    let policy = load("printer", &guest.module()).unwrap();
+    let mut worker = balancer(&policy).attach(None);
+    let log = logged(|| assert_eq!(pick(&mut worker, 7), Some(0)));
+    assert!(log.contains("hello plugin=\"printer\""), "{log}");
 }
