@@ -197,6 +197,35 @@ async fn names_that_die_together_hold_up_no_others() {
     crowd.follows("/moves").await;
 }
 
+/// All places that there are would be taken for minutes, if each question kept its own.
+#[tokio::test]
+async fn one_of_hundreds_of_dead_names_is_followed_as_soon_as_it_is_answered_for() {
+    let setup = Setup {
+        servers: names(500),
+        timeout: "9s",
+        ..Setup::default()
+    };
+    let (well, hung) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let (is_well, count) = (well.clone(), hung.clone());
+    let crowd = setup
+        .start(move |question| match question.name.as_str() {
+            "moves.test" if is_well.load(Relaxed) => false,
+            "moves.test" => {
+                count.fetch_add(1, Relaxed);
+                true
+            }
+            _ => is_dead(question),
+        })
+        .await;
+    crowd.hangs(1000).await;
+    eventually("its own questions to hang", async || {
+        hung.load(Relaxed) >= 2
+    })
+    .await;
+    well.store(true, Relaxed);
+    crowd.follows("/moves").await;
+}
+
 #[tokio::test]
 async fn a_service_whose_servers_are_not_answered_for_holds_up_no_others() {
     let setup = Setup {

@@ -28,6 +28,10 @@ const ATTEMPTS: u32 = 3;
 /// included.
 const QUICK: Duration = Duration::from_millis(250);
 
+/// How long one that was not answered the last time has its place: for nearly all answers of name
+/// servers that have to ask others first.
+const BRIEF: Duration = Duration::from_millis(500);
+
 /// Names that requests have made by patterns have places of their own, so many times fewer than all
 /// others: those wait for none of them, whatever strangers do.
 const OF_PATTERNS: usize = 4;
@@ -52,6 +56,8 @@ pub(super) struct NameServers {
     by_pattern: Places,
     /// For how long a question has its quick place.
     moment: Duration,
+    /// For how long one that was not answered the last time has its place.
+    brief: Duration,
     /// Of the questions that were asked before.
     paces: RefCell<HashMap<(Name, RecordType), Pace>>,
 }
@@ -63,8 +69,8 @@ enum Pace {
     Quick,
     /// It was answered, but took its time.
     Slow,
-    /// It was not answered, and took its time.
-    Unanswered,
+    /// It was not answered, and took its time. It was asked at this moment.
+    Unanswered(Instant),
 }
 
 /// What one question about one kind of records has brought.
@@ -136,6 +142,7 @@ impl NameServers {
             own: Places::one_of(1),
             by_pattern: Places::one_of(OF_PATTERNS),
             moment: QUICK.min(attempt),
+            brief: BRIEF.min(attempt),
             paces: RefCell::default(),
         })
     }
@@ -177,20 +184,47 @@ impl NameServers {
         {
             return answer;
         }
-        let place = match pace {
-            Some(Pace::Slow) => self.place(by_pattern, Places::slow).await,
-            _ => {
-                let drawn = self.place(by_pattern, Places::unanswered);
-                timeout(self.timeout, drawn).await.ok().flatten()
-            }
+        if let Some(Pace::Slow) = pace {
+            let _place = self.place(by_pattern, Places::slow).await;
+            return self.to_its_end(question).await;
+        }
+        // It was noted by the quick place that it had.
+        let last = match self.paces.borrow().get(question) {
+            Some(Pace::Unanswered(last)) => *last,
+            _ => Instant::now(),
         };
-        let _place = place.ok_or_else(NoAnswer::timed_out)?;
-        // Whoever asks may give it up.
-        self.note(question, Pace::Unanswered);
+        self.briefly(question, last, by_pattern).await
+    }
+
+    /// Asks for as long as it takes.
+    async fn to_its_end(&self, question: &(Name, RecordType)) -> Result<Answers, NoAnswer> {
         let since = Instant::now();
+        // Whoever asks may give it up.
+        self.note(question, Pace::Unanswered(since));
         let answer = self.ask(question).await;
         self.note(question, self.pace(since, &answer));
         answer
+    }
+
+    /// Asks what was not answered the last time, at `last`, in a place that others wait for as well:
+    /// its answer is listened for behind that where there is room.
+    async fn briefly(
+        &self,
+        question: &(Name, RecordType),
+        last: Instant,
+        by_pattern: &watch::Receiver<bool>,
+    ) -> Result<Answers, NoAnswer> {
+        let turn = self.place(by_pattern, async |places| places.unanswered(last).await);
+        let place = timeout(self.timeout, turn).await.ok().flatten();
+        let place = place.ok_or_else(NoAnswer::timed_out)?;
+        let mut asked = pin!(self.to_its_end(question));
+        if let Ok(answer) = timeout(self.brief, &mut asked).await {
+            return answer;
+        }
+        let places = self.places_now(by_pattern);
+        let _listened = places.listened_at_once().ok_or_else(NoAnswer::timed_out)?;
+        drop(place);
+        asked.await
     }
 
     /// Asks in a quick place for a moment, and goes on in a slow one where one is free. None where
@@ -212,16 +246,20 @@ impl NameServers {
             self.note(question, Pace::Quick);
             return Some(answer);
         }
-        self.note(question, Pace::Unanswered);
-        let places = match *by_pattern.borrow() {
-            true => &self.by_pattern,
-            false => &self.own,
-        };
-        let _slow = places.slow_at_once()?;
+        self.note(question, Pace::Unanswered(since));
+        let _slow = self.places_now(by_pattern).slow_at_once()?;
         drop((fresh, place));
         let answer = asked.await;
         self.note(question, self.pace(since, &answer));
         Some(answer)
+    }
+
+    /// The places of a name as it is wanted now.
+    fn places_now(&self, by_pattern: &watch::Receiver<bool>) -> &Places {
+        match *by_pattern.borrow() {
+            true => &self.by_pattern,
+            false => &self.own,
+        }
     }
 
     /// Waits for a place. One that is wanted by a pattern may become one of all others meanwhile.
@@ -245,7 +283,7 @@ impl NameServers {
         match answer {
             _ if since.elapsed() < self.moment => Pace::Quick,
             Ok(_) | Err(NoAnswer::Absent(_)) => Pace::Slow,
-            Err(NoAnswer::Failed(_)) => Pace::Unanswered,
+            Err(NoAnswer::Failed(_)) => Pace::Unanswered(since),
         }
     }
 
@@ -339,4 +377,55 @@ fn no_answer(error: NetError) -> NoAnswer {
             text
         }
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::Ipv4Addr;
+
+    use tokio::net::UdpSocket;
+    use tokio::task::LocalSet;
+
+    use super::super::system::tests_system;
+    use super::*;
+    use crate::config::model::tests_resolver;
+
+    /// As of five hundred names, of two kinds each. A question that kept its place would keep it for
+    /// longer than the test takes.
+    #[tokio::test]
+    async fn each_of_a_thousand_questions_that_nobody_answers_is_asked_soon() {
+        const QUESTIONS: usize = 1000;
+        let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let resolver = Resolver {
+            addresses: vec![silent.local_addr().unwrap()],
+            timeout: Duration::from_secs(300),
+            ..tests_resolver()
+        };
+        let system = Rc::new(tests_system("", ""));
+        let servers = Rc::new(NameServers::new(&resolver, &system).unwrap());
+        let (_wanted, by_pattern) = watch::channel(false);
+        let tasks = LocalSet::new();
+        for number in 0..QUESTIONS {
+            let name = Name::from_ascii(format!("n{number}.test.")).unwrap();
+            let question = (name, RecordType::A);
+            servers.note(&question, Pace::Unanswered(Instant::now()));
+            let (servers, by_pattern) = (servers.clone(), by_pattern.clone());
+            tasks.spawn_local(async move {
+                let _ = servers.answer(&question, &by_pattern).await;
+            });
+        }
+        let all_are_asked = async {
+            let (mut asked, mut message) = (HashSet::new(), [0; 512]);
+            while asked.len() < QUESTIONS {
+                let length = silent.recv(&mut message).await.unwrap();
+                // Behind the header, up to the end of the name.
+                let name = message[12..length].split(|byte| *byte == 0);
+                asked.insert(name.into_iter().next().unwrap().to_vec());
+            }
+        };
+        let asked = timeout(Duration::from_secs(60), tasks.run_until(all_are_asked)).await;
+        assert!(asked.is_ok(), "some wait for those that were asked first");
+    }
 }

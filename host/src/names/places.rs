@@ -4,9 +4,15 @@
 //! from theirs. Which question that will be is only known from the last time, and a thousand that were
 //! answered may be so no longer. So each has a quick place for a moment, whatever there is to wait
 //! for; after that it needs one of another kind. What took longer the last time begins there.
+//!
+//! What was not answered the last time has a place for a moment too, in turn: hundreds of names may be
+//! so for days, and one of them is to serve as soon as it is answered for. Its answer is listened for
+//! longer only as far as there is room.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, oneshot};
 
@@ -19,21 +25,25 @@ const FRESH: usize = QUICK / 2;
 /// Questions that take longer, and may be answered.
 const SLOW: usize = 64;
 
-/// Questions that were not answered the last time.
-const UNANSWERED: usize = 32;
+/// Questions that were not answered the last time, and are asked for a moment.
+const UNANSWERED: usize = 192;
+
+/// Those of them whose answers are listened for behind it.
+const LISTENED: usize = 96;
 
 /// The places of some of the names.
 pub(super) struct Places {
     fresh: Semaphore,
     quick: Semaphore,
     slow: Semaphore,
-    unanswered: Rc<Lots>,
+    unanswered: Rc<Turns>,
+    listened: Semaphore,
 }
 
 /// What a question has while it is asked.
 pub(super) enum Place<'p> {
-    InTurn { _permit: SemaphorePermit<'p> },
-    Drawn { _permit: Drawn },
+    Permit { _permit: SemaphorePermit<'p> },
+    Turn { _turn: Turn },
 }
 
 impl Places {
@@ -43,7 +53,8 @@ impl Places {
             fresh: Semaphore::new(FRESH / parts),
             quick: Semaphore::new(QUICK / parts),
             slow: Semaphore::new(SLOW / parts),
-            unanswered: Rc::new(Lots::new(UNANSWERED / parts)),
+            unanswered: Rc::new(Turns::new(UNANSWERED / parts)),
+            listened: Semaphore::new(LISTENED / parts),
         }
     }
 
@@ -62,84 +73,96 @@ impl Places {
 
     /// For a question that has begun in a quick one.
     pub(super) fn slow_at_once(&self) -> Option<Place<'_>> {
-        let permit = self.slow.try_acquire().ok()?;
-        Some(Place::InTurn { _permit: permit })
+        at_once(&self.slow)
     }
 
-    pub(super) async fn unanswered(&self) -> Option<Place<'_>> {
-        let permit = self.unanswered.draw().await?;
-        Some(Place::Drawn { _permit: permit })
+    /// For a question that was not answered, and was asked at `last`: the one that was asked least
+    /// recently has the next place. Questions give up their wait now and then, and come again: what
+    /// they have waited by then is not lost.
+    pub(super) async fn unanswered(&self, last: Instant) -> Option<Place<'_>> {
+        let turn = self.unanswered.turn(last).await?;
+        Some(Place::Turn { _turn: turn })
+    }
+
+    /// For a question that has had such a place.
+    pub(super) fn listened_at_once(&self) -> Option<Place<'_>> {
+        at_once(&self.listened)
     }
 }
 
 /// None of them is ever closed.
 fn in_turn(permit: Result<SemaphorePermit<'_>, AcquireError>) -> Option<Place<'_>> {
     let permit = permit.ok()?;
-    Some(Place::InTurn { _permit: permit })
+    Some(Place::Permit { _permit: permit })
 }
 
-/// Places for which lots are drawn among those that wait. Those give up now and then, and come again:
-/// with turns it could be the same ones every time that have theirs.
-struct Lots {
+fn at_once(places: &Semaphore) -> Option<Place<'_>> {
+    let permit = places.try_acquire().ok()?;
+    Some(Place::Permit { _permit: permit })
+}
+
+/// Places for questions by when each was asked last, and a number where that is the same.
+struct Turns {
     free: Cell<usize>,
-    waiting: RefCell<Vec<oneshot::Sender<Drawn>>>,
+    waiting: RefCell<BTreeMap<(Instant, u64), oneshot::Sender<Turn>>>,
+    number: Cell<u64>,
 }
 
 /// A place that is passed on when this is dropped, be it on its way to somebody who has left.
-pub(super) struct Drawn(Rc<Lots>);
+pub(super) struct Turn(Rc<Turns>);
 
-impl Drop for Drawn {
+impl Drop for Turn {
     fn drop(&mut self) {
-        while let Some(drawn) = self.0.drawn() {
+        let next = self.0.waiting.borrow_mut().pop_first();
+        match next {
             // What is sent to one who has left comes back here, one call deeper.
-            if !drawn.is_closed() {
-                let _ = drawn.send(Drawn(self.0.clone()));
-                return;
-            }
+            Some((_, waits)) => drop(waits.send(Turn(self.0.clone()))),
+            None => self.0.free.set(self.0.free.get() + 1),
         }
-        self.0.free.set(self.0.free.get() + 1);
     }
 }
 
-impl Lots {
-    fn new(free: usize) -> Lots {
-        Lots {
+/// Somebody who waits for a place, and leaves when this is dropped.
+struct Waits<'t> {
+    turns: &'t Turns,
+    key: (Instant, u64),
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.turns.waiting.borrow_mut().remove(&self.key);
+    }
+}
+
+impl Turns {
+    fn new(free: usize) -> Turns {
+        Turns {
             free: Cell::new(free),
             waiting: RefCell::default(),
+            number: Cell::new(0),
         }
     }
 
-    async fn draw(self: &Rc<Lots>) -> Option<Drawn> {
+    async fn turn(self: &Rc<Turns>, last: Instant) -> Option<Turn> {
         if let Some(left) = self.free.get().checked_sub(1) {
             self.free.set(left);
-            return Some(Drawn(self.clone()));
+            return Some(Turn(self.clone()));
         }
         let (place, awaited) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.borrow_mut();
-            // Now and then those that have left make room.
-            if waiting.len().is_power_of_two() {
-                waiting.retain(|place| !place.is_closed());
-            }
-            waiting.push(place);
-        }
+        let key = (last, self.number.get());
+        self.number.set(key.1.wrapping_add(1));
+        self.waiting.borrow_mut().insert(key, place);
+        let _waits = Waits { turns: self, key };
         awaited.await.ok()
-    }
-
-    /// One of those that wait, or have left meanwhile.
-    fn drawn(&self) -> Option<oneshot::Sender<Drawn>> {
-        let mut waiting = self.waiting.borrow_mut();
-        let number = waiting.len();
-        (number > 0).then(|| waiting.swap_remove(fastrand::usize(..number)))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
-    use std::collections::HashSet;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
     use super::*;
 
@@ -152,42 +175,56 @@ mod tests {
 
     #[test]
     fn a_place_that_comes_to_one_who_has_left_is_not_lost() {
-        let lots = Rc::new(Lots::new(1));
-        let first = is_ready(pin!(lots.draw())).unwrap().unwrap();
+        let turns = Rc::new(Turns::new(1));
+        let at = Instant::now();
+        let first = is_ready(pin!(turns.turn(at))).unwrap().unwrap();
         {
-            let mut leaves = Box::pin(lots.draw());
+            let mut leaves = Box::pin(turns.turn(at));
             assert!(is_ready(leaves.as_mut()).is_none());
             drop(first); // it is on its way
-            assert_eq!(lots.free.get(), 0);
+            assert_eq!(turns.free.get(), 0);
         }
-        assert_eq!(lots.free.get(), 1);
-        let held = is_ready(pin!(lots.draw())).unwrap().unwrap();
+        assert_eq!(turns.free.get(), 1);
+        let held = is_ready(pin!(turns.turn(at))).unwrap().unwrap();
         {
-            let mut leaves = Box::pin(lots.draw());
+            let mut leaves = Box::pin(turns.turn(at));
             assert!(is_ready(leaves.as_mut()).is_none());
         }
-        let mut stays = Box::pin(lots.draw());
+        let mut stays = Box::pin(turns.turn(at));
         assert!(is_ready(stays.as_mut()).is_none());
         drop(held);
         assert!(is_ready(stays.as_mut()).is_some());
     }
 
-    /// Each time, all that wait give up, and come again in the same order.
+    /// Whenever they came, and though they may have left in between.
     #[test]
-    fn whoever_waits_has_a_place_some_time() {
-        let lots = Rc::new(Lots::new(1));
-        let mut served = HashSet::new();
-        // By chance, one of eight is left out with a probability below 10^-10.
-        for _ in 0..200 {
-            let held = is_ready(pin!(lots.draw())).unwrap().unwrap();
-            let mut waiting: Vec<_> = (0..8).map(|_| Box::pin(lots.draw())).collect();
-            for waits in &mut waiting {
-                assert!(is_ready(waits.as_mut()).is_none());
-            }
-            drop(held);
-            let mut waiting = waiting.iter_mut();
-            served.extend(waiting.position(|waits| is_ready(waits.as_mut()).is_some()));
+    fn the_one_that_was_asked_least_recently_is_next() {
+        let (turns, began) = (Rc::new(Turns::new(1)), Instant::now());
+        let asked = |seconds| began + Duration::from_secs(seconds);
+        let mut held = is_ready(pin!(turns.turn(asked(9)))).unwrap().unwrap();
+        {
+            let mut leaves = Box::pin(turns.turn(asked(0)));
+            assert!(is_ready(leaves.as_mut()).is_none());
         }
-        assert_eq!(served.len(), 8);
+        assert!(turns.waiting.borrow().is_empty());
+        let waiting = [3, 1, 2, 1].map(|last| (last, Box::pin(turns.turn(asked(last)))));
+        let mut waiting = Vec::from(waiting);
+        for (_, waits) in &mut waiting {
+            assert!(is_ready(waits.as_mut()).is_none());
+        }
+        let mut order = Vec::new();
+        while !waiting.is_empty() {
+            drop(held);
+            let served = waiting.iter_mut().enumerate();
+            let mut served = served
+                .filter_map(|(at, (last, waits))| Some((at, *last, is_ready(waits.as_mut())??)));
+            let (at, last, turn) = served.next().unwrap();
+            assert!(served.next().is_none(), "there is one place");
+            drop(served);
+            held = turn;
+            order.push(last);
+            drop(waiting.remove(at));
+        }
+        assert_eq!(order, [1, 1, 2, 3]);
     }
 }

@@ -416,7 +416,7 @@ impl WorkerUpstream {
             for (group, index) in missed {
                 balance.unmark_tried(group, *index);
             }
-            if !missed.is_empty() || self.is_merely_full(&balance.tried_ids(), now) {
+            if !missed.is_empty() || self.is_worth_waiting_for(&balance.tried_ids(), now) {
                 return NoEndpoint::Full;
             }
         }
@@ -426,7 +426,17 @@ impl WorkerUpstream {
         }
     }
 
-    /// Whether endpoints besides these would be asked if they had room.
+    /// Whether endpoints besides these are full, or were a moment ago: room is made, and the health
+    /// of endpoints changes, while one is looked for.
+    fn is_worth_waiting_for(&self, tried: &[EndpointId], now: Seconds) -> bool {
+        let last_resort = self.shared.config.last_resort;
+        self.groups().any(|group| {
+            let endpoints = &group.endpoints;
+            endpoints.is_worth_waiting_for(&endpoints.indexes_of(tried), now, last_resort)
+        })
+    }
+
+    /// Whether endpoints besides these would be asked, but have no room.
     fn is_merely_full(&self, tried: &[EndpointId], now: Seconds) -> bool {
         let last_resort = self.shared.config.last_resort;
         self.groups().any(|group| {

@@ -303,10 +303,9 @@ impl Endpoint {
         checked.saturating_add(self.fail_timeout).saturating_add(1)
     }
 
-    /// Whether only `max_conns` keeps an attempt from starting; `as_last_resort`: whatever its
-    /// failures.
-    pub(super) fn is_merely_full(&self, now: Seconds, as_last_resort: bool) -> bool {
-        !self.has_room() && (as_last_resort || !self.is_disabled(now))
+    /// Whether an attempt may start if there is room; `as_last_resort`: whatever its failures.
+    pub(super) fn serves(&self, now: Seconds, as_last_resort: bool) -> bool {
+        as_last_resort || !self.is_disabled(now)
     }
 
     /// The second of its last failure; 0 for none.

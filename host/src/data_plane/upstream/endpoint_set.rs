@@ -274,22 +274,55 @@ impl EndpointSet {
         (0..self.members.len() as u32).any(|word| self.candidates(word, tried, now) != 0)
     }
 
-    /// Whether a member that was not tried would be asked if it had room; see
-    /// [`Endpoint::is_merely_full`].
+    /// Whether a member that was not tried would be asked if it had room, of those that `wanted` is
+    /// true of; `as_last_resort`: whatever its failures. What is known may be older than the health
+    /// of endpoints, which changes without requests: so whether it is ignored is judged by one look
+    /// at each of them.
+    fn would_ask(
+        &self,
+        tried: &IndexSet,
+        now: Seconds,
+        as_last_resort: bool,
+        wanted: impl Fn(&Endpoint) -> bool,
+    ) -> bool {
+        if self.panic.threshold > 0 {
+            // So that a pick that comes next sees what this does.
+            self.look();
+        }
+        let (mut well, mut fit, mut any) = (0, false, false);
+        for index in self.layout.order.iter().copied() {
+            let is_member = self.members[index as usize / 64] & 1 << (index % 64) != 0;
+            let endpoint = self.endpoint(index);
+            let is_fit = !endpoint.stats.health.is_unfit();
+            well += u32::from(is_member && is_fit);
+            let may_be_asked = is_member && (self.alone || !tried.contains(index));
+            if may_be_asked && endpoint.serves(now, as_last_resort) && wanted(endpoint) {
+                any = true;
+                fit |= is_fit;
+            }
+        }
+        fit || any && (as_last_resort || self.panic.is_due(well, self.members()))
+    }
+
+    /// Whether a member that was not tried would be asked, but has no room.
     pub(super) fn is_merely_full(
         &self,
         tried: &IndexSet,
         now: Seconds,
         as_last_resort: bool,
     ) -> bool {
-        let mut indexes = self.layout.order.iter().copied();
-        indexes.any(|index| {
-            let is_member = self.members[index as usize / 64] & 1 << (index % 64) != 0;
-            let may_be_asked = is_member && (self.alone || !tried.contains(index));
-            let endpoint = self.endpoint(index);
-            let is_fit = as_last_resort || !endpoint.stats.health.is_unfit() || self.panics();
-            may_be_asked && is_fit && endpoint.is_merely_full(now, as_last_resort)
-        })
+        let is_full = |endpoint: &Endpoint| !endpoint.has_room();
+        self.would_ask(tried, now, as_last_resort, is_full)
+    }
+
+    /// Whether there is a member to wait for that was not tried: it is full, or was a moment ago.
+    pub(super) fn is_worth_waiting_for(
+        &self,
+        tried: &IndexSet,
+        now: Seconds,
+        as_last_resort: bool,
+    ) -> bool {
+        self.would_ask(tried, now, as_last_resort, |_| true)
     }
 
     /// The places of these endpoints.
@@ -377,10 +410,15 @@ impl EndpointSet {
 }
 
 impl Panic {
+    /// Whether health is to be ignored where so many of the members are well.
+    fn is_due(&self, well: u32, members: u32) -> bool {
+        let (percent, threshold) = (u64::from(well) * 100, u64::from(self.threshold));
+        percent < threshold * u64::from(members)
+    }
+
     /// `well`: so many of the members are.
     fn judge(&self, well: u32, members: u32) {
-        let (percent, threshold) = (u64::from(well) * 100, u64::from(self.threshold));
-        let is_on = percent < threshold * u64::from(members);
+        let is_on = self.is_due(well, members);
         if self.is_on.swap(is_on, Relaxed) == is_on {
             return;
         }

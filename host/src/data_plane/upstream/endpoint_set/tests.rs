@@ -275,6 +275,46 @@ fn health_is_ignored_while_fewer_are_well_than_the_threshold() {
     assert_eq!(set.candidates(0, &none, 100), 0b100);
 }
 
+/// Between what changes its health and what tells of it, a request finds no candidate.
+#[test]
+fn the_last_well_one_that_is_full_and_falls_ill_is_waited_for() {
+    let none = IndexSet::default();
+    let set = set(vec![endpoint(1, 10, 1), endpoint(1, 10, 1)]);
+    let set = set.with_panic(Panic {
+        threshold: 50,
+        ..Panic::default()
+    });
+    for index in [0, 1] {
+        set.endpoint(index).acquire(100).unwrap();
+    }
+    is_out(&set, 0);
+    assert!(!set.has_candidate(&none, 100));
+    let health = &set.endpoint(1).stats.health;
+    health.is_out(Unfit::Check, 1, "ill".to_owned());
+    assert!(set.is_merely_full(&none, 100, false));
+    assert!(set.is_worth_waiting_for(&none, 100, false));
+    set.released(0);
+    assert!(set.has_candidate(&none, 100), "as health is ignored");
+}
+
+#[test]
+fn one_that_has_room_since_a_moment_ago_is_waited_for_and_one_that_is_out_is_not() {
+    let none = IndexSet::default();
+    let set = set(vec![endpoint(1, 10, 1), endpoint(1, 10, 1)]);
+    is_out(&set, 0);
+    set.endpoint(1).acquire(100).unwrap();
+    assert!(!set.has_candidate(&none, 100));
+    set.released(1);
+    assert!(!set.is_merely_full(&none, 100, false));
+    assert!(set.is_worth_waiting_for(&none, 100, false));
+    is_out(&set, 1);
+    assert!(!set.is_worth_waiting_for(&none, 100, false));
+    assert!(
+        set.is_worth_waiting_for(&none, 100, true),
+        "as a last resort"
+    );
+}
+
 #[test]
 fn health_is_0_out_of_rotation_and_else_what_went_well() {
     let mut down = endpoint(1, 10, 0);
