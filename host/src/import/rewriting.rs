@@ -154,6 +154,9 @@ impl Translator<'_> {
         let is_path = answer.get("location").is_some_and(|url| {
             url.starts_with(['/', '"']) && url.trim_matches('"').starts_with('/')
         });
+        let types = scope.nearest("types");
+        let are_none = !types.is_empty() && types.iter().all(|of| of.children().is_empty());
+        let has_one_type = are_none || location.is_some_and(Location::has_one_ending);
         match result {
             Ok(()) if danger.is_some() => {
                 let danger = danger.unwrap_or_default();
@@ -164,6 +167,13 @@ impl Translator<'_> {
                 "`return` in `[[route]]`: the path is sent as it is, without scheme and host \
                  (RFC 9110 section 10.2.2)",
             ),
+            Ok(()) if answer.get("body").is_some() && !has_one_type => {
+                accounts.changed(
+                    directive,
+                    "`return` in `[[route]]`: the text has one `content_type`, where nginx has that of \
+                     the ending of each path",
+                );
+            }
             Ok(()) => accounts.translated(directive, "`return` in `[[route]]`"),
             Err(why) => {
                 accounts.lost(directive, why);
@@ -191,14 +201,7 @@ impl Translator<'_> {
                 .translated(directive, "`content_type` in `return`");
         }
         let default = scope.value("default_type").unwrap_or("text/plain");
-        let exact = match location {
-            Some(Location::Exact(path)) => path.rsplit('/').next().unwrap_or_default(),
-            _ => "",
-        };
-        let extension = exact
-            .rsplit_once('.')
-            .map(|(_, extension)| extension.to_ascii_lowercase());
-        let Some(extension) = extension else {
+        let Some(extension) = location.and_then(Location::ending) else {
             return default.to_owned();
         };
         for types in scope.nearest("types") {
