@@ -57,6 +57,7 @@ impl Uri {
             to: format!("{}{query}", self.path),
             flag: "break".to_owned(),
             when: None,
+            not_hosts: Vec::new(),
         }
     }
 

@@ -202,8 +202,9 @@ impl Translator<'_> {
         let mut content = None;
         if self.named.looked_at.insert(place) {
             content = self.within(server, chain, |this, scope, location| {
-                let has_own = !page.headers_at(scope).is_subset(&page.headers_at(from));
-                match has_own {
+                // Both ways: a page has none of those that the place of the error has.
+                let has_others = page.headers_at(scope) != page.headers_at(from);
+                match has_others {
                     true => None,
                     false => this.told_at(scope, location, uri),
                 }

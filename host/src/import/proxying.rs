@@ -185,8 +185,7 @@ impl Translator<'_> {
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
-        let redirects = |rule: &Rule| matches!(&*rule.flag, "permanent" | "redirect");
-        if !rules.iter().all(redirects) {
+        if !rules.iter().all(Rule::redirects) {
             self.note_rewritten(pass, &block);
         }
         // Behind the headers, which it may change.

@@ -29,6 +29,8 @@ pub(super) struct Rule {
     pub(super) to: String,
     pub(super) flag: String,
     pub(super) when: Option<String>,
+    /// Of a server: hosts that are answered before it.
+    pub(super) not_hosts: Vec<String>,
 }
 
 impl Rule {
@@ -44,7 +46,13 @@ impl Rule {
             to: format!("{above}$1"),
             flag: "break".to_owned(),
             when: None,
+            not_hosts: Vec::new(),
         }
+    }
+
+    /// Whether it answers by itself.
+    pub(super) fn redirects(&self) -> bool {
+        matches!(&*self.flag, "permanent" | "redirect")
     }
 
     /// Whether it is for paths that do not begin as all do that are below this one.
@@ -289,6 +297,7 @@ impl Translator<'_> {
                     to,
                     flag: directive.argument(2).to_owned(),
                     when,
+                    not_hosts: Vec::new(),
                 };
                 self.note_internal(scope, directive, &rule);
                 Some(rule)

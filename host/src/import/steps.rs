@@ -2,11 +2,12 @@
 //! `return`, `rewrite`, `set` (`ngx_http_rewrite_module.c`).
 
 use super::Translator;
-use super::conditions::{Condition, Deciding};
+use super::conditions::{Condition, Deciding, Test};
 use super::matching::Location;
 use super::report::Accounts;
 use super::rewriting::{self, Rule};
 use super::scope::Scope;
+use super::stamps::is_of_one_host;
 use super::tree::Directive;
 use super::variables::Constants;
 use super::writer::Block;
@@ -131,14 +132,13 @@ impl Translator<'_> {
                     match self.fixed_redirect(&scope, directive) {
                         Some(answer) => steps.answer = Some(answer),
                         None => {
-                            let rule = self.rule(&scope, directive, None);
+                            let mut rule = self.rule(&scope, directive, None);
+                            if let (Some(rule), true) = (&mut rule, location.is_none()) {
+                                let in_order = self.put_behind(rule, &steps.gates, directive);
+                                steps.is_closed |= !in_order;
+                            }
                             steps.is_closed |= rule.is_none();
                             steps.rules.extend(rule);
-                            if location.is_none() {
-                                let gates = std::mem::take(&mut steps.gates);
-                                self.check_order(&gates, directive, &mut steps);
-                                steps.gates = gates;
-                            }
                         }
                     }
                 }
@@ -156,8 +156,9 @@ impl Translator<'_> {
         steps
     }
 
-    /// Notes what asks for a path in front of a rule of a listener that changes it: hooks come first.
-    fn check_order(&self, gates: &[Gate], directive: &Directive, steps: &mut Steps<'_>) {
+    /// Puts a rule of a server, which is a hook of its listener and comes before all conditions,
+    /// behind those that nginx asks before it. Returns whether that can be said.
+    fn put_behind(&self, rule: &mut Rule, gates: &[Gate], directive: &Directive) -> bool {
         let asks = |gate: &Gate| self.words.is_of_path(&gate.condition.variable);
         if gates.iter().any(asks) {
             self.accounts.lost(
@@ -165,7 +166,33 @@ impl Translator<'_> {
                 "the hook `rewrite` of a listener comes before conditions: give it to the routes that \
                  need it",
             );
-            steps.is_closed = true;
+            return false;
+        }
+        let is_first = |gate: &&Gate| rule.redirects() || self.depends_on_uri(&gate.block, "");
+        let first: Vec<&Gate> = gates.iter().filter(is_first).collect();
+        let (of_hosts, others): (Vec<&Gate>, Vec<&Gate>) =
+            first.into_iter().partition(|gate| is_of_one_host(gate));
+        let hosts = of_hosts
+            .iter()
+            .filter_map(|gate| match &gate.condition.test {
+                Test::Equal(host) => Some(host.clone()),
+                _ => None,
+            });
+        rule.not_hosts.extend(hosts);
+        match (others.as_slice(), &rule.when, rule.not_hosts.is_empty()) {
+            ([], _, true) | ([], None, _) => true,
+            ([gate], None, true) => {
+                rule.when = Some(gate.condition.negated().of_rule());
+                true
+            }
+            _ => {
+                self.accounts.lost(
+                    directive,
+                    "several conditions are asked before it, and a rule asks for one: put it before \
+                     them, or into the locations that need it",
+                );
+                false
+            }
         }
     }
 
@@ -232,9 +259,7 @@ impl Translator<'_> {
                     }
                 };
                 // Redirects of a listener are given before any condition is asked.
-                let changes_path = |rule: &Rule| {
-                    location.is_some() || !matches!(&*rule.flag, "permanent" | "redirect")
-                };
+                let changes_path = |rule: &Rule| location.is_some() || !rule.redirects();
                 if steps.rules.iter().any(changes_path) {
                     let why = "a `rewrite` before a condition changes what it asks for";
                     accounts.lost(block, why);
@@ -272,9 +297,12 @@ impl Translator<'_> {
                 steps.is_closed |= note_sets(&inner, accounts);
                 for rule in rules {
                     let when = condition.as_ref().map(Condition::of_rule);
-                    let rule = self.rule(&inner, rule, when);
-                    steps.is_closed |= rule.is_none();
-                    steps.rules.extend(rule);
+                    let mut made = self.rule(&inner, rule, when);
+                    if let (Some(made), true) = (&mut made, location.is_none()) {
+                        steps.is_closed |= !self.put_behind(made, &steps.gates, rule);
+                    }
+                    steps.is_closed |= made.is_none();
+                    steps.rules.extend(made);
                 }
                 self.outdo(condition, block, steps);
             }
