@@ -169,8 +169,7 @@ impl Translator<'_> {
             block.keys = Table::new()
                 .with("stub_status", "true")
                 .followed_by(block.keys);
-            let hooks = self.guards(scope);
-            block.extend_list("hooks", hooks);
+            self.guard(scope, &mut block);
             return block;
         }
         if let Some(foreign) = handler(scope, FOREIGN) {
@@ -210,9 +209,18 @@ impl Translator<'_> {
         let says_more = has_directory || !lost.is_empty();
         let mut block = self.refusal(scope, if says_more { 501 } else { 404 });
         // Whoever is kept out is not told that there is nothing.
-        let hooks = self.guards(scope);
-        block.extend_list("hooks", hooks);
+        self.guard(scope, &mut block);
         block
+    }
+
+    /// Gives what answers by itself the guards of its place, and the pages of those errors.
+    fn guard(&mut self, scope: &Scope<'_>, block: &mut Block) {
+        let hooks = self.guards(scope);
+        if !hooks.is_empty() {
+            block.tables.retain(|(key, _)| *key != "error_pages");
+            self.pages(scope, None, block);
+        }
+        block.extend_list("hooks", hooks);
     }
 
     /// What a location passes on whether there is a file or not: what its `try_files` ends with is

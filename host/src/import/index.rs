@@ -292,8 +292,7 @@ impl Translator<'_> {
     ) -> bool {
         let refuses = |gate: &&&Gate| {
             let answer = gate.block.keys.get("return");
-            let is_of_path = self.words.is_of_path(&gate.condition.variable)
-                && !gate.condition.variable.starts_with("arg");
+            let is_of_path = self.words.is_of_path_alone(&gate.condition.variable);
             is_of_path && !answer.is_some_and(|answer| answer.starts_with("{ status = 30"))
         };
         let asked: Vec<&&Gate> = gates.iter().filter(refuses).collect();

@@ -70,6 +70,12 @@ impl Translator<'_> {
         if let Some(uri) = uri {
             target.uri = Some(asked_for(uri, target.uri.as_deref(), location));
         }
+        if pass.argument(0).contains('$') {
+            accounts.general(
+                "What `proxy_pass` says by variables such as `$uri` and `$1` is escaped on its way to a \
+                 server: nginx sends a space, or a `?`, of a path as it is.",
+            );
+        }
         let extra = self.of_upstream(scope, &target);
         let is_declared = self.upstreams.is_declared(&target.server);
         let chosen = match target.chosen.take() {

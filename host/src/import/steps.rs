@@ -108,29 +108,23 @@ impl Translator<'_> {
             match &*directive.name {
                 "return" => {
                     steps.answer = Some(self.answer(&scope.at(&now), directive, location));
+                    self.end_before(directive, location, &mut steps);
                 }
                 "set" => steps.is_closed |= note_set(directive, self.accounts),
                 "break" => {
                     is_broken = true;
                     // A server has the place looked for all the same.
-                    match location.is_none() || rewriting::end(&mut steps.rules) {
-                        true => self
-                            .accounts
-                            .translated(directive, "what is behind it is left out"),
-                        false => {
-                            self.accounts.lost(
-                                directive,
-                                "several rules may have changed the path before it: give the last \
-                                 of them the flag `break`",
-                            );
-                            steps.is_closed = true;
-                        }
-                    }
+                    self.accounts
+                        .translated(directive, "what is behind it is left out");
+                    self.end_before(directive, location, &mut steps);
                 }
                 "rewrite" => {
                     let scope = scope.at(&now);
                     match self.fixed_redirect(&scope, directive) {
-                        Some(answer) => steps.answer = Some(answer),
+                        Some(answer) => {
+                            steps.answer = Some(answer);
+                            self.end_before(directive, location, &mut steps);
+                        }
                         None => {
                             let mut rule = self.rule(&scope, directive, None);
                             if let (Some(rule), true) = (&mut rule, location.is_none()) {
@@ -154,6 +148,25 @@ impl Translator<'_> {
             steps.gates.truncate(count);
         }
         steps
+    }
+
+    /// Ends the rules of a location before what keeps its requests there: no place of another path is
+    /// looked for any more.
+    fn end_before(
+        &self,
+        directive: &Directive,
+        location: Option<&Location>,
+        steps: &mut Steps<'_>,
+    ) {
+        // A server has the place looked for all the same.
+        if location.is_some() && !rewriting::end(&mut steps.rules) {
+            self.accounts.lost(
+                directive,
+                "several rules may have changed the path before it: give the last of them the flag \
+                 `break`",
+            );
+            steps.is_closed = true;
+        }
     }
 
     /// Puts a rule of a server, which is a hook of its listener and comes before all conditions,
@@ -255,6 +268,7 @@ impl Translator<'_> {
                         accounts.translated(block, "it always holds");
                         steps.is_closed |= note_sets(&inner, accounts);
                         steps.answer = Some(self.answer(&inner, only, location));
+                        self.end_before(block, location, steps);
                         return;
                     }
                 };
