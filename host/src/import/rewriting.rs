@@ -316,6 +316,7 @@ impl Translator<'_> {
         from: &str,
         to: &str,
     ) -> Result<String, String> {
+        let groups = Regex::new(from).map_or(usize::MAX, |regex| regex.captures_len());
         let mut inlined: Vec<(bool, String)> = Vec::new();
         for piece in pieces_of(to) {
             match piece {
@@ -323,6 +324,10 @@ impl Translator<'_> {
                 Piece::Variable(name) => {
                     let named = format!("<{name}>");
                     let is_capture = name.starts_with(|c: char| c.is_ascii_digit());
+                    // nginx takes one that is not there for empty, whatever an `if` has captured.
+                    if is_capture && name.parse().is_ok_and(|number: usize| number >= groups) {
+                        continue;
+                    }
                     if is_capture || from.contains(&named) {
                         inlined.push((true, name.to_owned()));
                         continue;

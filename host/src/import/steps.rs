@@ -108,7 +108,7 @@ impl Translator<'_> {
             match &*directive.name {
                 "return" => {
                     steps.answer = Some(self.answer(&scope.at(&now), directive, location));
-                    self.end_before(directive, location, &mut steps);
+                    self.end_with(directive, location, &mut steps);
                 }
                 "set" => steps.is_closed |= note_set(directive, self.accounts),
                 "break" => {
@@ -123,7 +123,7 @@ impl Translator<'_> {
                     match self.fixed_redirect(&scope, directive) {
                         Some(answer) => {
                             steps.answer = Some(answer);
-                            self.end_before(directive, location, &mut steps);
+                            self.end_with(directive, location, &mut steps);
                         }
                         None => {
                             let mut rule = self.rule(&scope, directive, None);
@@ -148,6 +148,19 @@ impl Translator<'_> {
             steps.gates.truncate(count);
         }
         steps
+    }
+
+    /// Ends the rules before an answer, which is not reached where one of them has the flag `break`.
+    fn end_with(&self, answer: &Directive, location: Option<&Location>, steps: &mut Steps<'_>) {
+        if steps.rules.iter().any(|rule| rule.flag == "break") {
+            self.accounts.lost(
+                answer,
+                "a `rewrite` with `break` is before it, whose paths do not get here: write a location \
+                 for them",
+            );
+            steps.is_closed = true;
+        }
+        self.end_before(answer, location, steps);
     }
 
     /// Ends the rules of a location before what keeps its requests there: no place of another path is
@@ -268,7 +281,7 @@ impl Translator<'_> {
                         accounts.translated(block, "it always holds");
                         steps.is_closed |= note_sets(&inner, accounts);
                         steps.answer = Some(self.answer(&inner, only, location));
-                        self.end_before(block, location, steps);
+                        self.end_with(only, location, steps);
                         return;
                     }
                 };
