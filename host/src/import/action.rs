@@ -110,8 +110,9 @@ impl Translator<'_> {
             return (None, closed(scope));
         }
         let tries = scope.own("try_files").first();
-        let serves_directories = tries.is_none_or(|directive| {
-            Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
+        let (serves_directories, are_first) = tries.map_or((true, true), |directive| {
+            let tries = Tries::parse(directive);
+            tries.map_or((false, false), |tries| tries.serve_directories())
         });
         let serves_directories = serves_directories && !rewriting::lead_away(rules, location);
         let is_fixed = uri.is_some() || rewriting::fixed_path(rules).is_some();
@@ -120,7 +121,14 @@ impl Translator<'_> {
         }
         let led = rewriting::led_below(rules);
         let of_index = self.of_index(scope, location, led, &mut block);
-        (of_index, block)
+        // The route of directories has the files of what is tried first.
+        match of_index {
+            Some(_) if !are_first => {
+                self.lose_index(scope, NO_INDEX, &mut block);
+                (None, block)
+            }
+            of_index => (of_index, block),
+        }
     }
 
     /// As [`Translator::action_for`], where nothing is lost that keeps requests out.
@@ -161,8 +169,7 @@ impl Translator<'_> {
             block.keys = Table::new()
                 .with("stub_status", "true")
                 .followed_by(block.keys);
-            let hooks = self.guards(scope);
-            block.extend_list("hooks", hooks);
+            self.guard(scope, &mut block);
             return block;
         }
         if let Some(foreign) = handler(scope, FOREIGN) {
@@ -202,9 +209,18 @@ impl Translator<'_> {
         let says_more = has_directory || !lost.is_empty();
         let mut block = self.refusal(scope, if says_more { 501 } else { 404 });
         // Whoever is kept out is not told that there is nothing.
-        let hooks = self.guards(scope);
-        block.extend_list("hooks", hooks);
+        self.guard(scope, &mut block);
         block
+    }
+
+    /// Gives what answers by itself the guards of its place, and the pages of those errors.
+    fn guard(&mut self, scope: &Scope<'_>, block: &mut Block) {
+        let hooks = self.guards(scope);
+        if !hooks.is_empty() {
+            block.tables.retain(|(key, _)| *key != "error_pages");
+            self.pages(scope, None, block);
+        }
+        block.extend_list("hooks", hooks);
     }
 
     /// What a location passes on whether there is a file or not: what its `try_files` ends with is

@@ -93,6 +93,20 @@ impl Condition {
         })
     }
 
+    /// What holds where this does not.
+    pub(super) fn negated(&self) -> Condition {
+        let (test, is_negated) = match &self.test {
+            // A rule asks for it in this form alone.
+            Test::True => (Test::Regex(true, "^0?$".to_owned()), false),
+            test => (test.clone(), !self.is_negated),
+        };
+        Condition {
+            variable: self.variable.clone(),
+            test,
+            is_negated,
+        }
+    }
+
     /// Whether it holds where the variable is this text.
     pub(super) fn holds_for(&self, text: &str) -> bool {
         let holds = match &self.test {

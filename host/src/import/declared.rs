@@ -190,9 +190,20 @@ impl Words<'_> {
 
     /// Whether what a variable is changes with the path or the query, as a `rewrite` does.
     pub(super) fn is_of_path(&self, name: &str) -> bool {
-        let lower = name.to_ascii_lowercase();
-        let is_own = ["uri", "document_uri", "args", "query_string", "is_args"].contains(&&*lower);
-        if is_own || lower.starts_with("arg_") {
+        self.is_made_of(name, |name| {
+            let whole = ["uri", "document_uri", "args", "query_string", "is_args"];
+            whole.contains(&name) || name.starts_with("arg_")
+        })
+    }
+
+    /// Whether a variable depends on the path alone, whatever the query is.
+    pub(super) fn is_of_path_alone(&self, name: &str) -> bool {
+        self.is_made_of(name, |name| matches!(name, "uri" | "document_uri"))
+    }
+
+    /// Whether a variable is one of these, or made of some.
+    fn is_made_of(&self, name: &str, is_own: fn(&str) -> bool) -> bool {
+        if is_own(&name.to_ascii_lowercase()) {
             return true;
         }
         let title = format!("[variable.{name}]");
@@ -206,7 +217,7 @@ impl Words<'_> {
                     .chain(tables)
                     .flat_map(Table::pairs);
                 texts.any(|(_, text)| {
-                    names_in(text).any(|other| other != name && self.is_of_path(other))
+                    names_in(text).any(|other| other != name && self.is_made_of(other, is_own))
                 })
             })
     }

@@ -65,9 +65,9 @@ impl Directory {
         }
     }
 
-    /// Writes the keys of `files` that say where they lie, for a route of a location. Returns whether
-    /// that is one file.
-    pub(super) fn write(&self, location: &Location, table: &mut Table) -> bool {
+    /// Writes the keys of `files` that say where they lie, for a route of a location; one that only a
+    /// name leads to has no path. Returns whether that is one file.
+    pub(super) fn write(&self, location: &Location, is_named: bool, table: &mut Table) -> bool {
         let root = match &*self.root {
             "" => "/",
             root => root,
@@ -80,6 +80,7 @@ impl Directory {
         match &self.below {
             Below::Path => {
                 let is_whole_anyway = match location {
+                    _ if is_named => true,
                     Location::Prefix(path) | Location::PrefixNoRegex(path) => path == "/",
                     Location::Exact(path) => path.rfind('/') == Some(0),
                     Location::Regex(..) | Location::Named(_) => true,

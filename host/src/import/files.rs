@@ -20,6 +20,19 @@ use super::try_files::{Last, Tries};
 use super::writer::{Block, Table, text, texts};
 use crate::http::variable::Phase;
 
+/// Why a fixed path that ends in a slash is lost.
+const ASKS_FOR_DIRECTORY: &str =
+    "it asks for a directory, whose index is looked for once more: name the file";
+
+/// A place with files.
+struct Site<'s, 't> {
+    scope: &'s Scope<'t>,
+    location: &'s Location,
+    rules: &'s [Rule],
+    directory: &'s Directory,
+    tries: &'s Tries,
+}
+
 /// What is asked for in place of what the client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Uri {
@@ -44,6 +57,7 @@ impl Uri {
             to: format!("{}{query}", self.path),
             flag: "break".to_owned(),
             when: None,
+            not_hosts: Vec::new(),
         }
     }
 
@@ -97,50 +111,47 @@ impl Translator<'_> {
         }
         let mut block = self.around_files(scope);
         let fixed_by_rule = rewriting::fixed_path(rules);
-        let fixed = fixed_by_rule.or(tries.fixed.as_deref());
-        let fixed = fixed.or(uri.map(|uri| uri.path.as_str()));
-        let mut table = Table::new();
-        if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri)
-            .or_else(|| nameless(scope, &directory, fixed))
-        {
-            accounts.lost(
-                directive,
-                "it asks for a directory, whose index is looked for once more: name the file",
-            );
+        if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri) {
+            accounts.lost(directive, ASKS_FOR_DIRECTORY);
             return Some(closed(scope));
         }
-        match fixed {
-            Some(path) => {
-                let file = directory.file_of(path);
-                let (root, name) = directory.split(&file);
-                table.set("root", text(root));
-                table.set("file", text(name));
+        if let Some(path) = fixed_by_rule.or(uri.map(|uri| uri.path.as_str())) {
+            tries = tries.asked_for(path);
+        }
+        if let Some(directive) = nameless(scope, &directory, &tries) {
+            accounts.lost(directive, ASKS_FOR_DIRECTORY);
+            return Some(closed(scope));
+        }
+        let mut behind = tries.stages.iter().skip(1);
+        if behind.any(|stage| stage.fixed.is_none()) && !directory.has_whole_path() {
+            for directive in scope.own("try_files") {
+                accounts.lost(
+                    directive,
+                    "behind other files, those of an `alias` are not tried: make it a `root`",
+                );
             }
-            None if directory.write(location, &mut table) => {}
-            None => {
-                if directory.has_whole_path()
-                    && super::nesting::is_written_as_prefix(scope, location)
-                {
-                    table.set("strip_prefix", "false");
-                }
-                let led = rewriting::led_below(rules);
-                // Those that are led away look for no index here.
-                tries.directories &= !rewriting::lead_away(rules, location);
-                self.by_path(scope, location, (&tries, led), &mut table);
-                let names = self.index_names(scope, location, led);
-                if tries.directories && falls_back_otherwise(scope, &names) {
-                    let why = "directories would get its last path, as their index is lost";
-                    for directive in scope.own("try_files") {
-                        accounts.lost(directive, why);
-                    }
-                    tries.last = Last::Status(404);
-                }
+            return Some(closed(scope));
+        }
+        if tries.is_reordered {
+            for directive in scope.own("try_files") {
+                accounts.changed(
+                    directive,
+                    "`files` in `[[route]]`: a file whose name is the path comes before those with \
+                     suffixes",
+                );
             }
         }
-        if self.fallback(scope, &directory, &tries, (&block, &mut table)) {
+        let site = Site {
+            scope,
+            location,
+            rules,
+            directory: &directory,
+            tries: &tries,
+        };
+        let (table, has_page) = self.stage(&site, 0, &block);
+        if has_page {
             block.drop_page(404);
         }
-        self.of_each_file(scope, location, &mut table);
         let hooks = match fixed_by_rule {
             Some(_) => None,
             None => rewrite_hook(rules),
@@ -151,6 +162,73 @@ impl Translator<'_> {
         block.set_table("files", "root", table);
         block.keys = block.keys.followed_by(around);
         Some(block)
+    }
+
+    /// `files` of one stage of what is tried, which falls back to the next one. Returns whether it
+    /// falls back to what an `error_page` says.
+    fn stage(&mut self, site: &Site<'_, '_>, number: usize, settings: &Block) -> (Table, bool) {
+        let (scope, location) = (site.scope, site.location);
+        let mut table = Table::new();
+        let mut last = site.tries.last.clone();
+        let Some(stage) = site.tries.stages.get(number) else {
+            return (table, false);
+        };
+        match &stage.fixed {
+            Some(path) => {
+                let file = site.directory.file_of(path);
+                let (root, name) = site.directory.split(&file);
+                table.set("root", text(root));
+                table.set("file", text(name));
+            }
+            None if site.directory.write(location, number > 0, &mut table) => {}
+            None => {
+                if number == 0
+                    && site.directory.has_whole_path()
+                    && super::nesting::is_written_as_prefix(scope, location)
+                {
+                    table.set("strip_prefix", "false");
+                }
+                let led = rewriting::led_below(site.rules);
+                // Those that are led away look for no index here.
+                let directories = stage.directories && !rewriting::lead_away(site.rules, location);
+                let suffixes = (directories, stage.suffixes.as_slice());
+                self.by_path(scope, location, (suffixes, led), &mut table);
+                let names = self.index_names(scope, location, led);
+                if directories && falls_back_otherwise(scope, &names) {
+                    let why = "directories would get its last path, as their index is lost";
+                    for directive in scope.own("try_files") {
+                        self.accounts.lost(directive, why);
+                    }
+                    last = Last::Status(404);
+                }
+            }
+        }
+        let has_page = match number + 1 < site.tries.stages.len() {
+            true => {
+                let name = self.next_stage(site, number + 1, settings);
+                table.set("fallback", text(&format!("@{name}")));
+                false
+            }
+            false => self.fallback(scope, site.directory, &last, (settings, &mut table)),
+        };
+        self.of_each_file(scope, location, &mut table);
+        (table, has_page)
+    }
+
+    /// The name of the route for a stage behind the first. Who gets there has passed the guards of the
+    /// place, and has the path that its rules have made.
+    fn next_stage(&mut self, site: &Site<'_, '_>, number: usize, settings: &Block) -> String {
+        let (table, has_page) = self.stage(site, number, settings);
+        let mut block = settings.clone();
+        if has_page {
+            block.drop_page(404);
+        }
+        let around = std::mem::take(&mut block.keys);
+        block.set_table("files", "root", table);
+        block.keys = block.keys.followed_by(around);
+        let stage = site.tries.stages.get(number);
+        let fixed = stage.and_then(|stage| stage.fixed.as_deref());
+        self.named.route(fixed.unwrap_or("others"), block)
     }
 
     /// What a location says of the answers that are files, without the files.
@@ -169,15 +247,15 @@ impl Translator<'_> {
         &mut self,
         scope: &Scope<'_>,
         location: &Location,
-        (tries, led): (&Tries, Option<&str>),
+        ((directories, suffixes), led): ((bool, &[String]), Option<&str>),
         table: &mut Table,
     ) {
         let accounts = self.accounts;
-        let index = match tries.directories {
+        let index = match directories {
             true => self.index(scope, location, led),
             false => Vec::new(),
         };
-        let is_listed = tries.directories && scope.is_on("autoindex");
+        let is_listed = directories && scope.is_on("autoindex");
         if index != ["index.html"] {
             let value = match index.is_empty() {
                 true => "[]".to_owned(),
@@ -185,8 +263,8 @@ impl Translator<'_> {
             };
             table.set("index", value);
         }
-        if !tries.suffixes.is_empty() {
-            let suffixes = tries.suffixes.iter().map(|suffix| text(suffix));
+        if !suffixes.is_empty() {
+            let suffixes = suffixes.iter().map(|suffix| text(suffix));
             table.set("suffixes", super::writer::list(suffixes));
         }
         if !is_listed {
@@ -262,11 +340,11 @@ impl Translator<'_> {
         &mut self,
         scope: &Scope<'_>,
         directory: &Directory,
-        tries: &Tries,
+        last: &Last,
         (settings, table): (&Block, &mut Table),
     ) -> bool {
         let server = finding::server_of(scope);
-        match &tries.last {
+        match last {
             Last::Status(404) => {
                 if let Some(file) = self.page_as_fallback(scope, directory, settings) {
                     table.set("fallback", text(&file));
@@ -422,13 +500,13 @@ impl Translator<'_> {
 }
 
 /// What a place is where all of a fixed path is taken away by an `alias`.
-fn nameless<'s>(
-    scope: &Scope<'s>,
-    directory: &Directory,
-    fixed: Option<&str>,
-) -> Option<&'s Directive> {
-    let file = fixed.map(|path| directory.file_of(path))?;
-    file.ends_with('/').then_some(scope.directive).flatten()
+fn nameless<'s>(scope: &Scope<'s>, directory: &Directory, tries: &Tries) -> Option<&'s Directive> {
+    let mut fixed = tries
+        .stages
+        .iter()
+        .filter_map(|stage| stage.fixed.as_deref());
+    let is_nameless = fixed.any(|path| directory.file_of(path).ends_with('/'));
+    is_nameless.then_some(scope.directive).flatten()
 }
 
 /// What asks for a directory in place of the path, where something does.
@@ -444,7 +522,7 @@ fn directory_asked<'s>(
         return asks("rewrite");
     }
     let is_asked = by_rule.is_none()
-        && tries.fixed.is_none()
+        && tries.stages.iter().any(|stage| stage.fixed.is_none())
         && is_directory(uri.map(|uri| uri.path.as_str()));
     is_asked.then(|| asks("try_files")).flatten()
 }

@@ -14,6 +14,7 @@ use super::hosts::{Address, Server, Target, addresses, server_of};
 use super::listen::{self, Listen};
 use super::listener_rules::{Others, others_of};
 use super::matching::Location;
+use super::named::led_to;
 use super::process;
 use super::real_ip;
 use super::scope::Scope;
@@ -280,7 +281,7 @@ impl<'a> Translator<'a> {
                 }
             }
         }
-        let mut named = self.named_routes(scope);
+        let named = self.named_routes(scope);
         let is_unsure = self.is_unsure(scope);
         // A rule may lead requests to where they are kept out.
         let are_rules_lost = !self.rules_of_server(server, &steps.rules, others);
@@ -291,9 +292,10 @@ impl<'a> Translator<'a> {
                 of_gates(&gates)
             };
             routes.push(closed(scope));
-            named.clear();
         }
         let hosts = if is_unsure { Vec::new() } else { all_gates };
+        let of_hosts_alone = hosts.iter().map(|gate| &gate.block);
+        let named = led_to(named, routes.iter().chain(of_hosts_alone));
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
                 .comments

@@ -16,7 +16,7 @@ use super::report::Outcome;
 use super::scope::Scope;
 use super::steps::Gate;
 use super::tree::Directive;
-use super::try_files::{Last, Tries};
+use super::try_files::{Last, Stage, Tries};
 use super::writer::{Block, Table, list, text};
 
 /// The route for directories whose index is another location's.
@@ -292,8 +292,7 @@ impl Translator<'_> {
     ) -> bool {
         let refuses = |gate: &&&Gate| {
             let answer = gate.block.keys.get("return");
-            let is_of_path = self.words.is_of_path(&gate.condition.variable)
-                && !gate.condition.variable.starts_with("arg");
+            let is_of_path = self.words.is_of_path_alone(&gate.condition.variable);
             is_of_path && !answer.is_some_and(|answer| answer.starts_with("{ status = 30"))
         };
         let asked: Vec<&&Gate> = gates.iter().filter(refuses).collect();
@@ -331,7 +330,7 @@ impl Translator<'_> {
     ) -> Option<Table> {
         let is_of_path = matches!(&*condition.variable, "uri" | "document_uri");
         let serves_directories = scope.own("try_files").first().is_none_or(|directive| {
-            Tries::parse(directive).is_ok_and(|tries| tries.directories && tries.fixed.is_none())
+            Tries::parse(directive).is_ok_and(|tries| tries.serve_directories().0)
         });
         if !is_of_path || !serves_directories || self.static_directory(scope, location).is_none() {
             return Some(condition.when());
@@ -373,15 +372,17 @@ impl Translator<'_> {
 /// thing.
 pub(super) fn falls_back_otherwise(scope: &Scope<'_>, names: &[(&str, Option<String>)]) -> bool {
     let tries = scope.own("try_files").first();
-    let last = tries
-        .and_then(|directive| Tries::parse(directive).ok())
-        .map(|tries| tries.last);
+    let tries = tries.and_then(|directive| Tries::parse(directive).ok());
+    let is_last = |stages: &[Stage]| stages.last().is_none_or(|stage| stage.directories);
+    let goes_on = tries.as_ref().is_some_and(|tries| !is_last(&tries.stages));
+    let last = tries.map(|tries| tries.last);
     let lost: Vec<&str> = names
         .iter()
         .filter(|(_, other)| other.is_some())
         .map(|(name, _)| *name)
         .collect();
     match last {
+        _ if goes_on => !lost.is_empty(),
         Some(Last::Uri(path, _)) => {
             let is_it = |name: &&str| path.strip_prefix('/') == Some(*name);
             !lost.iter().all(is_it)

@@ -29,7 +29,18 @@ impl Translator<'_> {
                 || (others.are_told_apart && server.names.iter().any(|name| fits(&all, name)))
         });
         let needs_names = others.iter().any(|others| !others.are_told_apart);
-        let is_lost = !is_alone && (!is_plain || overlap || (needs_names && own.is_empty()));
+        let answered = || rules.iter().flat_map(|rule| &rule.not_hosts);
+        // Of a pattern, one host cannot be left out.
+        let is_within = |host: &String| {
+            let mut names = server.names.iter().zip(&own);
+            names.any(|(name, regex)| {
+                name != host && fits(&hosts_regex(std::slice::from_ref(regex)), host)
+            })
+        };
+        let is_lost = !is_alone
+            && (!is_plain
+                || overlap
+                || (needs_names && (own.is_empty() || answered().any(is_within))));
         for directive in server.scope.own("rewrite") {
             match is_lost {
                 false if is_alone => {}
@@ -49,16 +60,23 @@ impl Translator<'_> {
         }
         for others in others {
             let names: Vec<String> = others.names.iter().map(|name| host_regex(name)).collect();
-            let when = match (others.are_none, others.are_told_apart) {
-                (true, _) => None,
-                (false, true) => Some(format!("$host !~* {}", hosts_regex(&names))),
-                (false, false) => Some(format!("$host ~* {}", hosts_regex(&own))),
-            };
             let mut rules = rules.to_vec();
-            if when.is_some() {
-                rules
-                    .iter_mut()
-                    .for_each(|rule| rule.when.clone_from(&when));
+            for rule in &mut rules {
+                let not: Vec<String> = rule.not_hosts.iter().map(|host| host_regex(host)).collect();
+                let is_left = |regex: &&String| !not.contains(regex);
+                let when = match (others.are_none, others.are_told_apart) {
+                    (true, _) if not.is_empty() => continue,
+                    (true, _) => format!("$host !~* {}", hosts_regex(&not)),
+                    (false, true) => {
+                        let all: Vec<String> = names.iter().chain(&not).cloned().collect();
+                        format!("$host !~* {}", hosts_regex(&all))
+                    }
+                    (false, false) => {
+                        let left: Vec<String> = own.iter().filter(is_left).cloned().collect();
+                        format!("$host ~* {}", hosts_regex(&left))
+                    }
+                };
+                rule.when = Some(when);
             }
             let hook = rewriting::hook(&rules);
             let address = text(&others.listen);

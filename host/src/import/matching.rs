@@ -72,6 +72,30 @@ impl Location {
         }
     }
 
+    /// The ending of the path that it is named after, in small letters (`ngx_http_set_exten`): of all
+    /// its paths, if it has one.
+    pub(super) fn ending(&self) -> Option<String> {
+        let ending = match self {
+            Location::Exact(path) | Location::Prefix(path) | Location::PrefixNoRegex(path) => {
+                let name = path.rsplit('/').next()?;
+                let (stem, ending) = name.rsplit_once('.')?;
+                (!stem.is_empty()).then_some(ending)?
+            }
+            Location::Regex(_, regex) => ending_of_all(regex)?.0,
+            Location::Named(_) => return None,
+        };
+        Some(ending.to_ascii_lowercase())
+    }
+
+    /// Whether all of its paths have the same ending, or none.
+    pub(super) fn has_one_ending(&self) -> bool {
+        match self {
+            Location::Exact(_) => true,
+            Location::Regex(_, regex) => ending_of_all(regex).is_some_and(|(_, all)| all),
+            Location::Prefix(_) | Location::PrefixNoRegex(_) | Location::Named(_) => false,
+        }
+    }
+
     /// As `path` has it.
     pub(super) fn path(&self) -> String {
         match self {
@@ -82,6 +106,15 @@ impl Location {
             Location::Regex(false, regex) => format!("~* {regex}"),
         }
     }
+}
+
+/// The ending of the paths that an expression fits, as that of `/a.*\.css$`, and whether all of them
+/// have it: a name that begins with a dot has none.
+fn ending_of_all(regex: &str) -> Option<(&str, bool)> {
+    let (begin, ending) = regex.strip_suffix('$')?.rsplit_once("\\.")?;
+    let is_word = !ending.is_empty() && ending.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_one = is_word && !begin.contains('|') && !begin.ends_with(['/', '\\']);
+    is_one.then_some((ending, !begin.is_empty()))
 }
 
 /// An expression that ends in what must not follow, `/\.(?!well-known).*`, without look-ahead: what
@@ -241,6 +274,31 @@ mod tests {
             "a(?!b|)",
         ] {
             assert_eq!(without_look_ahead(regex), regex);
+        }
+    }
+
+    #[test]
+    fn a_location_is_named_after_a_path_with_an_ending() {
+        for (words, ending, has_one) in [
+            ("= /a/b.TXT", Some("txt"), true),
+            ("= /a.d/b", None, true),
+            ("/robots.txt", Some("txt"), false),
+            ("^~ /x.json", Some("json"), false),
+            ("/", None, false),
+            ("/.txt", None, false),
+            (r"~ ^/a/.*\.css$", Some("css"), true),
+            (r"~* \.CSS$", Some("css"), false),
+            (r"~* /a\.CSS$", Some("css"), true),
+            (r"~ /\.css$", None, false),
+            (r"~ ^/a\.(css|js)$", None, false),
+            (r"~ ^/a\.css|b\.css$", None, false),
+            (r"~ ^/a\.css", None, false),
+            ("@named", None, false),
+        ] {
+            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            let location = Location::parse(&words).unwrap();
+            assert_eq!(location.ending().as_deref(), ending, "{words:?}");
+            assert_eq!(location.has_one_ending(), has_one, "{words:?}");
         }
     }
 }

@@ -65,6 +65,7 @@ mod hosts; // names and addresses of servers
 mod listener_rules; // `rewrite` of a server
 mod stamps; // routes with hosts and listeners
 mod hoist; // what is said once
+mod upstream_keys; // and of upstreams
 mod http;
 mod stream;
 
@@ -258,6 +259,7 @@ fn translate(tree: &tree::Tree, accounts: &Accounts, system: &dyn System) -> Out
         ..
     } = translator;
     out.upstreams = upstreams.into_blocks(&mut words);
+    upstream_keys::hoist_to_upstreams(&mut out.routes, &out.streams, &mut out.upstreams);
     out.variables = words.into_blocks();
     out
 }

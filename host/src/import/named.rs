@@ -30,6 +30,8 @@ pub(super) struct Named {
     reached: HashSet<usize>,
     /// Places of which it is looked what they tell: their own errors may lead back to them.
     pub(super) looked_at: HashSet<Option<usize>>,
+    /// Of the server at hand: routes for what is tried behind other files, as they were asked for.
+    stages: Vec<(String, Block)>,
     blocks: Vec<Block>,
 }
 
@@ -49,6 +51,15 @@ impl Named {
         }
     }
 
+    /// Whether a route leads on to another one where it has no file.
+    pub(super) fn goes_on(&self, name: &str) -> bool {
+        let name = text(name);
+        let mut blocks = self.blocks.iter();
+        let block = blocks.find(|block| block.keys.get("name") == Some(&name));
+        let files = block.and_then(|block| block.get("files"));
+        files.is_some_and(|files| files.contains("fallback = \"@"))
+    }
+
     /// Whether a route redirects.
     pub(super) fn redirects(&self, name: &str) -> bool {
         let name = text(name);
@@ -56,6 +67,25 @@ impl Named {
         let block = blocks.find(|block| block.keys.get("name") == Some(&name));
         let answer = block.and_then(|block| block.keys.get("return"));
         answer.is_some_and(|answer| answer.contains("location = "))
+    }
+
+    /// The name of a route that says this, like the one wanted where there is none yet.
+    pub(super) fn route(&mut self, wanted: &str, mut block: Block) -> String {
+        let known = self
+            .stages
+            .iter()
+            .find(|(_, known)| known.says_same(&block));
+        if let Some((name, _)) = known {
+            return name.clone();
+        }
+        let name = self.free_name(wanted);
+        self.stages.push((name.clone(), block.clone()));
+        block.keys = Table::new()
+            .with("name", text(&name))
+            .with("internal", "true")
+            .followed_by(block.keys);
+        self.blocks.push(block);
+        name
     }
 
     /// A name that is not taken, like the one wanted.
@@ -286,9 +316,40 @@ impl Translator<'_> {
             }
         }
         self.named.known.clear();
+        self.named.stages.clear();
         self.named.reached.clear();
         std::mem::take(&mut self.named.blocks)
     }
+}
+
+/// Those routes with names that others lead to: what is written in their place when they are closed
+/// leads nowhere.
+pub(super) fn led_to<'b>(named: Vec<Block>, from: impl Iterator<Item = &'b Block>) -> Vec<Block> {
+    let name_of = |block: &Block| block.keys.get("name").unwrap_or_default().to_owned();
+    let by_name: HashMap<String, usize> = (named.iter().enumerate())
+        .map(|(number, block)| (name_of(block).trim_matches('"').to_owned(), number))
+        .collect();
+    let mut are_found = vec![false; named.len()];
+    let mut found = Vec::new();
+    let mut look = |block: &Block, found: &mut Vec<usize>| {
+        for value in block.names_of_routes() {
+            let number = by_name.get(&value).copied();
+            let flag = number.and_then(|number| are_found.get_mut(number));
+            if let (Some(number), Some(flag)) = (number, flag)
+                && !std::mem::replace(flag, true)
+            {
+                found.push(number);
+            }
+        }
+    };
+    from.for_each(|block| look(block, &mut found));
+    while let Some(block) = found.pop().and_then(|number| named.get(number)) {
+        look(block, &mut found);
+    }
+    let are_found = are_found.into_iter();
+    let all = named.into_iter().zip(are_found);
+    all.filter_map(|(block, is_found)| is_found.then_some(block))
+        .collect()
 }
 
 /// Whether a location is there to keep its paths closed: it does nothing with the requests that get

@@ -20,6 +20,10 @@ use crate::http::variable::Phase;
 /// Statuses that nginx has for itself, and that no answer here has.
 const OWN: [u16; 6] = [444, 494, 495, 496, 497, 499];
 
+/// Why a page cannot be what a place with files leads on to.
+const GOES_ON: &str = "what is no file there is led on, and a page leads to no further route: name the \
+                       file, or the location that answers in the end";
+
 /// Whether a place lets in some clients only.
 fn keeps_out(scope: &Scope<'_>) -> bool {
     let passwords = scope.nearest("auth_basic");
@@ -159,7 +163,7 @@ impl Translator<'_> {
         if page.uri.starts_with('@') {
             let named = finding::named(server.children, page.uri);
             let named = named.ok_or_else(|| format!("there is no `location {}`", page.uri))?;
-            return Ok(self.content_at((scope, page), &[named], None));
+            return self.content_at((scope, page), &[named], None);
         }
         if page.is_url() {
             let location = self.words.text(page.uri, &scope.constants, Phase::Return)?;
@@ -180,23 +184,27 @@ impl Translator<'_> {
             query,
             is_above: false,
         };
-        Ok(self.content_at((scope, page), &chain, Some(&uri)))
+        self.content_at((scope, page), &chain, Some(&uri))
     }
 
     /// What is found at a location for a page of `from`.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
     fn content_at(
         &mut self,
         (from, page): (&Scope<'_>, &ErrorPage<'_>),
         chain: &[&Directive],
         uri: Option<&Uri>,
-    ) -> Content {
+    ) -> Result<Content, String> {
         let server = finding::server_of(from);
         let place = chain.last().map(|found| found.id);
         let mut content = None;
         if self.named.looked_at.insert(place) {
             content = self.within(server, chain, |this, scope, location| {
-                let has_own = !page.headers_at(scope).is_subset(&page.headers_at(from));
-                match has_own {
+                // Both ways: a page has none of those that the place of the error has.
+                let has_others = page.headers_at(scope) != page.headers_at(from);
+                match has_others {
                     true => None,
                     false => this.told_at(scope, location, uri),
                 }
@@ -209,7 +217,7 @@ impl Translator<'_> {
                 if let Some(location) = chain.last().filter(|_| uri.is_none()) {
                     self.accounts.translated(location, "`error_pages`");
                 }
-                content
+                Ok(content)
             }
             None => {
                 let is_recursive = server.is_on("recursive_error_pages");
@@ -218,7 +226,10 @@ impl Translator<'_> {
                     self.named.without_pages(&name);
                 }
                 let redirects = self.named.redirects(&name);
-                Content::Route(name, redirects)
+                match self.named.goes_on(&name) {
+                    true => Err(GOES_ON.to_owned()),
+                    false => Ok(Content::Route(name, redirects)),
+                }
             }
         }
     }
@@ -264,8 +275,28 @@ impl Translator<'_> {
         if fixed.is_none() && !steps.rules.is_empty() {
             return None;
         }
-        let of_tries = tries.as_ref().and_then(|(_, tries)| tries.fixed.as_deref());
-        let path = fixed.or(of_tries).or(uri.map(|uri| uri.path.as_str()))?;
+        let asked = fixed.or(uri.map(|uri| uri.path.as_str()));
+        let tries = tries.map(|(directive, tries)| match asked {
+            Some(path) => (directive, tries.asked_for(path)),
+            None => (directive, tries),
+        });
+        let paths: Option<Vec<&str>> = match &tries {
+            Some((_, tries)) => tries
+                .stages
+                .iter()
+                .map(|stage| stage.fixed.as_deref())
+                .collect(),
+            None => asked.map(|path| vec![path]),
+        };
+        let paths = paths?;
+        // A page is read with the configuration: what of several is there then.
+        let is_there = |path: &&&str| {
+            let file = directory.file_of(path);
+            self.system.read(Path::new(&file)).is_ok()
+        };
+        let several = Some(&paths).filter(|paths| paths.len() > 1);
+        let there = several.and_then(|paths| paths.iter().find(is_there));
+        let path = there.or(paths.first())?;
         let found = directory.file_of(path);
         if is_directory(&found) {
             return None;

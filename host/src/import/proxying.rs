@@ -70,6 +70,12 @@ impl Translator<'_> {
         if let Some(uri) = uri {
             target.uri = Some(asked_for(uri, target.uri.as_deref(), location));
         }
+        if pass.argument(0).contains('$') {
+            accounts.general(
+                "What `proxy_pass` says by variables such as `$uri` and `$1` is escaped on its way to a \
+                 server: nginx sends a space, or a `?`, of a path as it is.",
+            );
+        }
         let extra = self.of_upstream(scope, &target);
         let is_declared = self.upstreams.is_declared(&target.server);
         let chosen = match target.chosen.take() {
@@ -185,8 +191,7 @@ impl Translator<'_> {
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
-        let redirects = |rule: &Rule| matches!(&*rule.flag, "permanent" | "redirect");
-        if !rules.iter().all(redirects) {
+        if !rules.iter().all(Rule::redirects) {
             self.note_rewritten(pass, &block);
         }
         // Behind the headers, which it may change.

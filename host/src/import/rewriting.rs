@@ -29,6 +29,8 @@ pub(super) struct Rule {
     pub(super) to: String,
     pub(super) flag: String,
     pub(super) when: Option<String>,
+    /// Of a server: hosts that are answered before it.
+    pub(super) not_hosts: Vec<String>,
 }
 
 impl Rule {
@@ -44,7 +46,13 @@ impl Rule {
             to: format!("{above}$1"),
             flag: "break".to_owned(),
             when: None,
+            not_hosts: Vec::new(),
         }
+    }
+
+    /// Whether it answers by itself.
+    pub(super) fn redirects(&self) -> bool {
+        matches!(&*self.flag, "permanent" | "redirect")
     }
 
     /// Whether it is for paths that do not begin as all do that are below this one.
@@ -154,6 +162,9 @@ impl Translator<'_> {
         let is_path = answer.get("location").is_some_and(|url| {
             url.starts_with(['/', '"']) && url.trim_matches('"').starts_with('/')
         });
+        let types = scope.nearest("types");
+        let are_none = !types.is_empty() && types.iter().all(|of| of.children().is_empty());
+        let has_one_type = are_none || location.is_some_and(Location::has_one_ending);
         match result {
             Ok(()) if danger.is_some() => {
                 let danger = danger.unwrap_or_default();
@@ -164,6 +175,13 @@ impl Translator<'_> {
                 "`return` in `[[route]]`: the path is sent as it is, without scheme and host \
                  (RFC 9110 section 10.2.2)",
             ),
+            Ok(()) if answer.get("body").is_some() && !has_one_type => {
+                accounts.changed(
+                    directive,
+                    "`return` in `[[route]]`: the text has one `content_type`, where nginx has that of \
+                     the ending of each path",
+                );
+            }
             Ok(()) => accounts.translated(directive, "`return` in `[[route]]`"),
             Err(why) => {
                 accounts.lost(directive, why);
@@ -191,14 +209,7 @@ impl Translator<'_> {
                 .translated(directive, "`content_type` in `return`");
         }
         let default = scope.value("default_type").unwrap_or("text/plain");
-        let exact = match location {
-            Some(Location::Exact(path)) => path.rsplit('/').next().unwrap_or_default(),
-            _ => "",
-        };
-        let extension = exact
-            .rsplit_once('.')
-            .map(|(_, extension)| extension.to_ascii_lowercase());
-        let Some(extension) = extension else {
+        let Some(extension) = location.and_then(Location::ending) else {
             return default.to_owned();
         };
         for types in scope.nearest("types") {
@@ -286,6 +297,7 @@ impl Translator<'_> {
                     to,
                     flag: directive.argument(2).to_owned(),
                     when,
+                    not_hosts: Vec::new(),
                 };
                 self.note_internal(scope, directive, &rule);
                 Some(rule)
@@ -304,6 +316,7 @@ impl Translator<'_> {
         from: &str,
         to: &str,
     ) -> Result<String, String> {
+        let groups = Regex::new(from).map_or(usize::MAX, |regex| regex.captures_len());
         let mut inlined: Vec<(bool, String)> = Vec::new();
         for piece in pieces_of(to) {
             match piece {
@@ -311,6 +324,10 @@ impl Translator<'_> {
                 Piece::Variable(name) => {
                     let named = format!("<{name}>");
                     let is_capture = name.starts_with(|c: char| c.is_ascii_digit());
+                    // nginx takes one that is not there for empty, whatever an `if` has captured.
+                    if is_capture && name.parse().is_ok_and(|number: usize| number >= groups) {
+                        continue;
+                    }
                     if is_capture || from.contains(&named) {
                         inlined.push((true, name.to_owned()));
                         continue;

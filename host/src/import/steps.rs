@@ -2,11 +2,12 @@
 //! `return`, `rewrite`, `set` (`ngx_http_rewrite_module.c`).
 
 use super::Translator;
-use super::conditions::{Condition, Deciding};
+use super::conditions::{Condition, Deciding, Test};
 use super::matching::Location;
 use super::report::Accounts;
 use super::rewriting::{self, Rule};
 use super::scope::Scope;
+use super::stamps::is_of_one_host;
 use super::tree::Directive;
 use super::variables::Constants;
 use super::writer::Block;
@@ -107,38 +108,31 @@ impl Translator<'_> {
             match &*directive.name {
                 "return" => {
                     steps.answer = Some(self.answer(&scope.at(&now), directive, location));
+                    self.end_with(directive, location, &mut steps);
                 }
                 "set" => steps.is_closed |= note_set(directive, self.accounts),
                 "break" => {
                     is_broken = true;
                     // A server has the place looked for all the same.
-                    match location.is_none() || rewriting::end(&mut steps.rules) {
-                        true => self
-                            .accounts
-                            .translated(directive, "what is behind it is left out"),
-                        false => {
-                            self.accounts.lost(
-                                directive,
-                                "several rules may have changed the path before it: give the last \
-                                 of them the flag `break`",
-                            );
-                            steps.is_closed = true;
-                        }
-                    }
+                    self.accounts
+                        .translated(directive, "what is behind it is left out");
+                    self.end_before(directive, location, &mut steps);
                 }
                 "rewrite" => {
                     let scope = scope.at(&now);
                     match self.fixed_redirect(&scope, directive) {
-                        Some(answer) => steps.answer = Some(answer),
+                        Some(answer) => {
+                            steps.answer = Some(answer);
+                            self.end_with(directive, location, &mut steps);
+                        }
                         None => {
-                            let rule = self.rule(&scope, directive, None);
+                            let mut rule = self.rule(&scope, directive, None);
+                            if let (Some(rule), true) = (&mut rule, location.is_none()) {
+                                let in_order = self.put_behind(rule, &steps.gates, directive);
+                                steps.is_closed |= !in_order;
+                            }
                             steps.is_closed |= rule.is_none();
                             steps.rules.extend(rule);
-                            if location.is_none() {
-                                let gates = std::mem::take(&mut steps.gates);
-                                self.check_order(&gates, directive, &mut steps);
-                                steps.gates = gates;
-                            }
                         }
                     }
                 }
@@ -156,8 +150,41 @@ impl Translator<'_> {
         steps
     }
 
-    /// Notes what asks for a path in front of a rule of a listener that changes it: hooks come first.
-    fn check_order(&self, gates: &[Gate], directive: &Directive, steps: &mut Steps<'_>) {
+    /// Ends the rules before an answer, which is not reached where one of them has the flag `break`.
+    fn end_with(&self, answer: &Directive, location: Option<&Location>, steps: &mut Steps<'_>) {
+        if steps.rules.iter().any(|rule| rule.flag == "break") {
+            self.accounts.lost(
+                answer,
+                "a `rewrite` with `break` is before it, whose paths do not get here: write a location \
+                 for them",
+            );
+            steps.is_closed = true;
+        }
+        self.end_before(answer, location, steps);
+    }
+
+    /// Ends the rules of a location before what keeps its requests there: no place of another path is
+    /// looked for any more.
+    fn end_before(
+        &self,
+        directive: &Directive,
+        location: Option<&Location>,
+        steps: &mut Steps<'_>,
+    ) {
+        // A server has the place looked for all the same.
+        if location.is_some() && !rewriting::end(&mut steps.rules) {
+            self.accounts.lost(
+                directive,
+                "several rules may have changed the path before it: give the last of them the flag \
+                 `break`",
+            );
+            steps.is_closed = true;
+        }
+    }
+
+    /// Puts a rule of a server, which is a hook of its listener and comes before all conditions,
+    /// behind those that nginx asks before it. Returns whether that can be said.
+    fn put_behind(&self, rule: &mut Rule, gates: &[Gate], directive: &Directive) -> bool {
         let asks = |gate: &Gate| self.words.is_of_path(&gate.condition.variable);
         if gates.iter().any(asks) {
             self.accounts.lost(
@@ -165,7 +192,33 @@ impl Translator<'_> {
                 "the hook `rewrite` of a listener comes before conditions: give it to the routes that \
                  need it",
             );
-            steps.is_closed = true;
+            return false;
+        }
+        let is_first = |gate: &&Gate| rule.redirects() || self.depends_on_uri(&gate.block, "");
+        let first: Vec<&Gate> = gates.iter().filter(is_first).collect();
+        let (of_hosts, others): (Vec<&Gate>, Vec<&Gate>) =
+            first.into_iter().partition(|gate| is_of_one_host(gate));
+        let hosts = of_hosts
+            .iter()
+            .filter_map(|gate| match &gate.condition.test {
+                Test::Equal(host) => Some(host.clone()),
+                _ => None,
+            });
+        rule.not_hosts.extend(hosts);
+        match (others.as_slice(), &rule.when, rule.not_hosts.is_empty()) {
+            ([], _, true) | ([], None, _) => true,
+            ([gate], None, true) => {
+                rule.when = Some(gate.condition.negated().of_rule());
+                true
+            }
+            _ => {
+                self.accounts.lost(
+                    directive,
+                    "several conditions are asked before it, and a rule asks for one: put it before \
+                     them, or into the locations that need it",
+                );
+                false
+            }
         }
     }
 
@@ -228,13 +281,12 @@ impl Translator<'_> {
                         accounts.translated(block, "it always holds");
                         steps.is_closed |= note_sets(&inner, accounts);
                         steps.answer = Some(self.answer(&inner, only, location));
+                        self.end_with(only, location, steps);
                         return;
                     }
                 };
                 // Redirects of a listener are given before any condition is asked.
-                let changes_path = |rule: &Rule| {
-                    location.is_some() || !matches!(&*rule.flag, "permanent" | "redirect")
-                };
+                let changes_path = |rule: &Rule| location.is_some() || !rule.redirects();
                 if steps.rules.iter().any(changes_path) {
                     let why = "a `rewrite` before a condition changes what it asks for";
                     accounts.lost(block, why);
@@ -272,9 +324,12 @@ impl Translator<'_> {
                 steps.is_closed |= note_sets(&inner, accounts);
                 for rule in rules {
                     let when = condition.as_ref().map(Condition::of_rule);
-                    let rule = self.rule(&inner, rule, when);
-                    steps.is_closed |= rule.is_none();
-                    steps.rules.extend(rule);
+                    let mut made = self.rule(&inner, rule, when);
+                    if let (Some(made), true) = (&mut made, location.is_none()) {
+                        steps.is_closed |= !self.put_behind(made, &steps.gates, rule);
+                    }
+                    steps.is_closed |= made.is_none();
+                    steps.rules.extend(made);
                 }
                 self.outdo(condition, block, steps);
             }

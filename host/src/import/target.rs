@@ -171,6 +171,7 @@ fn rule_of(from: String, to: String) -> Rule {
         to,
         flag: "break".to_owned(),
         when: None,
+        not_hosts: Vec::new(),
     }
 }
 

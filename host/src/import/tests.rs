@@ -218,7 +218,7 @@ fn what_is_lost_in_a_location_leaves_the_others_as_they_are() {
         "set $args \"\"; proxy_pass http://127.0.0.1:2;",
         "set_real_ip_from 10.0.0.1; deny 10.0.0.2; proxy_pass http://127.0.0.1:2;",
         "proxy_pass http://127.0.0.1:2; location ~ \"(?<=a)b\" { deny all; }",
-        "root /srv; try_files /maintenance.html $uri =404;",
+        "root /srv; try_files $uri.html =404;",
         "root /srv; rewrite ^ / break;",
         "root /srv; try_files $uri /none/;",
     ] {

@@ -335,6 +335,21 @@ impl Block {
         }
     }
 
+    /// Texts that may be names of routes, without the `@` of a `fallback`.
+    pub(super) fn names_of_routes(&self) -> impl Iterator<Item = String> {
+        let leads = |key: &str| matches!(key, "files" | "error_pages");
+        let keys = self.keys.pairs().filter(move |(key, _)| leads(key));
+        let tables = self.tables.iter().filter(move |(key, _)| leads(key));
+        let values = keys.map(|(_, value)| value);
+        let values = values.chain(
+            tables
+                .flat_map(|(_, table)| table.pairs())
+                .map(|(_, value)| value),
+        );
+        let texts = values.flat_map(|value| value.split('"'));
+        texts.map(|text| text.trim_start_matches('@').to_owned())
+    }
+
     /// Whether both say the same, whatever they are called.
     pub(super) fn says_same(&self, other: &Block) -> bool {
         self.keys == other.keys
