@@ -45,7 +45,7 @@ pub(super) struct OwnHead<'a> {
     pub(super) lines: &'a [(&'a str, &'a [u8])],
     /// As in [`LocalAnswer`].
     pub(super) keep: bool,
-    /// Of a 304: the answer that the client has.
+    /// As in [`Delivery`].
     pub(super) held: Option<HeldAnswer<'a>>,
 }
 

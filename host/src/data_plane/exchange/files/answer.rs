@@ -205,7 +205,7 @@ impl FileHead<'_> {
         let has_body = self.length.is_some();
         let coding = file.coding.filter(|_| has_body);
         let coding = coding.map_or("", |coding| coding.name());
-        let held = (self.status == 304).then(|| HeldAnswer {
+        let held = matches!(self.status, 206 | 304).then(|| HeldAnswer {
             content_type: file.content_type.as_bytes(),
             encoding: file.coding.map(|coding| coding.name().as_bytes()),
             length: file.length,
