@@ -640,6 +640,8 @@ fn an_internal_route_is_warned_about_where_no_hook_can_lead_to_it() {
     assert_eq!(warnings(lines), [expected]);
     let hooks = "\n[server]\nhooks = [\"mine\"]";
     assert!(warnings(&format!("{lines}{hooks}")).is_empty());
+    let server = "\n[[route]]\nproxy = \"http://127.0.0.1:1\"\naccel_redirect = true";
+    assert!(warnings(&format!("{lines}{server}")).is_empty());
 }
 
 #[test]

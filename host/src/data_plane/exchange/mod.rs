@@ -15,6 +15,7 @@ mod request; // the header that the upstream gets
 mod message; // ... what is sent
 mod forward; // ... one attempt after the other
 mod final_head; // what an endpoint answers with
+mod handed_on; // ... which may leave it to another route
 mod response; // its response
 mod configured; // what the configuration changes of its head
 mod head; // the head of any answer
@@ -57,6 +58,7 @@ use admit::{Admission, Admitted};
 use fault::Level;
 use files::Served;
 use finish::Finish;
+use forward::Forwarded;
 use hooks::{Decided, OnReroute};
 use local::{LocalAnswer, LocalFault};
 use rest::Delivered;
@@ -121,7 +123,7 @@ async fn carry(
     session: &mut Session<'_>,
     worker_config: &WorkerConfig,
     finish: &mut Finish,
-    framing: Framing,
+    mut framing: Framing,
     body: &mut BodyPipe,
 ) -> Delivered {
     let mut way = Way::of(session, worker_config);
@@ -149,8 +151,20 @@ async fn carry(
                 way.led_to = Some(route);
                 continue;
             }
+            Ok(Acted::HandedOn(target)) => {
+                match handed_on::follow(session, worker_config, finish, &target) {
+                    Ok(route) => {
+                        way.led_to = Some(route);
+                        // The server has had it.
+                        framing = Framing::Length(0);
+                        continue;
+                    }
+                    Err(fault) => fault,
+                }
+            }
             Err(fault) => fault,
         };
+        let exchange = finish.exchange();
         return match instead(session, worker_config, exchange, &fault, body) {
             None => refuse(session, exchange, &fault, Some(body)).await,
             Some(instead) => {
@@ -193,7 +207,7 @@ async fn carry_elsewhere(
     let fault = match act_elsewhere(session, worker_config, finish, route, framing, body).await {
         Ok(Acted::Delivered(delivered)) => return delivered,
         // Nobody would ask the hooks of a third route.
-        Ok(Acted::Reroute(_)) => Fault::NoRoute,
+        Ok(Acted::Reroute(_) | Acted::HandedOn(_)) => Fault::NoRoute,
         Err(fault) => fault,
     };
     let exchange = finish.exchange();
@@ -268,6 +282,8 @@ enum Acted {
     Delivered(Delivered),
     /// Nothing was sent: the route of this index has the answer.
     Reroute(usize),
+    /// Nor here: that route has it which a server has named so.
+    HandedOn(Box<[u8]>),
 }
 
 /// Bytes of a body that a request may have on its route; none for no bound.
@@ -418,7 +434,10 @@ async fn act(
         (proxied, _) => proxied,
     })
     .await
-    .map(Acted::Delivered)
+    .map(|forwarded| match forwarded {
+        Forwarded::Delivered(delivered) => Acted::Delivered(delivered),
+        Forwarded::HandedOn(target) => Acted::HandedOn(target),
+    })
 }
 
 /// When a call of gRPC is of no use to its caller any more.
