@@ -5,11 +5,11 @@
 //! on to that route as a GET or HEAD of the path that the server names, without its body, and
 //! from there as any other one: the route's hooks are asked, conditions and ranges count.
 
+use super::conditions;
 use super::cookies;
 use super::fault::Fault;
 use super::finish::Finish;
 use super::state::Exchange;
-use super::{conditions, request};
 use crate::config::model::{Action, Route};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
@@ -34,71 +34,13 @@ const FOR_PROXIES: [&[u8]; 5] = [
 /// What stays of a server's answer (`redirect` in `ngx_http_upstream_headers_in`), but for
 /// `Accept-Ranges`, of which the other route knows.
 const KEPT: [&[u8]; 5] = [
-    CONTENT_TYPE,
+    b"content-type",
     b"content-disposition",
     SET_COOKIE,
     b"cache-control",
     b"expires",
 ];
-const CONTENT_TYPE: &[u8] = b"content-type";
 const SET_COOKIE: &[u8] = b"set-cookie";
-
-/// What stays of the answer of a server that has handed its request on, as lines of a head.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Vec<u8>);
-
-impl Kept {
-    /// Adds that of the answer which an exchange has, and what its policy adds to it.
-    fn add(&mut self, exchange: &Exchange, route: &Route) {
-        let rules = match &route.action {
-            Action::Proxy(proxy) => proxy.cookies.as_ref(),
-            Action::Return(_) | Action::StubStatus | Action::Files(_) => None,
-        };
-        let Kept(lines) = self;
-        let head = exchange.response.borrow();
-        for field in head.fields().iter() {
-            if !is_one_of(&KEPT, field.name) {
-                continue;
-            }
-            let is_cookie = field.name.eq_ignore_ascii_case(SET_COOKIE);
-            let rules = rules.filter(|_| is_cookie);
-            let rewritten =
-                rules.and_then(|rules| cookies::rewritten(exchange, rules, field.value));
-            let value = rewritten.as_deref().unwrap_or(field.value);
-            request::line_bytes(field.name, value, lines);
-        }
-        lines.extend_from_slice(&exchange.balance.response_headers());
-    }
-
-    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let lines = self.0.split_inclusive(|byte| *byte == b'\n');
-        lines.filter_map(|line| {
-            let (name, value) = line.split_at(memchr::memchr(b':', line)?);
-            Some((name, value[1..].trim_ascii()))
-        })
-    }
-
-    /// The type of a file, which its name does not tell better.
-    pub(super) fn content_type(&self) -> Option<&str> {
-        let of_types = |(name, _): &(&[u8], &[u8])| name.eq_ignore_ascii_case(CONTENT_TYPE);
-        let last = self.fields().filter(of_types).last();
-        std::str::from_utf8(last?.1).ok()
-    }
-
-    /// The fields that the head of an answer gets: those that it has itself say it better, and an
-    /// answer without a content of its own gets cookies alone.
-    pub(super) fn fields_for(
-        &self,
-        status: u16,
-        has: impl Fn(&[u8]) -> bool,
-    ) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let is_meant = status < 300 || status == 304;
-        self.fields().filter(move |(name, _)| {
-            let is_content = !name.eq_ignore_ascii_case(CONTENT_TYPE) && is_meant && !has(name);
-            name.eq_ignore_ascii_case(SET_COOKIE) || is_content
-        })
-    }
-}
 
 fn is_one_of(names: &[&[u8]], name: &[u8]) -> bool {
     names.iter().any(|one| name.eq_ignore_ascii_case(one))
@@ -118,9 +60,29 @@ pub(super) fn target(exchange: &Exchange, route: &Route) -> Option<Box<[u8]>> {
     let head = exchange.response.borrow();
     let target = head.fields().named(REDIRECT).next()?.into();
     drop(head);
-    let mut kept = exchange.handed_on.borrow_mut();
-    kept.get_or_insert_default().add(exchange, route);
+    keep(exchange, route);
     Some(target)
+}
+
+/// Keeps what stays of the answer that an exchange has, and what its policy adds to it.
+fn keep(exchange: &Exchange, route: &Route) {
+    let rules = match &route.action {
+        Action::Proxy(proxy) => proxy.cookies.as_ref(),
+        Action::Return(_) | Action::StubStatus | Action::Files(_) => None,
+    };
+    let mut kept = exchange.handed_on.borrow_mut();
+    let kept = kept.get_or_insert_default();
+    let head = exchange.response.borrow();
+    for field in head.fields().iter() {
+        if !is_one_of(&KEPT, field.name) {
+            continue;
+        }
+        let is_cookie = field.name.eq_ignore_ascii_case(SET_COOKIE);
+        let rules = rules.filter(|_| is_cookie);
+        let rewritten = rules.and_then(|rules| cookies::rewritten(exchange, rules, field.value));
+        kept.push(field.name, rewritten.as_deref().unwrap_or(field.value));
+    }
+    kept.push_lines(&exchange.balance.response_headers());
 }
 
 /// Drops the body of an answer, as far as it is there. Whether that is all of it, so that its

@@ -95,6 +95,28 @@ async fn send_whole(
     send(session, exchange, request_body, &head, body).await
 }
 
+/// Sends the client elsewhere for good. A method that changes something must stay what it is (RFC
+/// 9110 section 15.4.9); GET and HEAD get the status that every client knows.
+pub(super) async fn redirect(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    location: &[u8],
+    request_body: Option<&mut BodyPipe>,
+) -> Delivered {
+    let status = match exchange.request.received_method() {
+        b"GET" | b"HEAD" => 301,
+        _ => 308,
+    };
+    let answer = LocalAnswer {
+        status,
+        content_type: "text/plain",
+        body: b"",
+        location,
+        keep: true,
+    };
+    send_local(session, exchange, request_body, &answer).await
+}
+
 /// Sends an answer of our own, with so many bytes of a body. What is still coming of the request is
 /// dropped meanwhile: the client may send all of it before it reads.
 pub(super) async fn send(

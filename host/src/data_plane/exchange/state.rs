@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::captures::RouteCaptures;
-use super::handed_on::Kept;
+use super::kept::Kept;
 use crate::config::model::Route;
 use crate::data_plane::downstream::{Client, Outgoing, Session};
 use crate::data_plane::drain::ListenerState;

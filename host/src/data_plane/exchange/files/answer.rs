@@ -11,7 +11,7 @@ use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::exchange::deliver::HeldAnswer;
 use crate::data_plane::exchange::fault::Fault;
-use crate::data_plane::exchange::handed_on::Kept;
+use crate::data_plane::exchange::kept::Kept;
 use crate::data_plane::exchange::local::{self, OwnHead};
 use crate::data_plane::exchange::rest::Delivered;
 use crate::data_plane::exchange::source::LocalBody;
