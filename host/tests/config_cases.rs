@@ -570,6 +570,43 @@ fn a_header_that_names_clients_is_warned_about_where_no_proxy_is_trusted() {
 }
 
 #[test]
+fn a_network_that_does_not_begin_where_it_seems_to_is_warned_about() {
+    let lines = "[server]\ntrusted_proxies = [\"10.0.0.1/8\", \"10.0.0.1\"]\n\
+                 [variable.office]\nnetworks = { \"192.168.1.1/16\" = \"1\", \"::1/128\" = \"2\" }\n\
+                 [[route]]\nwhen = { client = \"!2001:db8::1/32\" }\nproxy = \"http://$arg_to\"\n\
+                 proxy_allow = [\"172.16.0.1/12:8080\", \"[fd00::1/8]:80\"]\n\
+                 [[listen]]\naddress = \"127.0.0.1:8081\"\n";
+    let warning = |written: &str, place: &str, network: &str| {
+        let address = written.split('/').next().unwrap();
+        format!(
+            "warning: low address bits of `{written}` are meaningless\n  --> waypost.toml:{place}\n\
+             hint: the network is `{network}`; one address is `{address}`"
+        )
+    };
+    let of_variable = "8:14   (variable.office.networks.\"192.168.1.1/16\")";
+    let expected = [
+        warning(
+            "10.0.0.1/8",
+            "6:20   (server.trusted_proxies[0])",
+            "10.0.0.0/8",
+        ),
+        warning("192.168.1.1/16", of_variable, "192.168.0.0/16"),
+        warning(
+            "2001:db8::1/32",
+            "10:19   (route[0].when.client)",
+            "2001:db8::/32",
+        ),
+        warning(
+            "172.16.0.1/12",
+            "12:16   (route[0].proxy_allow[0])",
+            "172.16.0.0/12",
+        ),
+        warning("fd00::1/8", "12:38   (route[0].proxy_allow[1])", "fd00::/8"),
+    ];
+    assert_eq!(warnings(lines), expected);
+}
+
+#[test]
 fn a_hook_that_is_asked_twice_with_nothing_else_to_say_is_warned_about() {
     let lines = "[server]\nhooks = [\"mine\", { plugin = \"mine\", a = 1 }]\n\
                  [hook.here]\nplugin = \"mine\"\n\
@@ -603,6 +640,8 @@ fn an_internal_route_is_warned_about_where_no_hook_can_lead_to_it() {
     assert_eq!(warnings(lines), [expected]);
     let hooks = "\n[server]\nhooks = [\"mine\"]";
     assert!(warnings(&format!("{lines}{hooks}")).is_empty());
+    let server = "\n[[route]]\nproxy = \"http://127.0.0.1:1\"\naccel_redirect = true";
+    assert!(warnings(&format!("{lines}{server}")).is_empty());
 }
 
 #[test]

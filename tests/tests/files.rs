@@ -7,6 +7,7 @@ mod trouble; // files that change, bounds
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use waypost_tests::{Answer, Client, Http2, Proxy, Request, Response, origin, proxy, tls};
 
@@ -414,6 +415,40 @@ async fn a_compressed_file_beside_another_goes_to_clients_that_like_it_best() {
     }
     let other = ask(&proxy, "GET /b.css", "Accept-Encoding: br\r\n").await;
     assert_eq!(other.text(), "plain");
+}
+
+#[tokio::test]
+async fn no_two_codings_of_a_file_have_the_same_validator() {
+    let names = ["a.css", "a.css.gz", "a.css.br", "a.css.zst", "b.css"];
+    let site = site(&names.map(|name| (name, "same size")));
+    write(site.path(), "b.css.gz", "another size");
+    // As `gzip`, `brotli` and `zstd` leave it.
+    let modified = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for name in names.into_iter().chain(["b.css.gz"]) {
+        let file = fs::File::options().write(true).open(site.path().join(name));
+        file.unwrap().set_modified(modified).unwrap();
+    }
+    let proxy = serving(site.path(), "precompressed = [\"br\", \"zstd\", \"gzip\"]").await;
+    for (line, accepted, etag) in [
+        ("GET /a.css", "", "\"3b9aca00-9\""),
+        ("GET /a.css", "gzip", "\"3b9aca00-9.gz\""),
+        ("GET /a.css", "br", "\"3b9aca00-9.br\""),
+        ("GET /a.css", "zstd", "\"3b9aca00-9.zst\""),
+        // nginx's, where that tells them apart.
+        ("GET /b.css", "gzip", "\"3b9aca00-c\""),
+    ] {
+        let accepts = format!("Accept-Encoding: {accepted}\r\n");
+        let response = ask(&proxy, line, &accepts).await;
+        assert_eq!(response.header("Content-Encoding"), accepted);
+        assert_eq!(response.header("ETag"), etag, "{line} {accepted}");
+        let again = format!("{accepts}If-None-Match: {etag}\r\n");
+        assert_eq!(ask(&proxy, line, &again).await.status, 304, "{accepted}");
+        let part = format!("{accepts}Range: bytes=1-2\r\nIf-Range: {etag}\r\n");
+        let part = ask(&proxy, line, &part).await;
+        assert_eq!((part.status, part.header("ETag")), (206, etag));
+        let other = format!("{accepts}If-None-Match: \"3b9aca00-9.x\"\r\n");
+        assert_eq!(ask(&proxy, line, &other).await.status, 200, "{accepted}");
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ mod cookies; // which they are to keep
 mod replaced_requests; // what servers get in place of what clients have sent
 mod route_limits; // what a route says again of its upstream
 mod files; // of a directory
+mod handed_on; // servers leave the answer to another route
 mod headers; // what servers learn, which proxies are trusted
 mod compression; // answers in the coding that a client takes
 mod keepalive; // connections are reused

@@ -7,12 +7,14 @@
 mod format;
 mod used; // which exchanges have a line
 mod buffer;
+mod log_file; // where they are written to
 mod writer;
 
 pub use self::buffer::LogBuffers;
 pub use self::format::write_line;
+pub use self::log_file::OpenError;
 pub use self::used::UsedLog;
-pub use self::writer::{AccessLogs, Log, OpenError};
+pub use self::writer::{AccessLogs, Log};
 
 #[cfg(test)]
 mod tests;

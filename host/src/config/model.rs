@@ -515,6 +515,8 @@ pub struct Route {
     pub gunzip: Option<bool>,
     /// `None` inherits the listener's.
     pub intercept_errors: Option<bool>,
+    /// Whether a server may have another route answer (`X-Accel-Redirect`), default no.
+    pub accel_redirect: bool,
     /// Not found by host and path: only hooks lead to it.
     pub internal: bool,
     /// `None` inherits the listener's.

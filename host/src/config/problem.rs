@@ -131,23 +131,43 @@ impl std::fmt::Display for AsWarning<'_> {
 
 /// The problems found so far: readers note one and go on, so that a user meets all of them at once.
 #[derive(Debug, Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(super) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+}
 
 impl Problems {
     /// A problem noted twice counts once: what `[server]` says is read again for every listener.
     pub(super) fn add(&self, problem: Problem) {
-        let mut list = self.0.borrow_mut();
-        if !list.contains(&problem) {
-            list.push(problem);
-        }
+        add_once(&self.found, problem);
+    }
+
+    /// Notes one with which the configuration can be served.
+    pub(super) fn warn(&self, problem: Problem) {
+        add_once(&self.warnings, problem);
+    }
+
+    /// In the order of the files, from top to bottom.
+    pub(super) fn take_warnings(&self, files: &[Arc<str>]) -> Vec<Problem> {
+        sorted(self.warnings.take(), files)
     }
 
     /// In the order of the files, from top to bottom.
     pub(super) fn into_sorted(self, files: &[Arc<str>]) -> Vec<Problem> {
-        let mut list = self.0.into_inner();
-        let file = |problem: &Problem| files.iter().position(|name| *name == problem.place.file);
-        list.sort_by_key(|problem| (file(problem), problem.place.line, problem.place.column));
-        list
+        sorted(self.found.into_inner(), files)
+    }
+}
+
+fn sorted(mut list: Vec<Problem>, files: &[Arc<str>]) -> Vec<Problem> {
+    let file = |problem: &Problem| files.iter().position(|name| *name == problem.place.file);
+    list.sort_by_key(|problem| (file(problem), problem.place.line, problem.place.column));
+    list
+}
+
+fn add_once(list: &RefCell<Vec<Problem>>, problem: Problem) {
+    let mut list = list.borrow_mut();
+    if !list.contains(&problem) {
+        list.push(problem);
     }
 }
 

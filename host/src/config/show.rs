@@ -475,6 +475,9 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     if let Some(intercepts) = route.intercept_errors {
         out.key("intercept_errors", intercepts);
     }
+    if route.accel_redirect {
+        out.key("accel_redirect", true);
+    }
 }
 
 fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {

@@ -106,9 +106,10 @@ fn unused_hooks(config: &Config) -> impl Iterator<Item = Problem> {
     })
 }
 
-/// Internal routes that no hook can lead to, because there is none.
+/// Internal routes that nothing can lead to: no hook and no server, because there is none that may.
 fn unreachable_routes(config: &Config) -> impl Iterator<Item = Problem> {
     let hooks = config.hook_uses().next().is_some();
+    let servers = config.routes.iter().any(|route| route.accel_redirect);
     let routes = config.routes.iter();
     let led_to = |route: &Route| {
         let name = route.name.as_deref();
@@ -125,7 +126,8 @@ fn unreachable_routes(config: &Config) -> impl Iterator<Item = Problem> {
                 _ => false,
             })
     };
-    let internal = routes.filter(move |route| route.internal && !hooks && !led_to(route));
+    let internal =
+        routes.filter(move |route| route.internal && !hooks && !servers && !led_to(route));
     internal.map(|route| {
         let name = route.name.as_deref().unwrap_or_default();
         let message = format!("nothing leads to route `{name}`: it is `internal`");

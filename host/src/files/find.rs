@@ -39,7 +39,7 @@ pub(crate) struct OpenFile {
     pub(crate) modified: i64,
     /// As `Last-Modified` has it.
     pub(crate) last_modified: String,
-    /// `"mtime-size"` in hexadecimal digits (`ngx_http_set_etag`).
+    /// `"mtime-size"` in hexadecimal digits (`ngx_http_set_etag`), or `"mtime-size.br"`.
     pub(crate) etag: String,
     pub(crate) content_type: String,
     pub(crate) coding: Option<FileCoding>,
@@ -224,16 +224,18 @@ impl Search<'_> {
             return Err(self.refused(name, Reason::NoFile));
         }
         let content_type = content_type(self.files, name);
+        let plain = Tag::of(stat);
         for coding in self.accepted {
             let name = [name, coding.ending().as_bytes()].concat();
             // Whatever is wrong with it, the other one is there.
             if let Ok((opened, stat)) = self.open(&name)
                 && is(&stat, FileType::RegularFile)
             {
-                return Ok(open_file(opened, &stat, content_type, Some(*coding)));
+                let etag = Tag::of(&stat).of_copy(*coding, plain);
+                return Ok(open_file(opened, &stat, etag, content_type, Some(*coding)));
             }
         }
-        Ok(open_file(opened, stat, content_type, None))
+        Ok(open_file(opened, stat, plain.text(""), content_type, None))
     }
 
     /// As the error log has it.
@@ -277,17 +279,48 @@ fn is(stat: &Stat, file_type: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == file_type
 }
 
+/// What an `ETag` tells two states of a file apart by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Tag {
+    modified: i64,
+    length: u64,
+}
+
+impl Tag {
+    fn of(stat: &Stat) -> Tag {
+        Tag {
+            modified: stat.st_mtime.clamp(0, LAST_SECOND),
+            length: u64::try_from(stat.st_size).unwrap_or(0),
+        }
+    }
+
+    /// That of a compressed copy. `gzip` and others leave it the time of the file, and sizes may be
+    /// the same, but no two representations have one strong validator (RFC 9110 section 8.8.3). That
+    /// of a `.gz` is nginx's wherever it can be.
+    fn of_copy(self, coding: FileCoding, plain: Tag) -> String {
+        match coding {
+            FileCoding::Gzip if self != plain => self.text(""),
+            coding => self.text(coding.ending()),
+        }
+    }
+
+    fn text(self, ending: &str) -> String {
+        let Tag { modified, length } = self;
+        let mut text = String::with_capacity(32);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\"{modified:x}-{length:x}{ending}\"");
+        text
+    }
+}
+
 fn open_file(
     opened: OwnedFd,
     stat: &Stat,
+    etag: String,
     content_type: String,
     coding: Option<FileCoding>,
 ) -> OpenFile {
-    let modified = stat.st_mtime.clamp(0, LAST_SECOND);
-    let length = u64::try_from(stat.st_size).unwrap_or(0);
-    let mut etag = String::with_capacity(24);
-    // Writing to a string cannot fail.
-    let _ = write!(etag, "\"{modified:x}-{length:x}\"");
+    let Tag { modified, length } = Tag::of(stat);
     OpenFile {
         file: opened.into(),
         length,

@@ -87,6 +87,18 @@ fn close_segment(out: &mut Vec<u8>) -> Result<(), BadTarget> {
     Ok(())
 }
 
+/// Whether a path leads to a parent directory anywhere on its way, escapes decoded.
+pub fn climbs(path: &[u8]) -> bool {
+    let mut rest = path.iter().copied();
+    let decoded = std::iter::from_fn(|| match rest.next()? {
+        b'%' => decode(rest.next(), rest.next()).ok(),
+        byte => Some(byte),
+    });
+    let decoded: Vec<u8> = decoded.collect();
+    let mut segments = decoded.split(|byte| *byte == b'/');
+    segments.any(|segment| segment == b"..")
+}
+
 /// Appends `path` with every byte escaped that a path cannot have.
 pub fn escape(path: &[u8], out: &mut Vec<u8>) {
     escape_all_but(|byte| KEPT[usize::from(byte)], path, out);
@@ -178,6 +190,16 @@ fn append_rest(rest: &[u8], received: &[u8], query: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_path_climbs_where_a_segment_of_it_leads_up_however_it_is_escaped() {
+        for path in ["/..", "/a/../b", "/%2e./a", "/a%2f.%2E", "..", "/a/..%2fb"] {
+            assert!(climbs(path.as_bytes()), "{path}");
+        }
+        for path in ["/", "/a..b", "/.../a", "/..a/", "/%252e%252e/", "/a/.b"] {
+            assert!(!climbs(path.as_bytes()), "{path}");
+        }
+    }
 
     #[test]
     fn paths_are_normalised_as_nginx_does() {

@@ -167,3 +167,33 @@ async fn a_304_says_of_its_etag_and_of_vary_what_the_compressed_200_does() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_part_tells_that_the_whole_is_compressed_for_others() {
+    let text = "0123456789".repeat(200);
+    let site = site(&[
+        ("a.txt", &text),
+        ("b.png", &text),
+        ("short.txt", "0123456789"),
+    ]);
+    let root = site.path().display();
+    let proxy = routes(&format!(
+        "[[route]]\npath = \"/\"\nfiles = \"{root}\"\ncompression = true\n"
+    ))
+    .await;
+    for (path, ranges, varies) in [
+        ("/a.txt", "bytes=0-3", "Accept-Encoding"),
+        ("/a.txt", "bytes=0-3,7-8", "Accept-Encoding"),
+        ("/b.png", "bytes=0-3", ""),
+        ("/short.txt", "bytes=0-3", ""),
+    ] {
+        for accepted in ["gzip", "identity"] {
+            let fields = format!("Accept-Encoding: {accepted}\r\nRange: {ranges}\r\n");
+            let response = ask(&proxy, &format!("GET {path}"), &fields).await;
+            assert_eq!(response.status, 206, "{path}");
+            assert_eq!(response.header("Content-Encoding"), "", "{path}");
+            assert_eq!(response.header("Vary"), varies, "{path} {ranges}");
+            assert!(response.text().contains("0123"), "{path} {ranges}");
+        }
+    }
+}

@@ -133,6 +133,13 @@ pub(in crate::config) static ROUTE: Table = Table {
             "As in `[[listen]]`, for this route alone.",
         ),
         Key::new(
+            "accel_redirect",
+            ValueKind::Boolean,
+            "Whether its servers may have another route of the listener answer, internal ones included \
+             (`X-Accel-Redirect`).",
+        )
+        .or(Default::Boolean(false)),
+        Key::new(
             "hooks",
             HOOKS,
             "Hooks that are asked for its requests, in their order, behind those of `[server]` \
@@ -154,7 +161,7 @@ pub(in crate::config) static ROUTE: Table = Table {
             "internal",
             ValueKind::Boolean,
             "Not found by host and path (`internal`): only hooks, `error_pages`, and the `fallback` of `files`, lead to \
-             it, by its `name`.",
+             it, by its `name`; and servers with `accel_redirect`, by name or `path`.",
         )
         .or(Default::Boolean(false)),
     ]],

@@ -6,7 +6,7 @@ use super::{Complaint, noted, pattern};
 use crate::config::declared::WHEN;
 use crate::config::key::Table;
 use crate::config::model::{Conditions, Networks, ValueCondition, ValuePattern};
-use crate::config::problem::Problem;
+use crate::config::problem::{Place, Problem, Problems};
 use crate::config::section::Section;
 use crate::config::tree::{Entry, Node, Value};
 use crate::http::headers::is_token;
@@ -168,17 +168,38 @@ fn clients(section: &Section<'_>) -> Option<Networks> {
             Some(network) => (&mut networks.outside, network),
             None => (&mut networks.within, text),
         };
-        list.extend(noted(self::network(network), node, section.problems));
+        list.extend(noted(
+            self::network(network, &node.place, section.problems),
+            node,
+            section.problems,
+        ));
     }
     Some(networks)
 }
 
-pub(super) fn network(text: &str) -> Result<IpNet, Complaint> {
+/// An address or a network. As in nginx (`ngx_ptocidr`), what is behind the prefix of a network makes
+/// no difference, and is warned of.
+pub(super) fn network(text: &str, place: &Place, problems: &Problems) -> Result<IpNet, Complaint> {
     let address = || text.parse().map(|ip: std::net::IpAddr| ip.into());
-    text.parse().or_else(|_| address()).map_err(|_| {
+    let written = text.parse().or_else(|_| address()).map_err(|_| {
         let complaint = Complaint::new(format!("`{text}` is not an address or a network"));
         complaint.hint("write it as `10.0.0.1`, `10.0.0.0/8` or `2001:db8::/32`")
-    })
+    })?;
+    Ok(without_low_bits(written, place, problems))
+}
+
+/// The network that is meant.
+pub(super) fn without_low_bits(written: IpNet, place: &Place, problems: &Problems) -> IpNet {
+    let network = written.trunc();
+    if network != written {
+        let message = format!("low address bits of `{written}` are meaningless");
+        let hint = format!(
+            "the network is `{network}`; one address is `{}`",
+            written.addr()
+        );
+        problems.warn(Problem::new(place, message).hint(hint));
+    }
+    network
 }
 
 /// One name below `header`, `query`, `cookie` or `variable`, and what its value has to be.

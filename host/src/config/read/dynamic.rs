@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::upstream::Upstreams;
-use super::{Complaint, ConfigReader, address, noted, template};
+use super::{Complaint, ConfigReader, address, condition, noted, template};
 use crate::config::model::{AddressRule, AllowEntry, Allowed, AllowedPort, DynamicProxy};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
@@ -64,6 +64,11 @@ pub(super) fn proxy(
     }
     let entries = given.into_iter().filter_map(|(text, node)| {
         let entries = entries(text, port, https, upstreams);
+        if let Ok((target, _)) = split_port(text)
+            && let Ok(written) = target.parse()
+        {
+            condition::without_low_bits(written, &node.place, reader.problems);
+        }
         noted(entries, node, reader.problems)
     });
     let allow: Vec<AllowEntry> = entries.flatten().collect();

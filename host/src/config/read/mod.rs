@@ -94,7 +94,11 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         hooks: hooks.into_list(),
         plugins,
         admin,
-        warnings: document.warnings.clone(),
+        warnings: [
+            document.warnings.clone(),
+            problems.take_warnings(&document.files),
+        ]
+        .concat(),
     }
 }
 

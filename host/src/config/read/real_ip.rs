@@ -37,7 +37,8 @@ pub(super) fn trusted_proxies(section: &Section<'_>) -> TrustedProxies {
         if text == "unix:" {
             trusted.unix = true;
         } else {
-            let network = condition::network(text).map_err(|complaint| complaint.hint(HINT));
+            let network = condition::network(text, &node.place, section.problems);
+            let network = network.map_err(|complaint| complaint.hint(HINT));
             let network = noted(network, node, section.problems);
             trusted.networks.extend(network);
         }

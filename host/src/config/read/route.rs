@@ -76,6 +76,7 @@ pub(super) fn routes<'a>(
         let error_pages = error_page::pages(&section, names);
         let intercepts = section.get("intercept_errors");
         let intercept_errors = intercepts.map(|_| section.boolean("intercept_errors"));
+        let accel_redirect = section.boolean("accel_redirect");
         // With a problem noted the route is not made, nor compared with others.
         let Some(path) = path else { continue };
         for host in hosts {
@@ -106,6 +107,7 @@ pub(super) fn routes<'a>(
                 limits: limits.clone(),
                 error_pages: error_pages.clone(),
                 intercept_errors,
+                accel_redirect,
                 place: section.place.clone(),
             });
         }
@@ -160,7 +162,7 @@ fn is_answered_here(section: &Section<'_>) -> bool {
 /// What a route says again of its upstream and its listener.
 fn limits(section: &Section<'_>) -> RouteLimits {
     if is_answered_here(section) {
-        for name in PROXY_LIMITS {
+        for name in PROXY_LIMITS.into_iter().chain(["accel_redirect"]) {
             if let Some(node) = section.get(name) {
                 let message = format!("`{name}` without a `proxy`");
                 let hint = "it is about the way to a server: leave it out";

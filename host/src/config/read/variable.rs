@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{Complaint, ConfigReader, any_template, condition, noted, pattern};
 use crate::config::declared::VARIABLE;
-use crate::config::problem::{Place, Problem};
+use crate::config::problem::{Place, Problem, Problems};
 use crate::config::section::Section;
 use crate::config::tree::{Entry, Node, Value, key_text};
 use crate::http::definition::{
@@ -404,7 +404,8 @@ impl<'a> ComputationReading<'a> {
         let (mut entries, mut values) = (Vec::new(), Values::default());
         let mut known = HashSet::new();
         for entry in self.section.named("networks") {
-            let network = network(&entry.key).map_err(|complaint| {
+            let (text, place) = (&*entry.key, &entry.key_place);
+            let network = network(text, place, self.reader.problems).map_err(|complaint| {
                 self.reader.problems.add(complaint.at(&entry.key_place));
             });
             let value = self.entry_value(entry, self.names, &mut values);
@@ -536,10 +537,10 @@ fn beside(key: &str) -> Complaint {
     })
 }
 
-/// As in nginx, what is behind the prefix of a network makes no difference.
-fn network(text: &str) -> Result<IpNet, Complaint> {
+/// A key of `networks`.
+fn network(text: &str, place: &Place, problems: &Problems) -> Result<IpNet, Complaint> {
     if text == "default" {
         return Err(beside("networks"));
     }
-    Ok(condition::network(text)?.trunc())
+    condition::network(text, place, problems)
 }

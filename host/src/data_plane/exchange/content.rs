@@ -27,6 +27,8 @@ struct Seen<'a> {
     encoded_twice: bool,
     length: Option<u64>,
     is_part: bool,
+    /// The others are told of the whole, of which a part is sent.
+    part_is_sent: bool,
     no_transform: bool,
     varies: bool,
 }
@@ -137,6 +139,9 @@ fn decision(rules: &Rules<'_>, exchange: &Exchange, seen: &Seen<'_>) -> Decision
             && length.is_none_or(|length| length >= compression.min_length)
     });
     decision.varies |= compression.is_some();
+    if seen.part_is_sent {
+        return decision;
+    }
     // As nginx (`gzip_http_version 1.1`): what speaks HTTP/1.0 says little of what it can do, and
     // would lose its connection.
     let compression = compression.filter(|_| exchange.request.version() != Version::Http10);
@@ -171,19 +176,21 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl<'a> Seen<'a> {
-    /// Of a head, or of the one that a 304 stands for: it says of `ETag` and `Vary` what a 200 would
-    /// (RFC 9110 section 15.4.5).
+    /// Of a head; of a 304 and a 206 as of the 200 that they stand for: they say the same of `Vary`,
+    /// and a 304 of `ETag` (RFC 9110 sections 15.3.7 and 15.4.5).
     fn of_answer(head: &'a [u8], held: Option<HeldAnswer<'a>>) -> Seen<'a> {
         let seen = Seen::of(head);
         match held {
-            Some(held) if seen.status == b"304" => Seen {
+            Some(held) => Seen {
                 status: b"200",
+                is_part: false,
+                part_is_sent: seen.status == b"206",
                 content_type: held.content_type,
                 encoding: held.encoding,
                 length: Some(held.length),
                 ..seen
             },
-            _ => seen,
+            None => seen,
         }
     }
 

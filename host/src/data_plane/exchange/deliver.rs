@@ -22,11 +22,11 @@ pub(super) struct Delivery<'a> {
     /// Only the end of the connection tells the client where the body ends, though its own framing
     /// would have.
     pub(super) closes: bool,
-    /// Of a 304 that knows it: the answer that the client has.
+    /// Of a 304 and a 206 that know it: the answer that the client has, or gets a part of.
     pub(super) held: Option<HeldAnswer<'a>>,
 }
 
-/// What is not said of an answer where a client has it already.
+/// What is not said of an answer where a client has it already, or gets a part of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeldAnswer<'a> {
     pub(super) content_type: &'a [u8],

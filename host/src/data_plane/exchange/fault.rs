@@ -93,6 +93,13 @@ pub(crate) enum Fault {
     /// The server's answer is an error, for which there is a page.
     #[error("upstream answered {0}, for which there is an error page")]
     Intercepted(u16),
+    /// There is no answer where a server has handed the request on to.
+    #[error("upstream sent \"X-Accel-Redirect: {shown}\", {why}")]
+    HandedOn {
+        status: u16,
+        shown: Untrusted,
+        why: &'static str,
+    },
     /// A hook, or a route without a text for it, has said so.
     #[error("answered with {0}")]
     Said(u16),
@@ -166,6 +173,7 @@ impl Fault {
             | Fault::Intercepted(status)
             | Fault::Said(status)
             | Fault::Declined { status, .. }
+            | Fault::HandedOn { status, .. }
             | Fault::File { status, .. } => *status,
             Fault::Overload(overload) => overload.status(),
             Fault::DeadlineExceeded => 504,
@@ -196,6 +204,7 @@ impl Fault {
             | Fault::Hook(_)
             | Fault::HookOverloaded(_)
             | Fault::TooManyRoutes
+            | Fault::HandedOn { .. }
             | Fault::NoSuchRoute => Level::Error,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
                 BodyError::Bad(BadBody::TooLarge(_)) => Level::Error,
@@ -258,6 +267,7 @@ impl Fault {
             | Fault::Intercepted(_)
             | Fault::Said(_)
             | Fault::Declined { .. }
+            | Fault::HandedOn { .. }
             | Fault::File { .. }
             | Fault::PolicyRefuses(_)
             | Fault::Overload(_) => true,

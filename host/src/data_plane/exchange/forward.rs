@@ -2,10 +2,11 @@
 //! the last.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fault::{Fault, failure_status};
 use super::final_head::{HeadOutcome, read_final_head};
+use super::handed_on;
 use super::head::ClientHead;
 use super::message::UpstreamMessage;
 use super::request::wants_keep_alive;
@@ -49,10 +50,17 @@ pub(super) struct Forwarding<'a, 'c> {
     pub(super) intercepts: &'a dyn Fn(u16) -> bool,
 }
 
+/// What came of all attempts.
+pub(super) enum Forwarded {
+    /// The client has its answer, as much of it as there was.
+    Delivered(Delivered),
+    /// Nothing was sent: the server has named what has the answer.
+    HandedOn(Box<[u8]>),
+}
+
 /// What came of an attempt, as far as the client is concerned.
 enum Attempted {
-    /// The client has its answer, as much of it as there was.
-    Answered(Delivered),
+    Answered(Forwarded),
     AskNext,
     Failed(Fault),
 }
@@ -67,6 +75,11 @@ enum Answered {
     Intercepted {
         status: u16,
     },
+    /// That another route has the answer.
+    HandedOn {
+        target: Box<[u8]>,
+        status: u16,
+    },
     /// An answer for which the rules want another endpoint to be asked.
     TryNext {
         ending: Ending,
@@ -79,7 +92,7 @@ impl Forwarding<'_, '_> {
     ///
     /// # Errors
     /// A [`Fault`] where nothing was sent to the client yet.
-    pub(super) async fn run(mut self) -> Result<Delivered, Fault> {
+    pub(super) async fn run(mut self) -> Result<Forwarded, Fault> {
         for number in 0.. {
             let clock = self.session.worker.clock;
             let exchange = self.exchange.clone();
@@ -94,7 +107,7 @@ impl Forwarding<'_, '_> {
             })?;
             self.exchange.stats.begin_attempt(&lease);
             match self.attempt(lease).await {
-                Attempted::Answered(delivered) => return Ok(delivered),
+                Attempted::Answered(forwarded) => return Ok(forwarded),
                 Attempted::AskNext => {}
                 Attempted::Failed(fault) => return Err(fault),
             }
@@ -139,7 +152,12 @@ impl Forwarding<'_, '_> {
                 });
                 let status = self.exchange.response().map_or(0, |head| head.status());
                 lease.end(ending, status, timings, &clock);
-                Attempted::Answered(passed.delivered)
+                Attempted::Answered(Forwarded::Delivered(passed.delivered))
+            }
+            Ok(Answered::HandedOn { target, status }) => {
+                stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
+                lease.end(Ending::Completed, status, timings, &clock);
+                Attempted::Answered(Forwarded::HandedOn(target))
             }
             Ok(Answered::Intercepted { status }) => {
                 stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
@@ -265,6 +283,17 @@ impl Forwarding<'_, '_> {
         if (self.intercepts)(status) {
             attempt.finish(&buffers);
             return Ok(Answered::Intercepted { status });
+        }
+        if let Some(target) = handed_on::target(exchange, self.route) {
+            let is_whole = handed_on::drop_body(&mut attempt, framing) && upload.is_sent();
+            let keeps = is_whole && response::upstream_keeps(&exchange.response.borrow(), framing);
+            let endpoint = attempt.endpoint;
+            let connection = attempt.finish(&buffers);
+            if keeps {
+                self.upstream
+                    .keep_idle(endpoint, connection, Instant::now());
+            }
+            return Ok(Answered::HandedOn { target, status });
         }
         let response = UpstreamResponse {
             attempt,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::configured::Configured;
 use super::cookies;
 use super::fault::reason;
+use super::handed_on;
 use super::hooks;
 use super::redirect;
 use super::request::{Listed, line, line_bytes, write_changes};
@@ -133,6 +134,7 @@ impl<'a> ClientHead<'a> {
             {
                 line_bytes(HSTS, hsts.as_bytes(), out);
             }
+            self.write_kept(exchange, replaced, out);
             changes.write_hooks(&exchange.balance.response_headers(), out);
             write_changes(exchange, changes.configured.iter(), out);
             if let Some(value) = changes.configured.cache_control() {
@@ -153,6 +155,23 @@ impl<'a> ClientHead<'a> {
                 _ => redirect::rewritten(exchange, &proxy.redirects, field),
             },
             Action::Proxy(_) | Action::Return(_) | Action::StubStatus | Action::Files(_) => None,
+        }
+    }
+
+    /// Writes what stays of the answer of a server that has handed the request on.
+    fn write_kept(&self, exchange: &Exchange, replaced: impl Fn(&[u8]) -> bool, out: &mut Vec<u8>) {
+        let kept = exchange.handed_on.borrow();
+        let Some(kept) = &*kept else { return };
+        let has = |name: &[u8]| match self.source {
+            HeadSource::Upstream(head) => head.fields().named(name).next().is_some(),
+            HeadSource::Ours(lines) => lines
+                .iter()
+                .any(|(own, value)| !value.is_empty() && own.as_bytes().eq_ignore_ascii_case(name)),
+        };
+        for (name, value) in kept.fields_for(self.status, has) {
+            if !replaced(name) {
+                line_bytes(name, value, out);
+            }
         }
     }
 
@@ -189,6 +208,11 @@ impl<'a> ClientHead<'a> {
             (known, _) if known.is_of_connection() => false,
             // Of two, clients heed only the first (RFC 6797 section 8.1): ours.
             _ if exchange.hsts.is_some() && field.name.eq_ignore_ascii_case(HSTS) => false,
+            _ if self.route.is_some_and(|route| route.accel_redirect)
+                && handed_on::is_for_proxies(field.name) =>
+            {
+                false
+            }
             _ => !listed.names(field.name),
         }
     }

@@ -45,7 +45,7 @@ pub(super) struct OwnHead<'a> {
     pub(super) lines: &'a [(&'a str, &'a [u8])],
     /// As in [`LocalAnswer`].
     pub(super) keep: bool,
-    /// Of a 304: the answer that the client has.
+    /// As in [`Delivery`].
     pub(super) held: Option<HeldAnswer<'a>>,
 }
 
@@ -93,6 +93,28 @@ async fn send_whole(
     };
     let body = (LocalBody::Bytes(body), body.len() as u64);
     send(session, exchange, request_body, &head, body).await
+}
+
+/// Sends the client elsewhere for good. A method that changes something must stay what it is (RFC
+/// 9110 section 15.4.9); GET and HEAD get the status that every client knows.
+pub(super) async fn redirect(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    location: &[u8],
+    request_body: Option<&mut BodyPipe>,
+) -> Delivered {
+    let status = match exchange.request.received_method() {
+        b"GET" | b"HEAD" => 301,
+        _ => 308,
+    };
+    let answer = LocalAnswer {
+        status,
+        content_type: "text/plain",
+        body: b"",
+        location,
+        keep: true,
+    };
+    send_local(session, exchange, request_body, &answer).await
 }
 
 /// Sends an answer of our own, with so many bytes of a body. What is still coming of the request is

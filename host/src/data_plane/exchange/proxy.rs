@@ -6,13 +6,13 @@ use std::rc::Rc;
 use super::admit::Admitted;
 use super::ahead::{drop_body, frame_as_chunked, read_ahead};
 use super::fault::Fault;
-use super::forward::Forwarding;
+use super::forward::{Forwarded, Forwarding};
 use super::message::UpstreamMessage;
 use super::named::{self, Named};
 use super::request::{
     BodyPlan, Listed, RequestPlan, asks_to_switch, passes_as_trailer, write_request,
 };
-use super::rest::{Delivered, invite};
+use super::rest::invite;
 use super::state::Exchange;
 use crate::config::model::{
     ErrorPage, Proxy, ProxyLimits, ProxyUpstream, ProxyUri, RequestBody, Route,
@@ -39,7 +39,7 @@ pub(super) async fn proxy(
     proxy: &Proxy,
     admitted: &Admitted,
     progress: &mut BodyPipe,
-) -> Result<Delivered, Fault> {
+) -> Result<Forwarded, Fault> {
     let named;
     let upstream = match (exchange.hooked.upstream(), &proxy.upstream) {
         (Some(index), _) => &worker_config.upstreams[index],
@@ -65,7 +65,9 @@ pub(super) async fn proxy(
 
     let buffers = session.worker.buffers.clone();
     let method = outgoing_method(exchange, proxy);
-    let is_clients = matches!(proxy.body, RequestBody::Client);
+    // Another server had it, which has handed the request on.
+    let is_gone = exchange.handed_on.borrow().is_some();
+    let is_clients = matches!(proxy.body, RequestBody::Client) && !is_gone;
     // Nothing is held that is not needed: thousands of requests may wait for their servers.
     let mut body = match progress.is_done() || !is_clients {
         true => Vec::new(),

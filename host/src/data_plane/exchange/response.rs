@@ -168,7 +168,8 @@ fn client_framing(
     }
 }
 
-fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
+/// Whether a connection can serve another request once this answer has ended.
+pub(super) fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
     framing != Framing::UntilClose
         && match head.version() {
             Version::Http11 => !head.fields().lists(FieldName::Connection, b"close"),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::captures::RouteCaptures;
+use super::kept::Kept;
 use crate::config::model::Route;
 use crate::data_plane::downstream::{Client, Outgoing, Session};
 use crate::data_plane::drain::ListenerState;
@@ -76,6 +77,8 @@ pub(crate) struct Exchange {
     /// Its route answers in place of an error: what the request wants to be told of a file, such as
     /// a part of it, is not of this one.
     pub(super) in_place_of_error: Cell<bool>,
+    /// What stays of the answer of a server that has handed it on.
+    pub(super) handed_on: RefCell<Option<Kept>>,
     /// What the client is told of `Strict-Transport-Security`.
     pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
@@ -232,6 +235,7 @@ impl Exchange {
             status_instead: Cell::new(None),
             passed_hooks: PassedHooks::default(),
             in_place_of_error: Cell::new(false),
+            handed_on: RefCell::default(),
             hsts: session
                 .client
                 .tls

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
+use super::admit::Admitted;
 use super::*;
 use crate::access_log::AccessLogs;
+use crate::config::model::Action;
 use crate::config::model::Route;
 use crate::data_plane::downstream::{Client, ClientConnection};
 use crate::data_plane::drain::ShutdownSlot;

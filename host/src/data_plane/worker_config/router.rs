@@ -26,6 +26,9 @@ use paths::{Building, Candidate, Paths};
 pub(crate) struct Router {
     hosts: Hosts,
     paths: Paths,
+    /// Those that servers may hand a request on to, where that is not the same: internal ones count
+    /// as well.
+    for_servers: Option<Box<(Hosts, Paths)>>,
     /// Those that have a name.
     named: HashMap<Box<str>, usize>,
 }
@@ -67,34 +70,29 @@ impl Router {
     }
 
     pub(crate) fn new(routes: &[Route], listener: usize) -> Router {
-        let (mut hosts, mut paths) = (Hosts::default(), Building::default());
+        let routes = routes.iter().enumerate();
+        let own = routes.filter(|(_, route)| route.listeners.contains(&listener));
         let mut named = HashMap::new();
-        for (index, route) in routes.iter().enumerate() {
-            if !route.listeners.contains(&listener) {
-                continue;
-            }
+        for (index, route) in own.clone() {
             if let Some(name) = &route.name {
                 // There is one for each of its hosts, and they are alike.
                 named.entry(name.as_str().into()).or_insert(index);
             }
-            // Hooks alone lead to those that are internal.
-            if !route.internal {
-                let new = paths.next_host();
-                let host = hosts.number(&route.host, new);
-                if host == new {
-                    paths.add_host();
-                }
-                let has_files = matches!(route.action, Action::Files(_));
-                let has_bare = has_files || matches!(route.action, Action::Proxy(_));
-                let no_regex = matches!(route.path, PathPattern::PrefixNoRegex(_));
-                let candidate = Candidate::new(index, !route.when.is_empty(), no_regex);
-                let candidate = candidate.yielding(has_files);
-                paths.add(host, &route.path, candidate, has_bare);
-            }
         }
+        // Hooks alone lead to those that are internal.
+        let (hosts, paths) = lookup(own.clone().filter(|(_, route)| !route.internal));
+        let has_path =
+            |route: &Route| !matches!(&route.path, PathPattern::Prefix(path) if path == "/");
+        let is_led_to = |route: &Route| !route.internal || has_path(route);
+        let are_led = own.clone().any(|(_, route)| route.accel_redirect)
+            && own
+                .clone()
+                .any(|(_, route)| route.internal && has_path(route));
         Router {
             hosts,
-            paths: paths.finish(),
+            paths,
+            for_servers: are_led
+                .then(|| Box::new(lookup(own.filter(|(_, route)| is_led_to(route))))),
             named,
         }
     }
@@ -110,10 +108,43 @@ impl Router {
         self.paths.find(self.hosts.find(host)?, path, holds)
     }
 
+    /// As [`find`](Router::find), for a path that a server has handed a request on to: an internal
+    /// route is found by its path as well, unless that is `/`, which most of them have by default.
+    pub(crate) fn find_handed_on(
+        &self,
+        host: &str,
+        path: &[u8],
+        holds: impl Fn(usize) -> bool,
+    ) -> Option<Match> {
+        match &self.for_servers {
+            Some(lookup) => lookup.1.find(lookup.0.find(host)?, path, holds),
+            None => self.find(host, path, holds),
+        }
+    }
+
     /// The route of that name, internal ones included.
     pub(crate) fn named(&self, name: &str) -> Option<usize> {
         self.named.get(name).copied()
     }
+}
+
+/// Routes by host and path.
+fn lookup<'a>(routes: impl Iterator<Item = (usize, &'a Route)>) -> (Hosts, Paths) {
+    let (mut hosts, mut paths) = (Hosts::default(), Building::default());
+    for (index, route) in routes {
+        let new = paths.next_host();
+        let host = hosts.number(&route.host, new);
+        if host == new {
+            paths.add_host();
+        }
+        let has_files = matches!(route.action, Action::Files(_));
+        let has_bare = has_files || matches!(route.action, Action::Proxy(_));
+        let no_regex = matches!(route.path, PathPattern::PrefixNoRegex(_));
+        let candidate = Candidate::new(index, !route.when.is_empty(), no_regex);
+        let candidate = candidate.yielding(has_files);
+        paths.add(host, &route.path, candidate, has_bare);
+    }
+    (hosts, paths.finish())
 }
 
 impl Hosts {

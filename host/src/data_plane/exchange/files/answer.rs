@@ -11,6 +11,7 @@ use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::exchange::deliver::HeldAnswer;
 use crate::data_plane::exchange::fault::Fault;
+use crate::data_plane::exchange::kept::Kept;
 use crate::data_plane::exchange::local::{self, OwnHead};
 use crate::data_plane::exchange::rest::Delivered;
 use crate::data_plane::exchange::source::LocalBody;
@@ -64,7 +65,11 @@ pub(super) async fn with_file(
         Ranges::Whole => None,
         Ranges::Parts(ranges) => Some(ranges),
     };
-    let plan = Plan::of(file, ranges.as_deref());
+    let kept = exchange.handed_on.borrow();
+    let told = kept.as_ref().and_then(Kept::content_type);
+    let content_type = told.unwrap_or(&file.content_type).to_owned();
+    drop(kept);
+    let plan = Plan::of(file, content_type, ranges.as_deref());
     let length = plan.length;
     let parts = if is_head { VecDeque::new() } else { plan.parts };
     let bare = session.outgoing.writer.is_bare();
@@ -93,7 +98,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(file: &OpenFile, ranges: Option<&[ByteRange]>) -> Plan {
+    fn of(file: &OpenFile, content_type: String, ranges: Option<&[ByteRange]>) -> Plan {
         let mut parts = VecDeque::new();
         match ranges {
             None => {
@@ -101,7 +106,7 @@ impl Plan {
                     parts.push_back(Part::Bytes(0..file.length));
                 }
                 Plan {
-                    content_type: file.content_type.clone(),
+                    content_type,
                     content_range: String::new(),
                     length: file.length,
                     parts,
@@ -110,24 +115,23 @@ impl Plan {
             Some([range]) => {
                 parts.push_back(Part::Bytes(range.clone()));
                 Plan {
-                    content_type: file.content_type.clone(),
+                    content_type,
                     content_range: content_range(range, file),
                     length: range.end - range.start,
                     parts,
                 }
             }
-            Some(ranges) => Plan::multipart(file, ranges),
+            Some(ranges) => Plan::multipart(file, &content_type, ranges),
         }
     }
 
     /// Several ranges (RFC 9110 section 14.6), laid out as nginx does.
-    fn multipart(file: &OpenFile, ranges: &[ByteRange]) -> Plan {
+    fn multipart(file: &OpenFile, content_type: &str, ranges: &[ByteRange]) -> Plan {
         let boundary = format!("{:020}", fastrand::u64(..));
         let (mut parts, mut length) = (VecDeque::new(), 0);
         for range in ranges {
             let head = format!(
-                "\r\n--{boundary}\r\nContent-Type: {}\r\nContent-Range: {}\r\n\r\n",
-                file.content_type,
+                "\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {}\r\n\r\n",
                 content_range(range, file)
             );
             length += head.len() as u64 + (range.end - range.start);
@@ -205,7 +209,7 @@ impl FileHead<'_> {
         let has_body = self.length.is_some();
         let coding = file.coding.filter(|_| has_body);
         let coding = coding.map_or("", |coding| coding.name());
-        let held = (self.status == 304).then(|| HeldAnswer {
+        let held = matches!(self.status, 206 | 304).then(|| HeldAnswer {
             content_type: file.content_type.as_bytes(),
             encoding: file.coding.map(|coding| coding.name().as_bytes()),
             length: file.length,

@@ -53,6 +53,7 @@ fn route(host: &str, path: &str) -> Route {
         when: Default::default(),
         error_pages: Vec::new(),
         intercept_errors: None,
+        accel_redirect: false,
         action: Action::Return(Return {
             status: 204,
             body: None,
