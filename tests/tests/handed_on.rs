@@ -120,6 +120,32 @@ async fn parts_of_such_a_file_have_the_type_that_the_server_gave_it() {
 }
 
 #[tokio::test]
+async fn such_a_file_is_compressed_by_the_type_that_the_server_gave_it() {
+    let (origin, site) = (application().await, site());
+    fs::write(site.path().join("long.txt"), "0123456789".repeat(200)).unwrap();
+    let root = site.path().display();
+    let compressed = format!(
+        "[[route]]\nname = \"compressed\"\ninternal = true\npath = \"/compressed/\"\n\
+         files = \"{root}\"\ncompression = true\n"
+    );
+    let proxy = following(&origin, &site, &compressed).await;
+    for (content_type, coding, varies) in [
+        ("text/html", "gzip", "Accept-Encoding"),
+        ("image/png", "", ""),
+    ] {
+        let led = format!("/?X-Accel-Redirect=/compressed/long.txt|Content-Type={content_type}");
+        let whole = proxy.get_with(&led, "Accept-Encoding: gzip\r\n").await;
+        assert_eq!(whole.header("Content-Encoding"), coding, "{content_type}");
+        assert_eq!(whole.header("Vary"), varies, "{content_type}");
+        let fields = format!("If-None-Match: {}\r\n", whole.header("ETag"));
+        let fields = format!("Accept-Encoding: gzip\r\n{fields}");
+        let unchanged = proxy.get_with(&led, &fields).await;
+        let answer = (unchanged.status, unchanged.header("Vary"));
+        assert_eq!(answer, (304, varies), "{content_type}");
+    }
+}
+
+#[tokio::test]
 async fn unless_the_route_allows_it_the_field_is_one_like_others() {
     let (origin, site) = (application().await, site());
     let root = site.path().display();
