@@ -52,6 +52,7 @@ async fn following(origin: &Origin, site: &TempDir, more: &str) -> Proxy {
     let root = site.path().display();
     let files = format!("files = {{ root = \"{root}\", charset = \"\" }}");
     proxy::to([origin])
+        .server("workers = 1")
         .route("accel_redirect = true")
         .more(&format!(
             "[[route]]\nname = \"protected\"\ninternal = true\npath = \"/protected/\"\n{files}\n\
