@@ -110,6 +110,17 @@ impl Translator<'_> {
             return Some(closed(scope));
         }
         let mut block = self.around_files(scope);
+        let says_path = |header: &&&Directive| {
+            let value = header.argument(1);
+            value.contains("$uri") || value.contains("$document_uri")
+        };
+        for header in scope.nearest("add_header").iter().filter(says_path) {
+            accounts.changed(
+                header,
+                "`$uri` is the path that was asked for, where nginx has that of the file that it found: \
+                 an index, or one of `try_files`",
+            );
+        }
         let fixed_by_rule = rewriting::fixed_path(rules);
         if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri) {
             accounts.lost(directive, ASKS_FOR_DIRECTORY);

@@ -50,6 +50,12 @@ impl Rule {
         }
     }
 
+    /// Whether it is of an `if`.
+    pub(super) fn is_of_condition(&self) -> bool {
+        let when = self.when.as_deref();
+        when.is_some_and(|when| !when.starts_with(OTHER_THAN))
+    }
+
     /// Whether it answers by itself.
     pub(super) fn redirects(&self) -> bool {
         matches!(&*self.flag, "permanent" | "redirect")
@@ -242,7 +248,10 @@ impl Translator<'_> {
             _ => return None,
         };
         let has_capture = names_in(to).any(|name| name.starts_with(|c: char| c.is_ascii_digit()));
-        if !ALL.contains(&from) || has_capture {
+        // Behind a query of its own, that of the request follows with `&`, if there is one: a rule does
+        // that.
+        let has_query = to.trim_end_matches('?').contains('?');
+        if !ALL.contains(&from) || has_capture || (has_query && !to.ends_with('?')) {
             return None;
         }
         let location = match to.strip_suffix('?') {
