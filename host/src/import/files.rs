@@ -193,9 +193,11 @@ impl Translator<'_> {
             }
             None if site.directory.write(location, number > 0, &mut table) => {}
             None => {
+                // What rules make of an exact path has more than a name.
+                let is_rewritten = matches!(location, Location::Exact(_)) && !site.rules.is_empty();
                 if number == 0
                     && site.directory.has_whole_path()
-                    && super::nesting::is_written_as_prefix(scope, location)
+                    && (is_rewritten || super::nesting::is_written_as_prefix(scope, location))
                 {
                     table.set("strip_prefix", "false");
                 }
@@ -377,7 +379,13 @@ impl Translator<'_> {
             },
             Last::Uri(path, query) => {
                 let chain = self.find(server.children, path);
-                if let Some(file) = self.file_here(scope, directory, settings, path) {
+                // The query is another one there.
+                let is_of_query = self.depends_on_uri(settings, "");
+                let here = match is_of_query {
+                    true => None,
+                    false => self.file_here(scope, directory, settings, path),
+                };
+                if let Some(file) = here {
                     self.named.reach(&chain);
                     table.set("fallback", text(&file));
                     return false;
@@ -450,6 +458,13 @@ impl Translator<'_> {
         }
         let server = finding::server_of(scope);
         let chain = self.find(server.children, path);
+        let children = chain
+            .last()
+            .map_or(server.children, |found| found.children());
+        let mut tries = children.iter().filter(|child| child.name == "try_files");
+        if !tries.all(|directive| Tries::parse(directive).is_ok_and(|tries| tries.are_only(path))) {
+            return None;
+        }
         if is_here(scope, &chain) {
             // Its conditions are asked again for that path.
             let mut blocks = scope.own("if").iter();
