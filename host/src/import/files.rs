@@ -58,6 +58,7 @@ impl Uri {
             flag: "break".to_owned(),
             when: None,
             not_hosts: Vec::new(),
+            behind: None,
         }
     }
 

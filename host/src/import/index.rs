@@ -219,7 +219,10 @@ impl Translator<'_> {
 
     /// Notes rules of the server that change an index and not its directory: nginx runs them for both.
     fn note_rules_of_index(&self, scope: &Scope<'_>, directories: &[String], names: &[&str]) {
-        for rule in finding::server_of(scope).own("rewrite") {
+        let server = finding::server_of(scope);
+        let within = server.own("if").iter().flat_map(|block| block.children());
+        let within = within.filter(|child| child.name == "rewrite");
+        for rule in server.own("rewrite").iter().copied().chain(within) {
             let Ok(regex) = Regex::new(rule.argument(0)) else {
                 continue;
             };

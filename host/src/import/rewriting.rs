@@ -31,6 +31,8 @@ pub(super) struct Rule {
     pub(super) when: Option<String>,
     /// Of a server: hosts that are answered before it.
     pub(super) not_hosts: Vec<String>,
+    /// Of a server: what has to hold, as a condition before it answers otherwise.
+    pub(super) behind: Option<String>,
 }
 
 impl Rule {
@@ -47,6 +49,7 @@ impl Rule {
             flag: "break".to_owned(),
             when: None,
             not_hosts: Vec::new(),
+            behind: None,
         }
     }
 
@@ -307,6 +310,7 @@ impl Translator<'_> {
                     flag: directive.argument(2).to_owned(),
                     when,
                     not_hosts: Vec::new(),
+                    behind: None,
                 };
                 self.note_internal(scope, directive, &rule);
                 Some(rule)

@@ -12,6 +12,10 @@ use super::tree::Directive;
 use super::variables::Constants;
 use super::writer::Block;
 
+/// What becomes of a rule of a server that cannot be put behind the conditions in front of it.
+pub(super) const BEFORE_CONDITIONS: &str = "a rule of the hook `rewrite` of the listener, which comes before the `if`s in front of it: who \
+     meets both is led by the rule";
+
 /// What the directives of a context come to.
 #[derive(Default)]
 pub(super) struct Steps<'a> {
@@ -208,16 +212,13 @@ impl Translator<'_> {
         match (others.as_slice(), &rule.when, rule.not_hosts.is_empty()) {
             ([], _, true) | ([], None, _) => true,
             ([gate], None, true) => {
-                rule.when = Some(gate.condition.negated().of_rule());
+                rule.behind = Some(gate.condition.negated().of_rule());
                 true
             }
             _ => {
-                self.accounts.lost(
-                    directive,
-                    "several conditions are asked before it, and a rule asks for one: put it before \
-                     them, or into the locations that need it",
-                );
-                false
+                rule.not_hosts.clear();
+                self.accounts.changed(directive, BEFORE_CONDITIONS);
+                true
             }
         }
     }
