@@ -44,10 +44,6 @@ pub(super) fn run(bytes: &[u8]) {
                 problems.iter().all(|problem| is_placed(problem.place.line)),
                 "{problems:#?}"
             );
-            // What is closed is told of.
-            let is_closed = text.contains("return = { status = 501 }");
-            let says_so = bytes.windows(3).any(|word| word == b"501");
-            assert!(!is_closed || says_so || report.has_losses(), "{text}");
             assert!(report.entries.iter().all(|entry| !entry.note.is_empty()));
             assert!(!report.full().contains('\0'));
         }

@@ -611,10 +611,6 @@ fn configurations_of_shuffled_words_do_not_panic() {
         let text = parts.concat();
         if let Ok(imported) = of(&[("a.conf", &text)]) {
             let _ = imported.report.full();
-            // What is closed is told of.
-            let is_closed = imported.text.contains("return = { status = 501 }");
-            let is_said = text.contains("501") || imported.report.has_losses();
-            assert!(!is_closed || is_said, "{text}\n{}", imported.text);
         }
     }
 }
