@@ -10,7 +10,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-use crate::config::model::PluginLimits;
+use crate::config::{self, model::PluginLimits};
 use crate::plugin::{Compiler, Kind, Plugin, PluginOptions, Runtime, Untrusted};
 use crate::testbed::{Subject, Verdict, bench, conformance};
 
@@ -22,6 +22,9 @@ pub(super) struct Tried {
     /// Its settings as TOML: `--settings 'key = "$request_uri", consistent = true'`
     #[arg(long, value_name = "TOML", default_value = "")]
     settings: String,
+    /// What a place says that uses a hook, as TOML: `--place 'burst = 20, nodelay = true'`
+    #[arg(long, value_name = "TOML", default_value = "")]
+    place: String,
     /// As what it is tried, where it is of several kinds; else as the first one of them
     #[arg(long)]
     kind: Option<KindArgument>,
@@ -52,14 +55,12 @@ impl Tried {
         let first = plugin.kinds().next();
         let kind = self.kind.map(Kind::from).or(first);
         let kind = kind.context("it is a plugin of no kind")?;
-        let written: Map<String, Value> = toml::from_str(&format!("it = {{ {} }}", self.settings))
-            .context("`--settings` has to be as within the braces of an inline table of TOML")?;
-        let settings = written.get("it").and_then(Value::as_object).cloned();
         Ok(Subject {
             picks: stock(runtime, "round_robin")?.context("`round_robin` is a stock plugin")?,
             plugin,
             kind,
-            settings: settings.unwrap_or_default(),
+            settings: table("--settings", &self.settings)?,
+            place: table("--place", &self.place)?,
         })
     }
 
@@ -80,6 +81,13 @@ impl Tried {
         let bytes = Runtime::read(&name, &self.what, &options.compile)?;
         Ok(runtime.load(&name, 1, &bytes, &options)?)
     }
+}
+
+/// What an argument says, as within the braces of an inline table.
+fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
+    config::inline_table(text).map_err(|error| {
+        anyhow::anyhow!("`{argument}` has to be like `key = \"$host\", size = 3`: {error}")
+    })
 }
 
 /// A plugin that comes with waypost, of that name.
@@ -134,6 +142,7 @@ pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
         picks: subject.picks.clone(),
         kind: Kind::Policy,
         settings: Map::new(),
+        place: Map::new(),
     };
     super::print("PLUGIN            SERVERS  NS PER REQUEST  INSTANCE IN  MEMORY\n")?;
     let row = |subject: &Subject, servers: Option<usize>| -> anyhow::Result<ExitCode> {

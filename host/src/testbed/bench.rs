@@ -1,5 +1,6 @@
 //! What the calls of a plugin cost.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::hook_trial::HookTrial;
@@ -7,7 +8,7 @@ use super::policy_trial::PolicyTrial;
 use super::request::MadeUp;
 use super::servers::Servers;
 use super::subject::Subject;
-use crate::plugin::{ConfigureError, ExchangeAtHand, Kind};
+use crate::plugin::{ConfigureError, Kind};
 
 /// Rounds, and how long each one takes at the least. The fastest counts: what others do meanwhile
 /// only adds to it.
@@ -41,39 +42,36 @@ pub fn bench(subject: &Subject, servers: Option<usize>) -> Result<Measured, Conf
             .map(|number| MadeUp::numbered(number, candidates.to_vec()))
             .collect()
     };
-    let (instance, nanoseconds) = match (subject.kind, servers) {
+    let memory = || subject.plugin.cost().memory_bytes; // while its instances are there
+    let (instance, nanoseconds, memory) = match (subject.kind, servers) {
         (Kind::Hook, _) => {
             let mut trial = HookTrial::new(subject)?;
             let (instance, requests) = (began.elapsed(), requests(&[]));
-            (
-                instance,
-                fastest(&requests, |request| {
-                    let _ = trial.exchange(request);
-                }),
-            )
+            let nanoseconds = fastest(&requests, |request| {
+                let _ = trial.exchange(request);
+            });
+            (instance, nanoseconds, memory())
         }
         (_, servers) => {
             let servers = Servers::alike(servers.unwrap_or(3));
             let mut trial = PolicyTrial::new(subject, servers, 1)?;
             let (instance, requests) = (began.elapsed(), requests(&trial.all()));
-            (
-                instance,
-                fastest(&requests, |request| {
-                    let _ = trial.pick(request);
-                }),
-            )
+            let nanoseconds = fastest(&requests, |request| {
+                let _ = trial.pick(request);
+            });
+            (instance, nanoseconds, memory())
         }
     };
     Ok(Measured {
         servers: servers.filter(|_| subject.kind != Kind::Hook),
         nanoseconds,
         instance,
-        memory: subject.plugin.cost().memory_bytes,
+        memory,
     })
 }
 
 /// Nanoseconds of one of these, in the fastest round.
-fn fastest(requests: &[ExchangeAtHand], mut ask: impl FnMut(&ExchangeAtHand)) -> f64 {
+fn fastest(requests: &[Rc<MadeUp>], mut ask: impl FnMut(&Rc<MadeUp>)) -> f64 {
     let mut fastest = f64::INFINITY;
     for _ in 0..ROUNDS {
         let (began, mut asked) = (Instant::now(), 0);

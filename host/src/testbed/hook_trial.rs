@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::request::MadeUp;
 use super::subject::Subject;
 use crate::plugin::{
     ConfigureError, ExchangeAtHand, ExchangeSummary, HookCall, Verdict, WorkerHook,
@@ -31,7 +32,7 @@ impl HookTrial {
 
     /// An exchange from its beginning to its end: the verdict, and how many milliseconds it is to be
     /// delayed; none where it did not answer.
-    pub(super) fn exchange(&mut self, exchange: &ExchangeAtHand) -> Option<(Verdict, u128)> {
+    pub(super) fn exchange(&mut self, request: &Rc<MadeUp>) -> Option<(Verdict, u128)> {
         self.now_us += INTERVAL;
         self.exchange += 1;
         let call = HookCall {
@@ -40,7 +41,8 @@ impl HookTrial {
             now_us: self.now_us,
         };
         self.worker.tick(self.now_us);
-        let asked = self.worker.on_request(exchange, &call)?;
+        let exchange: ExchangeAtHand = request.clone();
+        let asked = self.worker.on_request(&exchange, &call)?;
         let delay = asked
             .changes
             .as_ref()
@@ -48,11 +50,11 @@ impl HookTrial {
         let responded = match self.worker.sees_responses() {
             true => self
                 .worker
-                .on_response(exchange, &call, &asked.ran)
+                .on_response(&exchange, &call, &asked.ran)
                 .is_some(),
             false => true,
         };
-        self.worker.on_end(exchange, &call, asked.ran, &ENDED);
+        self.worker.on_end(&exchange, &call, asked.ran, &ENDED);
         responded.then_some((asked.verdict, delay))
     }
 }

@@ -9,6 +9,9 @@ mod hook_trial; // a hook at work
 mod conformance; // what every plugin has to do
 mod bench; // what its calls cost
 
+#[cfg(test)]
+mod tests;
+
 pub use self::bench::{Measured, bench};
 pub use self::conformance::{Finding, Verdict, conformance};
 pub use self::subject::Subject;

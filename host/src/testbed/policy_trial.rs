@@ -1,8 +1,10 @@
 //! A policy at work, or a filter or scorer before one: it is asked, and told how it ended.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::request::MadeUp;
 use super::servers::Servers;
 use super::subject::Subject;
 use crate::plugin::{
@@ -64,20 +66,26 @@ impl PolicyTrial {
     }
 
     /// What it picks for a request. The oldest attempt of those under way ends where there are many.
-    pub(super) fn pick(&mut self, exchange: &ExchangeAtHand) -> Option<u32> {
+    pub(super) fn pick(&mut self, request: &Rc<MadeUp>) -> Option<u32> {
+        self.attempt(request, 0)
+    }
+
+    /// What it picks in an attempt of a request: 0 for the first.
+    pub(super) fn attempt(&mut self, request: &Rc<MadeUp>, attempt: u32) -> Option<u32> {
         self.now_us += INTERVAL;
         self.lease += 1;
         let pick = Pick {
             lease: self.lease,
-            attempt: 0,
+            attempt,
             now_us: self.now_us,
             random: self.random.u64(..),
         };
         self.worker.tick(self.now_us);
-        let picked = self.worker.pick(exchange, &pick)?;
+        let exchange: ExchangeAtHand = request.clone();
+        let picked = self.worker.pick(&exchange, &pick)?;
         let index = picked.index;
         self.servers.begin(index);
-        self.under_way.push_back((exchange.clone(), picked));
+        self.under_way.push_back((exchange, picked));
         if self.under_way.len() > UNDER_WAY {
             self.end_oldest(&COMPLETED);
         }

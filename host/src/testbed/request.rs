@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use crate::http::variable::{Variable, VariableSource};
-use crate::plugin::{AttemptFacts, ExchangeAtHand, ExchangeContext, HttpVersion};
+use crate::plugin::{AttemptFacts, ExchangeContext, HttpVersion};
 
 /// What hostile clients send in the place of a name.
 const HOSTILE: &[&[u8]] = &[
@@ -21,7 +21,7 @@ const HOSTILE: &[&[u8]] = &[
 
 /// `GET /item/N?user=N` of a client `10.x.y.z`, with `x-tenant`, `user-agent` and a cookie `session`.
 pub(super) struct MadeUp {
-    candidates: Vec<u64>,
+    candidates: RefCell<Vec<u64>>,
     client: Ipv4Addr,
     path: String,
     query: String,
@@ -33,7 +33,7 @@ pub(super) struct MadeUp {
 
 impl MadeUp {
     /// The request of a number, for which these servers are candidates.
-    pub(super) fn numbered(number: u64, candidates: Vec<u64>) -> ExchangeAtHand {
+    pub(super) fn numbered(number: u64, candidates: Vec<u64>) -> Rc<MadeUp> {
         Rc::new(MadeUp::of(number, candidates))
     }
 
@@ -41,7 +41,7 @@ impl MadeUp {
         let name = |what: &str| format!("{what}{number}").into_bytes();
         let [.., a, b, c] = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
         MadeUp {
-            candidates,
+            candidates: candidates.into(),
             client: Ipv4Addr::new(10, a, b, c),
             path: format!("/item/{number}"),
             query: format!("user={number}"),
@@ -58,7 +58,7 @@ impl MadeUp {
     }
 
     /// As [`numbered`](MadeUp::numbered), of a client that means no good.
-    pub(super) fn hostile(number: u64, candidates: Vec<u64>) -> ExchangeAtHand {
+    pub(super) fn hostile(number: u64, candidates: Vec<u64>) -> Rc<MadeUp> {
         let bytes = HOSTILE[number as usize % HOSTILE.len()];
         let text = String::from_utf8_lossy(bytes);
         let mut request = MadeUp::of(number, candidates);
@@ -68,6 +68,13 @@ impl MadeUp {
         }
         request.session = bytes.to_vec();
         Rc::new(request)
+    }
+
+    /// A server that was tried is no candidate any more.
+    pub(super) fn exclude(&self, index: u32) {
+        if let Some(word) = self.candidates.borrow_mut().get_mut(index as usize / 64) {
+            *word &= !(1 << (index % 64));
+        }
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
@@ -109,7 +116,7 @@ impl ExchangeContext for MadeUp {
     fn candidates(&self, word: u32) -> u64 {
         let of = |words: &[u64]| words.get(word as usize).copied().unwrap_or(0);
         let narrowed = self.narrowed.borrow();
-        of(&self.candidates) & narrowed.as_deref().map_or(u64::MAX, of)
+        of(&self.candidates.borrow()) & narrowed.as_deref().map_or(u64::MAX, of)
     }
 
     fn narrow(&self, words: Option<&[u64]>) {

@@ -11,6 +11,7 @@ struct Server {
     name: String,
     weight: u32,
     labels: Vec<(String, String)>,
+    down: bool,
     in_flight: AtomicU32,
 }
 
@@ -21,6 +22,7 @@ impl Servers {
             name: format!("s{number}.test:80"),
             weight: *weight,
             labels: vec![("zone".to_owned(), ["a", "b"][number % 2].to_owned())],
+            down: false,
             in_flight: AtomicU32::new(0),
         };
         Servers(weights.iter().enumerate().map(server).collect())
@@ -31,17 +33,26 @@ impl Servers {
         Servers::weighing(&vec![1; number])
     }
 
+    /// So many, of which the second one is down where there are three or more.
+    pub(super) fn one_down(number: usize) -> Servers {
+        let mut servers = Servers::alike(number);
+        if let [_, second, _, ..] = &mut servers.0[..] {
+            second.down = true;
+        }
+        servers
+    }
+
     /// All but the last one.
     pub(super) fn without_last(mut self) -> Servers {
         self.0.pop();
         self
     }
 
-    /// Bits of all of them.
+    /// Bits of all that are not down.
     pub(super) fn all(&self) -> Vec<u64> {
         let mut words = vec![0; self.0.len().div_ceil(64)];
-        for index in 0..self.0.len() {
-            words[index / 64] |= 1 << (index % 64);
+        for (index, server) in self.0.iter().enumerate() {
+            words[index / 64] |= u64::from(!server.down) << (index % 64);
         }
         words
     }
@@ -73,7 +84,7 @@ impl FleetView for Servers {
         let server = self.0.get(index as usize)?;
         Some(ServerView {
             name: &server.name,
-            down: false,
+            down: server.down,
             labels: &server.labels,
             max_fails: 1,
             fail_timeout: 10,

@@ -16,6 +16,8 @@ pub struct Subject {
     pub plugin: Plugin,
     pub kind: Kind,
     pub settings: Map<String, Value>,
+    /// What the place says that uses it, if it is a hook.
+    pub place: Map<String, Value>,
     /// What picks behind a filter or a scorer: `round_robin`.
     pub picks: Plugin,
 }
@@ -71,7 +73,7 @@ impl Subject {
         settings: &Map<String, Value>,
     ) -> Result<Arc<SharedHook>, ConfigureError> {
         let settings = Value::Object(settings.clone());
-        let place = Value::Object(Map::new());
+        let place = Value::Object(self.place.clone());
         let context = HookContext {
             places: &[&place],
             traits: UpstreamTraits::default(),

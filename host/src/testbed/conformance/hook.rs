@@ -1,7 +1,9 @@
 //! What a hook decides, and that it always does.
 
+use std::rc::Rc;
+
 use super::{Faults, Finding};
-use crate::plugin::{ConfigureError, ExchangeAtHand};
+use crate::plugin::ConfigureError;
 use crate::testbed::hook_trial::HookTrial;
 use crate::testbed::request::MadeUp;
 use crate::testbed::subject::Subject;
@@ -35,7 +37,7 @@ fn hostile(subject: &Subject) -> Result<Finding, ConfigureError> {
 fn tried(
     subject: &Subject,
     requirement: &'static str,
-    request: fn(u64, Vec<u64>) -> ExchangeAtHand,
+    request: fn(u64, Vec<u64>) -> Rc<MadeUp>,
 ) -> Result<Finding, ConfigureError> {
     let faults = Faults::of(&subject.plugin);
     let mut trial = HookTrial::new(subject)?;

@@ -1,7 +1,7 @@
 //! What a policy chooses, or lets others choose.
 
 use super::{Faults, Finding};
-use crate::plugin::{ConfigureError, Ending, FleetView, Kind, Outcome};
+use crate::plugin::{ConfigureError, Ending, ExchangeContext as _, FleetView as _, Kind, Outcome};
 use crate::testbed::policy_trial::{COMPLETED, PolicyTrial};
 use crate::testbed::request::MadeUp;
 use crate::testbed::servers::Servers;
@@ -42,26 +42,33 @@ const FAILED: Outcome = Outcome {
 /// Any number of servers, any of them candidates, and attempts that end in any way.
 fn candidates(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
     let faults = Faults::of(&subject.plugin);
-    let mut refused = 0;
+    let (mut asked, mut refused) = (0, 0);
     for size in SIZES {
-        let mut trial = PolicyTrial::new(subject, Servers::alike(*size), seed)?;
+        let mut trial = PolicyTrial::new(subject, Servers::one_down(*size), seed)?;
+        let all = trial.all();
         for number in 0..REQUESTS {
-            let mut words = trial.all();
+            let mut words = all.clone();
             let random = trial.random();
             for word in &mut words {
                 *word &= random.u64(..) | random.u64(..);
             }
-            if words.iter().all(|word| *word == 0) {
-                continue; // then no policy is asked
-            }
-            let ending = random.u8(0..8);
-            match trial.pick(&MadeUp::numbered(number, words.clone())) {
-                Some(index) if words[index as usize / 64] >> (index % 64) & 1 == 1 => {}
-                Some(index) => {
-                    let seen = format!("of {size} servers it chose {index}, which was none");
-                    return Ok(Some(Finding::fails(CANDIDATES, seen)));
+            let (ending, retries) = (random.u8(0..8), random.u32(0..3));
+            let request = MadeUp::numbered(number, words);
+            for attempt in 0..=retries {
+                let is_one = |index: u32| request.candidates(index / 64) >> (index % 64) & 1 == 1;
+                // Without one no policy is asked.
+                if (0..all.len()).all(|word| request.candidates(word as u32) == 0) {
+                    break;
                 }
-                None => refused += 1,
+                asked += 1;
+                match trial.attempt(&request, attempt) {
+                    Some(index) if is_one(index) => request.exclude(index),
+                    Some(index) => {
+                        let seen = format!("of {size} servers it chose {index}, which was none");
+                        return Ok(Some(Finding::fails(CANDIDATES, seen)));
+                    }
+                    None => refused += 1,
+                }
             }
             match ending {
                 0 => trial.end_oldest(&FAILED),
@@ -77,7 +84,6 @@ fn candidates(subject: &Subject, seed: u64) -> Result<Option<Finding>, Configure
             }
         }
     }
-    let asked = SIZES.len() as u64 * REQUESTS;
     Ok(Some(match faults.seen() {
         Some(seen) => Finding::fails(CANDIDATES, format!("{asked} questions: {seen}")),
         None if refused > 0 => {
