@@ -447,6 +447,22 @@ async fn a_version_that_refuses_the_present_settings_does_not_take_over() {
     assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
 }
 
+/// What the configuration has taken away since does not come back.
+#[tokio::test]
+async fn a_version_that_was_allowed_something_else_is_not_returned_to() {
+    let origins = origins(2).await;
+    let proxy = with(&version("round_robin", 1), "budget = 90", &origins).await;
+    assert_eq!(load(&proxy, &version("round_robin", 2)).await.status, 200);
+    proxy.edit("budget = 90", "budget = 10");
+    proxy.reload().await;
+    let before = mine(&proxy).await;
+    assert_eq!(before["version"], 3);
+    let refused = rollback(&proxy).await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("was allowed something else"));
+    assert_eq!(mine(&proxy).await["version"], 3);
+}
+
 #[tokio::test]
 async fn what_is_served_no_more_leaves_no_instance_behind() {
     let origins = origins(2).await;

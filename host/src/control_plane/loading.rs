@@ -30,6 +30,10 @@ impl Loaded {
         self.0.insert(name.to_owned(), ahead);
     }
 
+    pub(super) fn get(&self, name: &str) -> Option<&LoadedAhead> {
+        self.0.get(name)
+    }
+
     pub(super) fn take(&mut self, name: &str) -> Option<LoadedAhead> {
         self.0.remove(name)
     }

@@ -140,9 +140,9 @@ pub(super) enum ChangeRefused {
     },
     #[error("{0}")]
     Failed(String),
-    /// Another change of the plugin came into force while this one was prepared.
+    /// Another change of a plugin came into force while this one was prepared.
     #[error(
-        "other versions of it or another configuration came into force meanwhile: load it again"
+        "other versions of its plugins, or another configuration, came into force meanwhile: ask again"
     )]
     Overtaken,
 }

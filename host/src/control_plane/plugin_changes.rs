@@ -154,7 +154,11 @@ impl Operator {
         };
         let Some(registry) = present.registry.rolled_back(name) else {
             let why = match &entry.previous {
-                Some(_) => "the version before is quarantined",
+                Some(before) if before.is_quarantined() => "the version before is quarantined",
+                Some(_) => {
+                    "the version before was allowed something else than the configuration allows now: \
+                     load its file again"
+                }
                 None => "there is no version before",
             };
             return Err(ChangeRefused::Conflict(format!(

@@ -181,21 +181,13 @@ impl PluginRegistry {
         let ahead = ahead.unwrap_or_else(|| self.load_now(config, fallback));
         let (hash, plugin) = match (ahead, known) {
             (LoadedAhead::Unreadable(error), _) => return Err(error),
-            (LoadedAhead::Component { hash, plugin }, _) => {
-                let plugin = plugin?;
-                let number = plugin.as_ref().map_or(1, Plugin::version);
-                if number != self.next_number(&config.name) {
-                    return self.read_again(config, fallback, None);
-                }
-                (hash, plugin)
-            }
-            (LoadedAhead::Same, Some(known)) if known.is_allowed(config) => {
+            (LoadedAhead::Component { hash, plugin }, _) => (hash, plugin?),
+            (LoadedAhead::Same, Some(known)) => {
                 let config = Some(config.clone());
                 let entry = known.clone();
                 return Ok(Found::Entry(Box::new(RegisteredPlugin { config, ..entry })));
             }
-            // It has gone meanwhile, or another version has come.
-            (LoadedAhead::Same, _) => return self.read_again(config, fallback, None),
+            (LoadedAhead::Same, None) => return self.read_again(config, fallback, None),
         };
         let config = config.clone();
         Ok(match (plugin, known) {
@@ -243,6 +235,25 @@ impl PluginRegistry {
             false => self.runtime.load(name, number, &bytes, &options).map(Some),
         };
         LoadedAhead::Component { hash, plugin }
+    }
+
+    /// Whether what was loaded ahead comes next, for each plugin of a configuration: other versions
+    /// may have come into force meanwhile. Only then [`for_config`](PluginRegistry::for_config) need
+    /// not load anything.
+    pub(super) fn awaits(&self, loaded: &Loaded, config: &Config) -> bool {
+        config.plugins.iter().all(|entry| {
+            let known = self.configured(&entry.name);
+            match loaded.get(&entry.name) {
+                Some(LoadedAhead::Same) => known.is_some_and(|known| known.is_allowed(entry)),
+                Some(LoadedAhead::Component { plugin, .. }) => match plugin {
+                    Ok(Some(plugin)) => plugin.version() == self.next_number(&entry.name),
+                    Ok(None) => known.is_none(),
+                    Err(_) => true, // the configuration is refused
+                },
+                Some(LoadedAhead::Unreadable(_)) => true,
+                None => false,
+            }
+        })
     }
 
     /// Loads the plugins that a configuration has and this registry has not. Blocks, for as long as
@@ -318,8 +329,9 @@ impl PluginRegistry {
         let name = plugin.name().to_owned();
         if let Some(entry) = registry.entries.get_mut(&name) {
             entry.put(plugin);
-        } else if let Some(WaitingPlugin { config, .. }) = registry.waiting.remove(&name) {
-            let entry = RegisteredPlugin::new(Some(config), plugin);
+        } else if let Some(WaitingPlugin { config, file, .. }) = registry.waiting.remove(&name) {
+            let mut entry = RegisteredPlugin::new(Some(config), plugin);
+            entry.file = Some(file);
             registry.entries.insert(name, entry);
         }
         registry

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::blocking::{FILES, run_blocking};
 use super::check;
@@ -49,6 +49,8 @@ enum Load {
         name: String,
         component: Vec<u8>,
         asker: Asker,
+        /// So that those which wait here are counted, whoever has asked and left.
+        leave: OwnedSemaphorePermit,
     },
     /// What the plugin's file holds now, if that is something else. No caller waits for the outcome.
     File { name: String },
@@ -71,12 +73,19 @@ impl Preparations {
         let _ = self.reloads.send(asker);
     }
 
-    /// Has a version of a plugin loaded.
-    pub(super) fn load(&self, name: String, component: Vec<u8>, asker: Asker) {
+    /// Has a version of a plugin loaded, unless its asker leaves before that begins.
+    pub(super) fn load(
+        &self,
+        name: String,
+        component: Vec<u8>,
+        asker: Asker,
+        leave: OwnedSemaphorePermit,
+    ) {
         let _ = self.loads.send(Load::Component {
             name,
             component,
             asker,
+            leave,
         });
     }
 
@@ -86,7 +95,7 @@ impl Preparations {
     }
 }
 
-/// How often a version is loaded, where others come into force meanwhile.
+/// How often a change is prepared, where versions of its plugins come into force meanwhile.
 const ATTEMPTS: usize = 3;
 
 /// Prepares changes, and has the operator make them.
@@ -114,8 +123,7 @@ impl Preparing {
             while let Ok(behind) = requests.try_recv() {
                 askers.extend(behind);
             }
-            let read = self.prepared(true, self.read()).await;
-            let outcome = self.change(Change::Reload(read.map(Box::new))).await;
+            let outcome = self.reload().await;
             for asker in askers {
                 // The caller may have gone meanwhile.
                 let _ = asker.send(outcome.clone());
@@ -123,13 +131,30 @@ impl Preparing {
         }
     }
 
+    /// Reads the configuration and has it served. It is read again where another version of one of its
+    /// plugins came into force meanwhile.
+    async fn reload(&self) -> ChangeResult {
+        for _ in 0..ATTEMPTS {
+            let read = self.prepared(true, self.read()).await;
+            let outcome = self.change(Change::Reload(read.map(Box::new))).await;
+            if !matches!(outcome, Err(ChangeRefused::Overtaken)) {
+                return outcome;
+            }
+        }
+        let refusal = ChangeRefused::Overtaken;
+        tracing::error!("reload refused, everything stays as it was: {refusal}");
+        Err(refusal)
+    }
+
     async fn load_all(&self, mut requests: mpsc::UnboundedReceiver<Load>) {
         while let Some(load) = requests.recv().await {
             match load {
+                Load::Component { asker, .. } if asker.is_closed() => {}
                 Load::Component {
                     name,
                     component,
                     asker,
+                    leave: _leave,
                 } => {
                     let outcome = self.load(name, Some(component.into())).await;
                     let _ = asker.send(outcome);

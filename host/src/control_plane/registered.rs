@@ -61,9 +61,11 @@ impl RegisteredPlugin {
 
     /// The version that a rollback would return to.
     pub(super) fn version_before(&self) -> Option<&Plugin> {
-        self.previous
-            .as_ref()
-            .filter(|plugin| !plugin.is_quarantined())
+        let before = self.previous.as_ref()?;
+        let allowed = self.config.as_ref().map(PluginOptions::from);
+        // What the configuration has taken away since does not come back with it.
+        let is_allowed = allowed.is_none_or(|allowed| *before.options() == allowed);
+        (is_allowed && !before.is_quarantined()).then_some(before)
     }
 
     /// Puts a further version in force.

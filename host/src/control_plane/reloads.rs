@@ -78,6 +78,9 @@ impl Operator {
             })
         };
         let mut outcome: ChangeResult = outcome.await;
+        if let Err(ChangeRefused::Overtaken) = outcome {
+            return outcome; // it is prepared again
+        }
         if let Err(ChangeRefused::Problems { summary, problems }) = &mut outcome {
             *summary = match problems.len() {
                 1 => "the configuration has 1 problem".to_owned(),
@@ -126,6 +129,9 @@ impl Operator {
         let (mut config, written) = restored.await??;
         self.list_servers(&mut config);
         dynamic::carry_over(&present.snapshot.config, &mut config);
+        if !present.registry.awaits(&loaded, &config) {
+            return Err(ChangeRefused::Overtaken);
+        }
         let config = Arc::new(config);
         let (of_plugins, registry) = (config.clone(), present.registry.clone());
         let limit = loading_limit(&config.plugins);

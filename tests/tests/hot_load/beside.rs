@@ -9,6 +9,11 @@ use super::{load, mine, origins, replace, uncompiled, version, with};
 
 /// With a policy `mine` that serves. The next time that one is loaded, that waits at `load`.
 async fn that_waits(origins: &[Origin]) -> Proxy {
+    that_waits_until(origins, 2).await
+}
+
+/// As [`that_waits`], each time up to this one.
+async fn that_waits_until(origins: &[Origin], last: usize) -> Proxy {
     let setup = proxy::to(origins).upstream("policy = \"mine\"");
     let file = setup.directory().join("mine.wasm");
     std::fs::write(file, version("round_robin", 1)).unwrap();
@@ -16,8 +21,8 @@ async fn that_waits(origins: &[Origin]) -> Proxy {
         .more("[plugin.mine]\nfile = \"mine.wasm\"")
         .more(ADMIN);
     // The first time is at the start, where no pipe is there to wait at.
-    let setup = setup.through_shell("export WAYPOST_FAULTS=load:2; exec \"$@\"");
-    setup.start().await
+    let faults = format!("export WAYPOST_FAULTS=load:{last}; exec \"$@\"");
+    setup.through_shell(&faults).start().await
 }
 
 /// Compilers may take minutes.
@@ -92,6 +97,9 @@ async fn a_compile_that_ends_late_takes_no_version_s_place() {
     proxy.log_contains("is not waited for any more").await;
     assert_eq!(mine(&proxy).await["hash"], hash);
     assert_eq!(mine(&proxy).await["previous"], Value::Null);
+    // As any that was loaded by hand, until the file changes.
+    proxy.reload().await;
+    assert_eq!(mine(&proxy).await["hash"], hash);
 }
 
 #[tokio::test]
@@ -131,6 +139,34 @@ async fn what_a_reload_loads_comes_behind_a_version_that_came_meanwhile() {
     let mine = mine(&proxy).await;
     assert_eq!(mine["version"], 3);
     assert_eq!(mine["previous"]["hash"], loaded["hash"]);
+}
+
+/// Compilers may take minutes: no change waits for the one that the reload needs then.
+#[tokio::test]
+async fn servers_change_while_a_reload_that_was_overtaken_loads_its_plugin_again() {
+    let origins = origins(2).await;
+    let proxy = that_waits_until(&origins, 4).await;
+    replace(
+        &proxy.directory().join("mine.wasm"),
+        &version("round_robin", 2),
+    );
+    let mut first = proxy.hold_at("load");
+    let mut client = Client::connect(&proxy.admin_address()).await;
+    client.send(request("POST", "/reload", "")).await;
+    first.is_read().await;
+    std::fs::remove_file(proxy.directory().join("load")).unwrap();
+    let loaded = load(&proxy, &version("round_robin", 3)).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.text());
+    let mut second = proxy.hold_at("load");
+    drop(first);
+    second.is_read().await;
+    let server = format!("/upstreams/backend/servers/{}", origins[0].address());
+    let changed = proxy.admin("PATCH", &server, "{\"weight\": 2}").await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    second.release();
+    let reloaded = client.response().await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    assert_eq!(mine(&proxy).await["version"], 3);
 }
 
 /// It was allowed what the configuration of before allowed.

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use serde_json::{Map, Value, json};
-use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::guard::guard;
 use super::{Admin, Demand, view};
@@ -135,8 +135,8 @@ async fn answer(outcome: oneshot::Receiver<ChangeResult>) -> Result<Changed, Api
 }
 
 /// Leave to wait for name servers, sources and compilers.
-fn wait(admin: &Admin) -> Result<SemaphorePermit<'_>, ApiError> {
-    admin.waits.try_acquire().map_err(|_| {
+fn wait(admin: &Admin) -> Result<OwnedSemaphorePermit, ApiError> {
+    admin.waits.clone().try_acquire_owned().map_err(|_| {
         let message = "too many reloads, additions and loads of plugins wait for others: ask again";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
     })
@@ -213,9 +213,9 @@ async fn load(
     };
     let leave = wait(&admin)?;
     let (asker, outcome) = oneshot::channel();
-    admin.preparations.load(name.clone(), component, asker);
+    let preparations = &admin.preparations;
+    preparations.load(name.clone(), component, asker, leave);
     answer(outcome).await?;
-    drop(leave);
     plugin(State(admin), Named(name)).await
 }
 
