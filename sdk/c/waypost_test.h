@@ -47,11 +47,11 @@ static wp_text wp_or(const char *text, const char *otherwise) { return wp_text_o
 // What a test calls.
 
 // A host with so many servers that are idle.
-static void wp_test_servers(uint32_t count) {
+static inline void wp_test_servers(uint32_t count) {
   memset(&wp_host, 0, sizeof wp_host);
   wp_count = count;
 }
-static void wp_test_header(const char *name, const char *value) {
+static inline void wp_test_header(const char *name, const char *value) {
   memset(wp_host.request_headers, 0, sizeof wp_host.request_headers);
   wp_named_set(wp_host.request_headers, wp_text_of(name), wp_text_of(value));
 }

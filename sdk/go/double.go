@@ -95,12 +95,17 @@ type Hooked struct {
 	hook any
 }
 
-// NewHooked configures the hook with settings in JSON.
-func NewHooked(settings string) (*Hooked, error) {
+// NewHooked configures the hook with settings in JSON, and attaches it to places that say this.
+func NewHooked(settings string, places ...string) (*Hooked, error) {
 	double := newDouble(1)
 	made, err := kinds[KindHook].configure([]byte(settings))
 	if err != nil {
 		return nil, err
+	}
+	for i, place := range places {
+		if err := attach(made, uint32(i), []byte(place)); err != nil {
+			return nil, err
+		}
 	}
 	return &Hooked{double, made}, nil
 }

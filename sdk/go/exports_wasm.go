@@ -104,8 +104,7 @@ func exportFailed(index uint32) { instance.(FailureObserver).Failed(index) }
 func exportAttach(place, pointer, length uint32) uint32 {
 	settings := at(pointer, length)
 	used = 0
-	var none struct{}
-	if err := readSettings([]byte(settings), &none); err != nil {
+	if err := attach(instance, place, []byte(settings)); err != nil {
 		return refused(err)
 	}
 	answer[0] = 0

@@ -18,7 +18,8 @@ import (
 //
 // `default` is JSON, or a text as it is. Anything else in the configuration is refused by its key.
 
-func readSettings(text []byte, into any) error {
+// ReadSettings reads JSON into a struct with such tags, to which the second argument points.
+func ReadSettings(text []byte, into any) error {
 	given := map[string]json.RawMessage{}
 	if err := json.Unmarshal(text, &given); err != nil {
 		return &SettingsError{Message: "the settings must be a table"}

@@ -137,6 +137,10 @@ type (
 	FailureObserver interface{ Failed(index uint32) }
 	// Shared says how many instances there are: one per worker otherwise.
 	Shared interface{ Sharing() Sharing }
+	// Attacher takes what a place that uses a hook says for itself: see ReadSettings.
+	Attacher interface {
+		Attach(place uint32, settings []byte) error
+	}
 	// OnRequester decides about requests.
 	OnRequester interface{ OnRequest(*Call) Verdict }
 	// OnResponser sees answers.
@@ -180,13 +184,22 @@ func register[S, P any](kind Kind, summary string, configure func(S) (P, error))
 		sample:  sample,
 		configure: func(text []byte) (any, error) {
 			var settings S
-			if err := readSettings(text, &settings); err != nil {
+			if err := ReadSettings(text, &settings); err != nil {
 				return nil, err
 			}
 			made, err := configure(settings)
 			return made, err
 		},
 	}
+}
+
+// attach refuses settings of a place where a hook takes none.
+func attach(instance any, place uint32, settings []byte) error {
+	if attacher, is := instance.(Attacher); is {
+		return attacher.Attach(place, settings)
+	}
+	var none struct{}
+	return ReadSettings(settings, &none)
 }
 
 // SettingsError says why settings are refused: the key at fault, and what would be right, in lower

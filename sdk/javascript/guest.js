@@ -165,7 +165,13 @@ export function serve(plugin, imported) {
     },
     keeper: {
       exportState: told(() => bytes(instance.exportState())),
-      importState: told((state) => instance.importState(state)),
+      importState: (state) => {
+        try {
+          instance.importState(state);
+        } catch (error) {
+          throw String(error?.message ?? error); // no fault: it serves with what it has
+        }
+      },
     },
     ticker: { tick: told((nowUs) => instance.tick(nowUs) ?? 0) },
     fileChanges: { changed: told((path, content) => instance.changed(path, content)) },

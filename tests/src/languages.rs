@@ -108,8 +108,14 @@ impl Language {
         }
     }
 
-    /// Runs the example's own tests, by the language's own means.
+    /// Runs the tests of the SDK and of the example, by the language's own means.
     pub async fn test(self) {
+        for folder in [self.sdk(), self.example()] {
+            self.test_in(&folder).await;
+        }
+    }
+
+    async fn test_in(self, folder: &Path) {
         let mut command = match self {
             Language::JavaScript => Command::new("node"),
             Language::Python => python("componentize_py"),
@@ -124,7 +130,7 @@ impl Language {
             Language::C => command.arg("test").env("TMPDIR", built()),
             Language::Go => command.args(["test", "./..."]),
         };
-        done(command.current_dir(self.example())).await;
+        done(command.current_dir(folder)).await;
     }
 
     /// The example's component: it fails with [`FAULT`] for requests with `X-Fault`, and is what the

@@ -29,20 +29,17 @@ class Interface:
     """An interface that says what to do where it has not been asked for."""
 
     def __init__(self, name):
-        self.__dict__["name"] = name
+        self._name = name
 
     def __getattr__(self, key):
-        grant = next(grant for grant, names in GRANTS.items() if self.__dict__["name"] in names)
+        grant = next(grant for grant, names in GRANTS.items() if self._name in names)
         raise AttributeError(
-            f"{self.__dict__['name']}.{key} is not there: has your plugin `grants = [\"{grant}\"]`?"
+            f"{self._name}.{key} is not there: has your plugin `grants = [\"{grant}\"]`?"
         )
 
     def provide(self, functions):
         """Takes functions in place of those that it had."""
-        name = self.__dict__["name"]
-        self.__dict__.clear()
-        self.__dict__.update(functions)
-        self.__dict__.setdefault("name", name)
+        self.__dict__ = {"_name": self._name, **functions}
 
 
 host = {name: Interface(name) for names in GRANTS.values() for name in names}

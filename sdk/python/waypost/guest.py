@@ -8,7 +8,7 @@ from enum import Enum
 from types import SimpleNamespace
 
 from . import REFUSE, host
-from .settings import SettingsError, describe, read
+from .settings import SettingsError, describe, make, read
 
 NO_OPINION = 0xFFFF_FFFF
 REFUSED = 0xFFFF_FFFE
@@ -133,7 +133,7 @@ def serve(plugin, imported, types, err, about):
 
     def configure(kind, settings):
         of = getattr(plugin, _word(kind))
-        this.instance = of(read(getattr(of, "settings", None), settings))
+        this.instance = make(of, settings)
         sharing = getattr(this.instance, "sharing", "per-worker")
         if isinstance(sharing, dict):
             return types.Sharing_PerKey(sharing["per_key"])
@@ -205,6 +205,12 @@ def serve(plugin, imported, types, err, about):
     def on_end(exchange, place, now_us, summary):
         this.instance.on_end(SimpleNamespace(exchange=exchange, place=place, now_us=now_us, **vars(summary)))
 
+    def import_state(state):
+        try:
+            this.instance.import_state(state)
+        except Exception as error:
+            raise err(str(error)) from None  # no fault: it serves with what it has
+
     exports = {
         "Plugin": {"configure": configure},
         "Description": {"describe": tell},
@@ -222,7 +228,7 @@ def serve(plugin, imported, types, err, about):
         "OnEnd": {"on_end": on_end},
         "Keeper": {
             "export_state": lambda: encoded(this.instance.export_state()),
-            "import_state": lambda state: this.instance.import_state(state),
+            "import_state": import_state,
         },
         "Ticker": {"tick": lambda now_us: this.instance.tick(now_us) or 0},
         "FileChanges": {"changed": lambda path, content: this.instance.changed(path, content)},

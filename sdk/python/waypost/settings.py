@@ -36,6 +36,12 @@ def read(schema, text):
     return _table(schema or {}, json.loads(text), "")
 
 
+def make(plugin, text):
+    """An instance of a plugin's class with these settings, where it takes any."""
+    settings = read(getattr(plugin, "settings", None), text)
+    return plugin() if plugin.__init__ is object.__init__ else plugin(settings)
+
+
 def describe(schema):
     """The JSON schema of a table, as `description.settings` has it."""
     return json.dumps(_described(schema or {}))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from urllib.parse import unquote
 
 from . import GRANTS, REFUSE, host
-from .settings import describe, read
+from .settings import describe, make, read
 
 ALL = list(GRANTS)[1:]
 
@@ -96,7 +96,7 @@ class Upstream(Double):
         default = {"weight": 1, "labels": {}, "in_flight": 0, "is_down": False, "latency_us": 0, "health": 100}
         self.servers = [SimpleNamespace(**{**default, **server}) for server in named]
         self._enter_with({})
-        self.policy = policy(read(getattr(policy, "settings", None), json.dumps(settings or {})))
+        self.policy = make(policy, json.dumps(settings or {}))
         if hasattr(self.policy, "update"):
             self.policy.update([
                 SimpleNamespace(index=at, id=at, address=f"{server.name}:80", weight=server.weight)
@@ -144,7 +144,7 @@ class Hooked(Double):
     def __init__(self, hook, settings=None, places=({},), grants=ALL):
         super().__init__(grants)
         self._enter_with({}, _exchange({}), 0, {})
-        self.hook = hook(read(getattr(hook, "settings", None), json.dumps(settings or {})))
+        self.hook = make(hook, json.dumps(settings or {}))
         for at, place in enumerate(places):
             given = read(getattr(hook, "place_settings", None), json.dumps(place))
             if hasattr(self.hook, "attach"):

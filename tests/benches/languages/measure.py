@@ -83,7 +83,7 @@ def measure(waypost, language, file):
 
     def column(plugin, name):
         line = next(line for line in listed if line.startswith(plugin + " "))
-        return line[head.index(f" {name} ") + 1:].split("  ")[0].strip()
+        return line[head.rindex(f" {name} ") + 1:].split("  ")[0].strip()
 
     compiled = re.search(r"compiled plugin `\w+` in (\S+)", said)
     size = file.stat().st_size
