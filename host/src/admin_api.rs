@@ -193,7 +193,8 @@ pub(crate) struct NameStatus {
 /// One address of one of an upstream's servers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ServerStatus {
-    pub(crate) address: String,
+    /// None while its name has none.
+    pub(crate) address: Option<String>,
     /// As the configuration spells it.
     pub(crate) server: String,
     pub(crate) weight: u32,
@@ -222,7 +223,7 @@ pub(crate) struct ServerStatus {
 /// Why a server is out of rotation, or gets less than its share.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StandingReason {
-    /// `down`, `failed`, `unhealthy`, `ejected`, `full`, `starting`.
+    /// `unresolved`, `down`, `failed`, `unhealthy`, `ejected`, `full`, `starting`.
     pub(crate) reason: String,
     /// What has led to it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -175,6 +175,21 @@ pub(crate) fn can_append(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether [`Replacement::prepare`] could do its work, and a process at its start read what is there.
+///
+/// # Errors
+/// What would be in the way.
+pub(crate) fn can_be_replaced(path: &Path) -> io::Result<()> {
+    match open_regular(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
 fn open_to_read(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(open(path, flags, Mode::empty())?)

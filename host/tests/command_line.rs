@@ -142,7 +142,10 @@ fn an_admin_address_that_cannot_be_told_is_a_problem_with_its_place() {
         "{err}"
     );
     assert!(
-        err.ends_with("error: `FOLDER/waypost.toml` does not say where the process is asked\n"),
+        err.contains(
+            "error: `FOLDER/waypost.toml` does not say where the process is asked\nhint: name an \
+             address with `--admin`"
+        ),
         "{err}"
     );
 }

@@ -570,6 +570,37 @@ fn a_header_that_names_clients_is_warned_about_where_no_proxy_is_trusted() {
 }
 
 #[test]
+fn a_text_that_is_the_same_for_all_requests_is_warned_about_where_a_variable_was_meant() {
+    let lines = "[variable.site]\nfrom = \"uri\"\nmap = { \"/\" = \"1\" }\n\
+                 [[route]]\nreturn = { status = 204 }\n\
+                 [variable.part]\nfrom = \"one two\"\nsplit = { \"a\" = \"50%\" }";
+    let warning = |text: &str, place: &str, hint: &str| {
+        format!(
+            "warning: `from` is the text `{text}` for all requests\n  --> waypost.toml:{place}.from)\n\
+             hint: {hint}"
+        )
+    };
+    let of_name = "a variable begins with a `$`: `from = \"$uri\"`";
+    let of_text = "name a variable: `from = \"$uri\"`";
+    assert_eq!(
+        warnings(lines),
+        [
+            warning("uri", "6:8   (variable.site", of_name),
+            warning("one two", "11:8   (variable.part", of_text),
+        ]
+    );
+}
+
+#[test]
+fn several_names_in_one_text_are_warned_about() {
+    let lines = "[[route]]\nfiles = { root = \"/\", index = \"index.php index.html\" }";
+    let expected = "warning: `index.php index.html` in `index` is one name\n  \
+                    --> waypost.toml:6:31   (route[0].files.index)\n\
+                    hint: for several names write `index = [\"index.php\", \"index.html\"]`";
+    assert_eq!(warnings(lines), [expected]);
+}
+
+#[test]
 fn a_network_that_does_not_begin_where_it_seems_to_is_warned_about() {
     let lines = "[server]\ntrusted_proxies = [\"10.0.0.1/8\", \"10.0.0.1\"]\n\
                  [variable.office]\nnetworks = { \"192.168.1.1/16\" = \"1\", \"::1/128\" = \"2\" }\n\

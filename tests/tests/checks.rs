@@ -53,6 +53,28 @@ fn check_finds_files_of_sources_that_cannot_be_read() {
 }
 
 #[test]
+fn check_warns_of_a_list_that_cannot_be_kept_where_it_is_to_be() {
+    let source = |keep: &str| {
+        let list = "[upstream.a]\nservers_from = { http = \"http://127.0.0.1:9\", keep = ";
+        written(&format!("{list}\"{keep}\" }}\n"))
+    };
+    let directory = source("a.json");
+    let (code, said) = on("check", directory.path());
+    assert!(code == 0 && !said.contains("`keep`"), "{said}");
+    std::fs::create_dir(directory.path().join("a.json")).unwrap();
+    let (code, said) = on("check", directory.path());
+    assert_eq!(code, 0, "{said}");
+    for part in [
+        "warning: `keep` of upstream `a` cannot be written: `/",
+        "/a.json`: it is not a regular file",
+        "(upstream.a.servers_from.keep)",
+        "hint: the user that runs waypost has to be allowed to read the file",
+    ] {
+        assert!(said.contains(part), "no {part} in\n{said}");
+    }
+}
+
+#[test]
 fn check_finds_kubernetes_without_an_api_outside_of_a_pod() {
     let directory = written("[upstream.a]\nservers_from = { kubernetes = \"a\" }\n");
     let (code, said) = on("check", directory.path());

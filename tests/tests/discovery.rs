@@ -52,8 +52,8 @@ async fn source(proxy: &Proxy) -> Value {
 async fn served(proxy: &Proxy) -> Vec<String> {
     let upstream = proxy.shows("/upstreams/backend").await;
     let servers = upstream["servers"].as_array().expect("a list");
-    let address = |server: &Value| server["address"].as_str().expect("a text").to_owned();
-    servers.iter().map(address).collect()
+    let address = |server: &Value| Some(server["address"].as_str()?.to_owned());
+    servers.iter().filter_map(address).collect()
 }
 
 async fn serves(proxy: &Proxy, origins: &[&Origin]) {

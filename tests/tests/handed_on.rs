@@ -6,6 +6,7 @@ mod parity;
 use std::fs;
 
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use waypost_tests::{Answer, Client, Http2, Origin, Proxy, Response, origin, proxy};
 
 /// A server that answers with header lines as the query has them, split at `|`, and tells what it
@@ -51,6 +52,7 @@ async fn following(origin: &Origin, site: &TempDir, more: &str) -> Proxy {
     let root = site.path().display();
     let files = format!("files = {{ root = \"{root}\", charset = \"\" }}");
     proxy::to([origin])
+        .server("workers = 1")
         .route("accel_redirect = true")
         .more(&format!(
             "[[route]]\nname = \"protected\"\ninternal = true\npath = \"/protected/\"\n{files}\n\
@@ -117,6 +119,32 @@ async fn parts_of_such_a_file_have_the_type_that_the_server_gave_it() {
         parts.text().matches("Content-Type: image/png\r\n").count(),
         2
     );
+}
+
+#[tokio::test]
+async fn such_a_file_is_compressed_by_the_type_that_the_server_gave_it() {
+    let (origin, site) = (application().await, site());
+    fs::write(site.path().join("long.txt"), "0123456789".repeat(200)).unwrap();
+    let root = site.path().display();
+    let compressed = format!(
+        "[[route]]\nname = \"compressed\"\ninternal = true\npath = \"/compressed/\"\n\
+         files = \"{root}\"\ncompression = true\n"
+    );
+    let proxy = following(&origin, &site, &compressed).await;
+    for (content_type, coding, varies) in [
+        ("text/html", "gzip", "Accept-Encoding"),
+        ("image/png", "", ""),
+    ] {
+        let led = format!("/?X-Accel-Redirect=/compressed/long.txt|Content-Type={content_type}");
+        let whole = proxy.get_with(&led, "Accept-Encoding: gzip\r\n").await;
+        assert_eq!(whole.header("Content-Encoding"), coding, "{content_type}");
+        assert_eq!(whole.header("Vary"), varies, "{content_type}");
+        let fields = format!("If-None-Match: {}\r\n", whole.header("ETag"));
+        let fields = format!("Accept-Encoding: gzip\r\n{fields}");
+        let unchanged = proxy.get_with(&led, &fields).await;
+        let answer = (unchanged.status, unchanged.header("Vary"));
+        assert_eq!(answer, (304, varies), "{content_type}");
+    }
 }
 
 #[tokio::test]
@@ -213,40 +241,56 @@ async fn a_server_that_is_led_to_gets_a_get_without_the_body_that_another_had() 
 
 #[tokio::test]
 async fn a_body_that_is_still_coming_is_dropped() {
-    let hasty = origin::speaks(|mut wire, _| async move {
-        let Ok(head) = wire.head().await else { return };
-        let target = head.start.split(' ').nth(1).unwrap().to_owned();
-        let (_, led) = target.split_once('?').unwrap();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nX-Accel-Redirect: {led}\r\n\
+    let (answered, mut has_answered) = mpsc::unbounded_channel();
+    let hasty = origin::speaks(move |mut wire, _| {
+        let answered = answered.clone();
+        async move {
+            let Ok(head) = wire.head().await else { return };
+            let target = head.start.split(' ').nth(1).unwrap().to_owned();
+            let (_, led) = target.split_once('?').unwrap();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nX-Accel-Redirect: {led}\r\n\
              Connection: close\r\nContent-Length: 0\r\n\r\n"
-        );
-        wire.send(head).await;
-        wire.rest().await;
+            );
+            wire.send(head).await;
+            let _ = answered.send(());
+            wire.rest().await;
+        }
+    })
+    .await;
+    let (told, mut hears) = mpsc::unbounded_channel();
+    let next = origin::speaks(move |mut wire, _| {
+        let told = told.clone();
+        async move {
+            if wire.head().await.is_ok() {
+                wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnext")
+                    .await;
+                let _ = told.send(wire.rest().await.got);
+            }
+        }
     })
     .await;
     let (origin, site) = (application().await, site());
-    let proxy = following(
-        &origin,
-        &site,
-        &format!(
-            "[[route]]\npath = \"/hasty\"\nproxy = \"http://{}\"\naccel_redirect = true\n",
-            hasty.address()
-        ),
-    )
-    .await;
+    let (hasty, next) = (hasty.address(), next.address());
+    let routes = format!(
+        "[[route]]\npath = \"/hasty\"\nproxy = \"http://{hasty}\"\naccel_redirect = true\n\
+         [[route]]\nname = \"next\"\ninternal = true\npath = \"/next\"\nproxy = \"http://{next}\"\n"
+    );
+    let proxy = following(&origin, &site, &routes).await;
     let long = "x".repeat(900_000);
-    for (led, text) in [
-        ("/protected/a.txt", "0123456789"),
-        ("/again/x", "GET /again/x []"),
-    ] {
+    for (led, text) in [("/protected/a.txt", "0123456789"), ("/next", "next")] {
         let length = long.len();
         let head =
             format!("POST /hasty?{led} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n");
         let mut client = proxy.client().await;
-        client.send(format!("{head}{long}")).await;
+        client.send(format!("{head}{}", &long[..200_000])).await;
+        has_answered.recv().await.unwrap();
+        client.send(&long[200_000..]).await;
         assert_eq!(client.response().await.text(), text);
     }
+    // A byte of it behind the head would be the beginning of another request.
+    let behind = hears.recv().await.unwrap();
+    assert!(behind.is_empty(), "{} bytes", behind.len());
 }
 
 #[tokio::test]

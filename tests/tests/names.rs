@@ -39,15 +39,15 @@ async fn listed(proxy: &Proxy) -> serde_json::Value {
     shown["upstreams"][0].clone()
 }
 
-/// The addresses that it has, without ports, in alphabetical order.
+/// The addresses that its servers have, without ports, in alphabetical order.
 async fn served(proxy: &Proxy) -> Vec<String> {
     let upstream = listed(proxy).await;
     let servers = upstream["servers"].as_array().expect("a list");
     let address = |server: &serde_json::Value| {
-        let address = server["address"].as_str().expect("a text");
-        address.rsplit_once(':').expect("a port").0.to_owned()
+        let address = server["address"].as_str()?; // a name may have none
+        Some(address.rsplit_once(':').expect("a port").0.to_owned())
     };
-    let mut addresses: Vec<String> = servers.iter().map(address).collect();
+    let mut addresses: Vec<String> = servers.iter().filter_map(address).collect();
     addresses.sort();
     addresses
 }
@@ -82,6 +82,13 @@ async fn a_name_that_is_not_known_at_the_start_gets_its_servers_when_it_is() {
     assert_eq!(shown["names"][0]["name"], "late.test");
     assert_eq!(shown["names"][0]["addresses"], 0);
     assert_eq!(shown["names"][0]["error"], "3: Host not found");
+    let server = &shown["servers"][0];
+    assert_eq!(server["server"], format!("late.test:{port}"));
+    assert!(server["address"].is_null() && server["in_rotation"] == false);
+    let why = &server["why"][0];
+    assert_eq!(why["reason"], "unresolved");
+    assert_eq!(why["detail"], "3: Host not found");
+    assert!(why["since_ms"].is_u64() && why["next_ms"].is_u64(), "{why}");
     dns.knows(&hosts("late.test", &[&origins[0]])).await;
     eventually("the name to be known", async || {
         proxy.get("/").await.status == 200
@@ -337,7 +344,7 @@ async fn answers_to_another_question_are_not_believed() {
 #[tokio::test]
 async fn aliases_in_a_circle_and_answers_without_sense_end_a_question() {
     for (lie, why) in [
-        ("circle", ""),
+        ("circle", "b.test. is an alias of itself"),
         ("garbage", ""),
         ("refuses", "5: Operation refused"),
     ] {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::admin;
+use super::{admin, try_plugin};
 use crate::plugin::{
     Compiler, Hash, Inspection, PluginKind, PluginOptions, Runtime, Untrusted, grants_needed,
 };
@@ -25,6 +25,19 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         form: admin::OutputFormat,
     },
+    /// Try a plugin: whether it does what every plugin has to
+    Test {
+        #[command(flatten)]
+        tried: try_plugin::Tried,
+        /// The same seed makes the same trial
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Measure what a plugin's calls cost, beside `round_robin`
+    Bench {
+        #[command(flatten)]
+        tried: try_plugin::Tried,
+    },
     #[command(flatten)]
     Admin(admin::PluginAdminCommand),
 }
@@ -38,6 +51,8 @@ pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
             }
             None => inspect(&what),
         },
+        PluginCommand::Test { tried, seed } => try_plugin::test(&tried, seed),
+        PluginCommand::Bench { tried } => try_plugin::measure(&tried),
         PluginCommand::Admin(command) => admin::run(admin::AdminCommand::Plugin(command)),
     }
 }

@@ -73,8 +73,14 @@ const TOLD: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// How a table is written, by its title, where two of its keys would not tell.
+/// How a table, or what may stand in its place, is written, by its title, where two of its keys would
+/// not tell.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("access_log", "\"access.log\""),
+    ("access_log of a stream", "\"access.log\""),
+    ("compression", "{ codings = [\"gzip\"] }"),
+    ("error_log", "{ level = \"error\" }"),
+    ("files", "\"/srv/static\""),
     ("queue", "{ size = 100, timeout = \"10s\" }"),
     ("when", "{ method = \"POST\" }"),
     ("when of a log", "{ status = \"5xx\" }"),

@@ -57,6 +57,19 @@ pub fn load_with_problems(path: &Path) -> (Config, Vec<Problem>) {
     (config, problems.into_sorted(&document.files))
 }
 
+/// What stands within the braces of an inline table, as a plugin gets its settings.
+///
+/// # Errors
+/// What TOML does not allow, in a few lines.
+pub fn inline_table(text: &str) -> Result<Map<String, Json>, String> {
+    let table = toml::from_str(&format!("it = {{ {text} }}"));
+    let mut table: Map<String, Json> = table.map_err(|error| error.message().to_owned())?;
+    match table.remove("it") {
+        Some(Json::Object(table)) => Ok(table),
+        _ => Err("it is no table".to_owned()),
+    }
+}
+
 /// Reads a file and what it includes.
 ///
 /// # Errors

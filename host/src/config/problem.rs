@@ -180,7 +180,7 @@ pub(crate) fn did_you_mean<'a>(
 }
 
 /// `did you mean` for a misspelt word, or else what there is to choose from.
-pub(super) fn suggestion<'a>(
+pub(crate) fn suggestion<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
     known_are: &str,

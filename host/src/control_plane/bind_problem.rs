@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use super::sockets::Sockets;
 use crate::config::model::{Address, AdminConfig, Config};
 use crate::config::problem::{Place, Problem};
 use crate::config::reason;
@@ -14,15 +15,64 @@ use crate::config::reason;
 /// What stands before the admin address.
 pub(super) const ADMIN: &str = "the admin address ";
 
+/// What this process listens on already.
+#[derive(Debug, Default)]
+pub(super) struct Ours<'a> {
+    pub(super) admin: Option<&'a Address>,
+    pub(super) listeners: Vec<&'a Address>,
+}
+
 /// `what` stands before the address: empty, or [`ADMIN`].
 pub(super) fn bind_problem(
     place: &Place,
     what: &str,
     address: &Address,
     error: &io::Error,
+    ours: &Ours<'_>,
 ) -> Problem {
     let message = format!("cannot listen on {what}{address}: {}", reason(error));
-    Problem::new(place, message).hint(way_out(address, error))
+    let in_use = Errno::from_io_error(error) == Some(Errno::ADDRINUSE);
+    let own = in_use.then(|| ours.way_out(address)).flatten();
+    let hint = own.unwrap_or_else(|| way_out(address, error).to_owned());
+    Problem::new(place, message).hint(hint)
+}
+
+impl<'a> Ours<'a> {
+    pub(super) fn of(sockets: &'a Sockets, admin: Option<&'a Address>) -> Ours<'a> {
+        let listeners = sockets.0.iter().map(|bound| &bound.address);
+        Ours {
+            admin,
+            listeners: listeners.collect(),
+        }
+    }
+
+    /// Where it is this process that is in the way.
+    fn way_out(&self, wanted: &Address) -> Option<String> {
+        if self.admin.is_some_and(|admin| overlap(admin, wanted)) {
+            let hint = "the admin API of this process listens there; `[admin]` changes with \
+                        `waypost upgrade` or at the next start";
+            return Some(hint.to_owned());
+        }
+        let mut listeners = self.listeners.iter();
+        let listener = listeners.find(|listener| overlap(listener, wanted))?;
+        Some(format!(
+            "this process listens on {listener} now: have one reload take that away, and the next one add this; \
+             or restart"
+        ))
+    }
+}
+
+/// Whether the kernel may take two addresses for one.
+fn overlap(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) => {
+            let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+            let alike = one.port() == other.port() && one.is_ipv4() == other.is_ipv4();
+            alike && (any || one.ip() == other.ip())
+        }
+        (Address::Unix(one), Address::Unix(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// What the file system has against the admin address. Whether another program listens there is
@@ -33,7 +83,8 @@ pub(super) fn of_admin(config: &Config) -> Option<Problem> {
         return None;
     };
     let error = cannot_be_made(path)?;
-    Some(bind_problem(place, ADMIN, address, &error))
+    let ours = Ours::default();
+    Some(bind_problem(place, ADMIN, address, &error, &ours))
 }
 
 /// Why there can be no socket at a path, as far as that can be told without making one.
@@ -104,10 +155,34 @@ mod tests {
             (&unix, Errno::ADDRINUSE, "`ss -lxp`"),
         ] {
             let place = Place::default();
-            let problem = bind_problem(&place, "", address, &errno.into()).to_string();
+            let problem = bind_problem(&place, "", address, &errno.into(), &Ours::default());
+            let problem = problem.to_string();
             assert!(problem.contains(expected), "{errno:?}: {problem}");
             assert!(problem.contains(&format!("cannot listen on {address}: ")));
             assert!(!problem.contains("os error"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn where_this_process_is_in_the_way_no_other_is_looked_for() {
+        let tcp = |ip: [u8; 4], port: u16| Address::Tcp((ip, port).into());
+        let (admin, listener) = (tcp([127, 0, 0, 1], 9000), tcp([10, 0, 0, 1], 80));
+        let ours = Ours {
+            admin: Some(&admin),
+            listeners: vec![&listener],
+        };
+        let ipv6 = Address::Tcp((std::net::Ipv6Addr::UNSPECIFIED, 80).into());
+        for (wanted, errno, expected) in [
+            (&admin, Errno::ADDRINUSE, "the admin API of this process"),
+            (&tcp([0; 4], 9000), Errno::ADDRINUSE, "the admin API of"),
+            (&tcp([0; 4], 80), Errno::ADDRINUSE, "on 10.0.0.1:80 now"),
+            (&tcp([10, 0, 0, 2], 80), Errno::ADDRINUSE, "another program"),
+            (&ipv6, Errno::ADDRINUSE, "another program"),
+            (&tcp([0; 4], 80), Errno::ACCESS, "CAP_NET_BIND_SERVICE"),
+        ] {
+            let place = Place::default();
+            let problem = bind_problem(&place, "", wanted, &errno.into(), &ours).to_string();
+            assert!(problem.contains(expected), "{wanted}: {problem}");
         }
     }
 }

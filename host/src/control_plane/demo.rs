@@ -59,6 +59,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         1,
         &Sockets::default(),
         &mut Inherited::default(),
+        None,
     )
     .map_err(|problem| anyhow::anyhow!("{}", problem.message))?;
     let wrong = |problems: Vec<Problem>| anyhow::anyhow!("{}", problems[0]);

@@ -1,11 +1,13 @@
-//! Directories that a configuration names and that are not there: it can be served, and hardly does
-//! what is meant.
+//! Directories that a configuration names and that are not there, and files that cannot be written: it
+//! can be served, and hardly does what is meant.
 
 use std::io;
 use std::path::Path;
 
 use crate::config::model::{Action, Config, NamedFile};
 use crate::config::problem::{Place, Problem};
+use crate::config::reason;
+use crate::file;
 
 /// A warning for each. Waits for the disk.
 pub(super) fn directories(config: &Config) -> Vec<Problem> {
@@ -33,16 +35,20 @@ pub(super) fn directories(config: &Config) -> Vec<Problem> {
             let Some(NamedFile { path, place }) = file else {
                 continue;
             };
-            if let Some(directory) = path.parent()
-                && let Some(message) = missing(directory)
-            {
-                let message = format!(
-                    "`{key}` of upstream `{}` cannot be written: {message}",
-                    upstream.name
-                );
-                let hint = format!("make it, `mkdir -p {}`", directory.display());
-                warnings.push(at(place, message, &hint));
-            }
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            let (why, hint) = match (missing(directory), file::can_be_replaced(path)) {
+                (Some(why), _) => (why, format!("make it, `mkdir -p {}`", directory.display())),
+                (None, Ok(())) => continue,
+                (None, Err(error)) => {
+                    let hint = "the user that runs waypost has to be allowed to read the file, and to write in its \
+                                directory";
+                    let why = format!("`{}`: {}", path.display(), reason(&error));
+                    (why, hint.to_owned())
+                }
+            };
+            let name = &upstream.name;
+            let message = format!("`{key}` of upstream `{name}` cannot be written: {why}");
+            warnings.push(at(place, message, &hint));
         }
     }
     warnings
@@ -57,7 +63,7 @@ fn missing(path: &Path) -> Option<String> {
     let reason = match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => return None,
         Ok(_) => io::Error::from(io::ErrorKind::NotADirectory).to_string(),
-        Err(error) => crate::config::reason(&error),
+        Err(error) => reason(&error),
     };
     Some(format!("no directory `{}`: {reason}", path.display()))
 }

@@ -9,7 +9,7 @@ mod plugins; // all of them
 mod tls_files; // certificates read
 mod compiling; // plugins, while their fallbacks serve
 mod log_files; // logs that cannot be written
-mod missing; // directories that are not there
+mod missing; // directories that are not there, and files that cannot be written
 mod variables; // those of one's own, for plugins that stay
 mod hooks; // hooks made, or kept
 mod assemble; // policies configured, logs opened: a snapshot

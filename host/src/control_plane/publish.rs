@@ -62,7 +62,11 @@ impl Operator {
         let bounds = connection_bounds(&config).map_err(failed)?;
         let (binds, bound) = (config.binds(), before.clone());
         let workers = self.workers.stats().workers;
-        let bind = move || Sockets::bind(&binds, workers, &bound, &mut Inherited::default());
+        let admin = config.admin.as_ref().map(|admin| admin.address.clone());
+        let bind = move || {
+            let none = &mut Inherited::default();
+            Sockets::bind(&binds, workers, &bound, none, admin.as_ref())
+        };
         let sockets = run_blocking("opening listeners", FILES, bind).await?;
         let sockets = sockets.map_err(|problem| vec![problem])?;
         let opened = sockets.without(&before);

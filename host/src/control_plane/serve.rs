@@ -109,7 +109,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         tracing::warn!("{}", warning.as_warning());
     }
     let (binds, none) = (config.binds(), Sockets::default());
-    let sockets = match Sockets::bind(&binds, workers, &none, &mut inherited) {
+    let sockets = match Sockets::bind(&binds, workers, &none, &mut inherited, None) {
         Ok(sockets) => sockets,
         Err(problem) => return Ok(report(&[problem])),
     };
@@ -190,7 +190,9 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             sources: control.sources.clone(),
             started: Instant::now(),
         };
-        control.admin = match admin::listen(&snapshot.config, admin, &mut inherited) {
+        let sockets = control.sockets.borrow().clone();
+        let listening = admin::listen(&snapshot.config, admin, &mut inherited, &sockets);
+        control.admin = match listening {
             Ok(admin) => admin,
             Err(problem) => {
                 report(&[problem]);

@@ -17,7 +17,7 @@ use anyhow::Context;
 use rustix::fs::Mode;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
-use super::bind_problem::{bind_problem, no_socket};
+use super::bind_problem::{Ours, bind_problem, no_socket};
 use super::inherited::{HandedOver, Inherited};
 use crate::config::model::{Address, Bind, BindKind};
 use crate::config::problem::Problem;
@@ -46,7 +46,7 @@ pub(super) struct Sockets(pub(super) Vec<Arc<Bound>>);
 
 impl Sockets {
     /// The sockets for a number of workers: those that there are already, those that were handed to
-    /// this process, and for the rest new ones.
+    /// this process, and for the rest new ones. `admin`: what this process has its admin API at.
     ///
     /// # Errors
     /// The first address that cannot be bound, at its key; what was opened for others is closed
@@ -56,11 +56,14 @@ impl Sockets {
         workers: usize,
         present: &Sockets,
         inherited: &mut Inherited,
+        admin: Option<&Address>,
     ) -> Result<Sockets, Problem> {
+        let ours = Ours::of(present, admin);
         let mut present = present.0.clone();
         let (mut sockets, mut opened) = (Vec::new(), Sockets::default());
         for bind in binds {
-            let refused = |error: io::Error| bind_problem(&bind.place, "", &bind.address, &error);
+            let refused =
+                |error: io::Error| bind_problem(&bind.place, "", &bind.address, &error, &ours);
             let at = |kind: Option<BindKind>| {
                 let mut present = present.iter();
                 present.position(|bound| {

@@ -78,7 +78,12 @@ fn kernel_words(errno: Errno) -> String {
     let number = errno.raw_os_error();
     let text = errno.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
-    format!("{number}: {text}")
+    // It stands for a link that leads out: nothing else here is of another device.
+    let why = match errno {
+        Errno::XDEV => ": a link leads out of `root`, and `follow_links` is off",
+        _ => "",
+    };
+    format!("{number}: {text}{why}")
 }
 
 /// What a path below the root stands for. `path`: decoded and normalised, without a slash at its

@@ -58,6 +58,7 @@ impl Uri {
             flag: "break".to_owned(),
             when: None,
             not_hosts: Vec::new(),
+            behind: None,
         }
     }
 
@@ -110,6 +111,17 @@ impl Translator<'_> {
             return Some(closed(scope));
         }
         let mut block = self.around_files(scope);
+        let says_path = |header: &&&Directive| {
+            let value = header.argument(1);
+            value.contains("$uri") || value.contains("$document_uri")
+        };
+        for header in scope.nearest("add_header").iter().filter(says_path) {
+            accounts.changed(
+                header,
+                "`$uri` is the path that was asked for, where nginx has that of the file that it found: \
+                 an index, or one of `try_files`",
+            );
+        }
         let fixed_by_rule = rewriting::fixed_path(rules);
         if let Some(directive) = directory_asked(scope, fixed_by_rule, &tries, uri) {
             accounts.lost(directive, ASKS_FOR_DIRECTORY);
@@ -182,9 +194,11 @@ impl Translator<'_> {
             }
             None if site.directory.write(location, number > 0, &mut table) => {}
             None => {
+                // What rules make of an exact path has more than a name.
+                let is_rewritten = matches!(location, Location::Exact(_)) && !site.rules.is_empty();
                 if number == 0
                     && site.directory.has_whole_path()
-                    && super::nesting::is_written_as_prefix(scope, location)
+                    && (is_rewritten || super::nesting::is_written_as_prefix(scope, location))
                 {
                     table.set("strip_prefix", "false");
                 }
@@ -366,7 +380,13 @@ impl Translator<'_> {
             },
             Last::Uri(path, query) => {
                 let chain = self.find(server.children, path);
-                if let Some(file) = self.file_here(scope, directory, settings, path) {
+                // The query is another one there.
+                let is_of_query = self.depends_on_uri(settings, "");
+                let here = match is_of_query {
+                    true => None,
+                    false => self.file_here(scope, directory, settings, path),
+                };
+                if let Some(file) = here {
                     self.named.reach(&chain);
                     table.set("fallback", text(&file));
                     return false;
@@ -439,6 +459,13 @@ impl Translator<'_> {
         }
         let server = finding::server_of(scope);
         let chain = self.find(server.children, path);
+        let children = chain
+            .last()
+            .map_or(server.children, |found| found.children());
+        let mut tries = children.iter().filter(|child| child.name == "try_files");
+        if !tries.all(|directive| Tries::parse(directive).is_ok_and(|tries| tries.are_only(path))) {
+            return None;
+        }
         if is_here(scope, &chain) {
             // Its conditions are asked again for that path.
             let mut blocks = scope.own("if").iter();

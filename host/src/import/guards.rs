@@ -149,8 +149,14 @@ impl Translator<'_> {
             .directive
             .filter(|block| block.name == "location")
             .and_then(|block| Location::parse(&block.arguments));
-        let is_blurred =
-            |inner: &&Directive| !Location::is_sayable(&inner.arguments, place.as_ref());
+        // One that no request gets to is told of as harmless by then.
+        let is_reached = |inner: &Directive| {
+            let verdict = self.accounts.of(inner.id);
+            verdict.is_none_or(|(outcome, _)| outcome != Outcome::Harmless)
+        };
+        let is_blurred = |inner: &&Directive| {
+            is_reached(inner) && !Location::is_sayable(&inner.arguments, place.as_ref())
+        };
         let lets_any_in = |verify: &&Directive| verify.argument(0) != "off" && self.is_lost(verify);
         scope.own("location").iter().any(is_blurred)
             || scope.lacks_file()

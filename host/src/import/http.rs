@@ -283,8 +283,13 @@ impl<'a> Translator<'a> {
         }
         let named = self.named_routes(scope);
         let is_unsure = self.is_unsure(scope);
+        // What is closed leads nowhere.
+        let rules = match steps.is_closed || is_unsure {
+            true => &[][..],
+            false => &steps.rules,
+        };
         // A rule may lead requests to where they are kept out.
-        let are_rules_lost = !self.rules_of_server(server, &steps.rules, others);
+        let are_rules_lost = !self.rules_of_server(server, rules, others);
         if steps.is_closed || is_unsure || are_rules_lost {
             routes = if is_unsure {
                 Vec::new()

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use regex::Regex;
+
 use super::Translator;
 use super::conditions::{Condition, Test};
 use super::directory::Directory;
@@ -164,6 +166,7 @@ impl Translator<'_> {
             self.lose_index(scope, why, block);
             return None;
         };
+        self.note_rules_of_index(scope, &directories, &names);
         let own = Said {
             around: self.around_files(scope),
             guards: self.guards(scope),
@@ -212,6 +215,30 @@ impl Translator<'_> {
             }
         }
         None
+    }
+
+    /// Notes rules of the server that change an index and not its directory: nginx runs them for both.
+    fn note_rules_of_index(&self, scope: &Scope<'_>, directories: &[String], names: &[&str]) {
+        let server = finding::server_of(scope);
+        let within = server.own("if").iter().flat_map(|block| block.children());
+        let within = within.filter(|child| child.name == "rewrite");
+        for rule in server.own("rewrite").iter().copied().chain(within) {
+            let Ok(regex) = Regex::new(rule.argument(0)) else {
+                continue;
+            };
+            let mut asked = directories.iter().filter(|path| !regex.is_match(path));
+            let fits = asked.any(|path| {
+                let mut names = names.iter();
+                names.any(|name| regex.is_match(&format!("{path}{name}")))
+            });
+            if fits {
+                self.accounts.changed(
+                    rule,
+                    "a rule of the hook `rewrite`: an index is sent as it is, where nginx runs the \
+                     rules of the server for it once more",
+                );
+            }
+        }
     }
 
     /// The indexes of these directories that are other locations' and not the same there.

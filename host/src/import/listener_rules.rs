@@ -5,6 +5,7 @@ use regex::RegexBuilder;
 use super::Translator;
 use super::hosts::{Address, Server, host_regex};
 use super::rewriting::{self, Rule};
+use super::steps::BEFORE_CONDITIONS;
 use super::writer::text;
 
 impl Translator<'_> {
@@ -58,6 +59,10 @@ impl Translator<'_> {
         if is_lost {
             return false;
         }
+        let are_first = !is_alone && rules.iter().any(|rule| rule.behind.is_some());
+        for directive in server.scope.own("rewrite").iter().filter(|_| are_first) {
+            self.accounts.changed(directive, BEFORE_CONDITIONS);
+        }
         for others in others {
             let names: Vec<String> = others.names.iter().map(|name| host_regex(name)).collect();
             let mut rules = rules.to_vec();
@@ -65,7 +70,10 @@ impl Translator<'_> {
                 let not: Vec<String> = rule.not_hosts.iter().map(|host| host_regex(host)).collect();
                 let is_left = |regex: &&String| !not.contains(regex);
                 let when = match (others.are_none, others.are_told_apart) {
-                    (true, _) if not.is_empty() => continue,
+                    (true, _) if not.is_empty() => {
+                        rule.when = rule.when.take().or(rule.behind.take());
+                        continue;
+                    }
                     (true, _) => format!("$host !~* {}", hosts_regex(&not)),
                     (false, true) => {
                         let all: Vec<String> = names.iter().chain(&not).cloned().collect();

@@ -11,7 +11,7 @@ use super::nesting;
 use super::report::Outcome;
 use super::scope::Scope;
 use super::stamps::{merged, of_gates, with_when};
-use super::steps::Gate;
+use super::steps::{Gate, may_keep_out};
 use super::tree::Directive;
 use super::writer::{Block, Table, list, text};
 
@@ -219,6 +219,7 @@ impl Translator<'_> {
             false => routes.extend(own.into_iter().chain(expressions)),
         }
         let first = blocks.len();
+        let mut is_index_lost = false;
         if let Some(answer) = steps.answer.clone() {
             blocks.push(with_when(answer, &conditions));
         } else if let Some(block) = self.jump(scope).filter(|_| within.is_none()) {
@@ -230,6 +231,7 @@ impl Translator<'_> {
                     Some(when) => merged(&conditions, &when),
                     None => {
                         accounts.lost(block, ASKS_FOR_INDEX);
+                        is_index_lost |= may_keep_out(block);
                         merged(&conditions, &condition.when())
                     }
                 };
@@ -256,7 +258,8 @@ impl Translator<'_> {
         }
         // A location within that is lost may have kept requests out.
         let is_unsure = self.is_unsure(scope);
-        let is_closed = steps.is_closed || asks_twice || asks_for_index || closes || is_unsure;
+        let loses_index = asks_for_index || is_index_lost;
+        let is_closed = steps.is_closed || asks_twice || loses_index || closes || is_unsure;
         if is_closed {
             blocks.truncate(if is_unsure || closes { 0 } else { first });
             blocks.push(with_when(closed(scope), &conditions));

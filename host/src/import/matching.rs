@@ -296,9 +296,11 @@ mod tests {
             ("@named", None, false),
         ] {
             let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-            let location = Location::parse(&words).unwrap();
-            assert_eq!(location.ending().as_deref(), ending, "{words:?}");
-            assert_eq!(location.has_one_ending(), has_one, "{words:?}");
+            let location = Location::parse(&words);
+            let found = location.as_ref().and_then(Location::ending);
+            assert_eq!(found.as_deref(), ending, "{words:?}");
+            let is_found = location.is_some_and(|location| location.has_one_ending());
+            assert_eq!(is_found, has_one, "{words:?}");
         }
     }
 }

@@ -192,10 +192,14 @@ impl Translator<'_> {
         }
         let at_server = scope.directive.is_none_or(|block| block.name == "server");
         // Those of a server have been run.
-        let steps = match at_server {
+        let mut steps = match at_server {
             true => super::steps::Steps::default(),
             false => self.steps(scope, Some(location)),
         };
+        let all_never_hold = scope.own("if").iter().all(|block| never_holds(block));
+        if all_never_hold && !at_server {
+            steps.rules.retain(|rule| !rule.is_of_condition());
+        }
         // A condition that is lost may have kept requests out.
         let asks = !steps.gates.is_empty() || !steps.variants.is_empty();
         let has_conditions = asks && !none_holds;
@@ -221,7 +225,9 @@ impl Translator<'_> {
         }
         // They are matched against the request's path here, and against this one in nginx.
         if steps.rules.iter().any(|rule| rule.may_fit(&uri.path)) {
-            for rule in scope.own("rewrite") {
+            let within = scope.own("if").iter().flat_map(|block| block.children());
+            let within = within.filter(|child| child.name == "rewrite");
+            for rule in scope.own("rewrite").iter().copied().chain(within) {
                 let why =
                     "a rule of a place that another path leads to: lead there by the rule's result";
                 self.accounts.lost(rule, why);

@@ -31,6 +31,8 @@ pub(super) struct Rule {
     pub(super) when: Option<String>,
     /// Of a server: hosts that are answered before it.
     pub(super) not_hosts: Vec<String>,
+    /// Of a server: what has to hold, as a condition before it answers otherwise.
+    pub(super) behind: Option<String>,
 }
 
 impl Rule {
@@ -47,7 +49,14 @@ impl Rule {
             flag: "break".to_owned(),
             when: None,
             not_hosts: Vec::new(),
+            behind: None,
         }
+    }
+
+    /// Whether it is of an `if`.
+    pub(super) fn is_of_condition(&self) -> bool {
+        let when = self.when.as_deref();
+        when.is_some_and(|when| !when.starts_with(OTHER_THAN))
     }
 
     /// Whether it answers by itself.
@@ -242,7 +251,10 @@ impl Translator<'_> {
             _ => return None,
         };
         let has_capture = names_in(to).any(|name| name.starts_with(|c: char| c.is_ascii_digit()));
-        if !ALL.contains(&from) || has_capture {
+        // Behind a query of its own, that of the request follows with `&`, if there is one: a rule does
+        // that.
+        let has_query = to.trim_end_matches('?').contains('?');
+        if !ALL.contains(&from) || has_capture || (has_query && !to.ends_with('?')) {
             return None;
         }
         let location = match to.strip_suffix('?') {
@@ -298,6 +310,7 @@ impl Translator<'_> {
                     flag: directive.argument(2).to_owned(),
                     when,
                     not_hosts: Vec::new(),
+                    behind: None,
                 };
                 self.note_internal(scope, directive, &rule);
                 Some(rule)

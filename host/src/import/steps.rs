@@ -12,6 +12,10 @@ use super::tree::Directive;
 use super::variables::Constants;
 use super::writer::Block;
 
+/// What becomes of a rule of a server that cannot be put behind the conditions in front of it.
+pub(super) const BEFORE_CONDITIONS: &str = "a rule of the hook `rewrite` of the listener, which comes before the `if`s in front of it: who \
+     meets both is led by the rule";
+
 /// What the directives of a context come to.
 #[derive(Default)]
 pub(super) struct Steps<'a> {
@@ -40,7 +44,7 @@ fn is_of_phase(name: &str) -> bool {
 }
 
 /// Whether an `if` may keep requests out, or lead them elsewhere.
-fn may_keep_out(block: &Directive) -> bool {
+pub(super) fn may_keep_out(block: &Directive) -> bool {
     let harmless = ["set", "add_header", "expires", "access_log", "gzip"];
     let mut children = block.children().iter();
     children.any(|child| !harmless.contains(&&*child.name))
@@ -208,16 +212,13 @@ impl Translator<'_> {
         match (others.as_slice(), &rule.when, rule.not_hosts.is_empty()) {
             ([], _, true) | ([], None, _) => true,
             ([gate], None, true) => {
-                rule.when = Some(gate.condition.negated().of_rule());
+                rule.behind = Some(gate.condition.negated().of_rule());
                 true
             }
             _ => {
-                self.accounts.lost(
-                    directive,
-                    "several conditions are asked before it, and a rule asks for one: put it before \
-                     them, or into the locations that need it",
-                );
-                false
+                rule.not_hosts.clear();
+                self.accounts.changed(directive, BEFORE_CONDITIONS);
+                true
             }
         }
     }
@@ -289,8 +290,7 @@ impl Translator<'_> {
                 let changes_path = |rule: &Rule| location.is_some() || !rule.redirects();
                 if steps.rules.iter().any(changes_path) {
                     let why = "a `rewrite` before a condition changes what it asks for";
-                    accounts.lost(block, why);
-                    steps.is_closed = true;
+                    return lose(why, steps);
                 }
                 accounts.translated(block, translated);
                 steps.is_closed |= note_sets(&inner, accounts);
@@ -312,7 +312,7 @@ impl Translator<'_> {
                     Some(_) => accounts.translated(block, "`[variable.NAME]` with a `map`"),
                     None => accounts.translated(block, "it always holds"),
                 }
-                self.outdo(condition, block, steps);
+                self.outdo((condition, block), scope, location, steps);
             }
             ([], Some(condition)) if location.is_some() => {
                 accounts.translated(block, translated);
@@ -331,7 +331,7 @@ impl Translator<'_> {
                     steps.is_closed |= made.is_none();
                     steps.rules.extend(made);
                 }
-                self.outdo(condition, block, steps);
+                self.outdo((condition, block), scope, location, steps);
             }
             _ => lose(
                 "it does several things at once: write a `[[route]]` with `when` for what it does",
@@ -341,14 +341,33 @@ impl Translator<'_> {
     }
 
     /// Of several `if`s that hold, what the last says counts: also of one that says nothing of what
-    /// another one does (`ngx_http_script_if_code`).
-    fn outdo<'s>(&self, condition: Option<Condition>, block: &'s Directive, steps: &mut Steps<'s>) {
+    /// another one does (`ngx_http_script_if_code`), and of a `try_files`, which none of them takes
+    /// over from its location.
+    fn outdo<'s>(
+        &self,
+        (condition, block): (Option<Condition>, &'s Directive),
+        scope: &Scope<'_>,
+        location: Option<&Location>,
+        steps: &mut Steps<'s>,
+    ) {
+        let tries = scope.own("try_files");
+        let drops_tries = location.is_some() && !tries.is_empty();
         match condition {
-            Some(condition) if !steps.variants.is_empty() => {
+            Some(condition) if drops_tries || !steps.variants.is_empty() => {
                 steps.variants.push((condition, block));
             }
             Some(_) => {}
-            None => steps.variants.clear(),
+            None => {
+                steps.variants.clear();
+                for directive in tries.iter().filter(|_| drops_tries) {
+                    self.accounts.lost(
+                        directive,
+                        "nginx leaves it out where an `if` of its location holds, and one always does: \
+                         take the `if` away",
+                    );
+                    steps.is_closed = true;
+                }
+            }
         }
     }
 }

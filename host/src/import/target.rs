@@ -172,6 +172,7 @@ fn rule_of(from: String, to: String) -> Rule {
         flag: "break".to_owned(),
         when: None,
         not_hosts: Vec::new(),
+        behind: None,
     }
 }
 

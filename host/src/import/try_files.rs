@@ -171,6 +171,16 @@ impl Tries {
         self
     }
 
+    /// Whether all that is tried for this path is the file of that name.
+    pub(super) fn are_only(self, path: &str) -> bool {
+        let ends = match &self.last {
+            Last::Status(status) => *status == 404,
+            Last::Uri(last, _) => last == path,
+            Last::Named(_) | Last::Below(_) => false,
+        };
+        ends && self.asked_for(path).stages == [Stage::of_file(path)]
+    }
+
     /// Whether directories are tried, and by what is tried first.
     pub(super) fn serve_directories(&self) -> (bool, bool) {
         let mut stages = self.stages.iter().map(|stage| stage.directories);

@@ -77,6 +77,8 @@ pub(super) struct Known {
     absent_since: Option<Instant>,
     failures: u32,
     why: Option<String>,
+    /// Since when there are none, whatever was said.
+    without_address: Option<Instant>,
     asked: Instant,
     next: Instant,
 }
@@ -86,6 +88,8 @@ pub(super) struct Known {
 pub(crate) struct NameState {
     /// Why the last question had no answer; none if it had one.
     pub(crate) why: Option<String>,
+    /// Since when it has no address; none if it has one.
+    pub(crate) without_address: Option<Instant>,
     pub(crate) asked: Instant,
     pub(crate) next: Instant,
 }
@@ -105,6 +109,7 @@ impl Known {
     /// Before the first question: what was known before its task began, most often nothing.
     pub(super) fn before(located: Arc<[Located]>, now: Instant) -> Known {
         Known {
+            without_address: located.is_empty().then_some(now),
             located,
             meant: None,
             absent_since: None,
@@ -137,6 +142,7 @@ impl Known {
     pub(super) fn state(&self) -> NameState {
         NameState {
             why: self.why.clone(),
+            without_address: self.without_address,
             asked: self.asked,
             next: self.next,
         }
@@ -197,6 +203,10 @@ impl Known {
                 self.why = Some(why);
             }
         }
+        self.without_address = match self.located.is_empty() {
+            true => self.without_address.or(Some(now)),
+            false => None,
+        };
         match &self.why {
             Some(why) if before.is_none() => change.trouble = Some(why.clone()),
             None => change.recovered = before.is_some(),
@@ -341,8 +351,17 @@ mod tests {
         assert!(name.note(35, absent()).addresses);
         assert!(name.addresses().is_empty());
         assert_eq!(name.next(), Duration::from_secs(36));
+        let without_address = name.0.state().without_address;
+        assert_eq!(
+            without_address,
+            Some(name.1 + Duration::from_secs(35)),
+            "since it is believed"
+        );
+        name.note(36, absent());
+        assert_eq!(name.0.state().without_address, without_address);
         // One that is back meanwhile begins anew.
         name.note(40, found(&[1], TTL));
+        assert!(name.0.state().without_address.is_none());
         name.note(45, absent());
         name.note(50, found(&[1], TTL));
         name.note(80, absent());

@@ -20,6 +20,7 @@ mod tasks; // the thread, with a task for each name
 mod service; // what others ask of it: start here
 
 pub(crate) use doubt::Doubt;
+pub(crate) use known::NameState;
 pub(crate) use resolution::{Located, Resolution, ServerAddresses, Supposed};
 pub(crate) use service::{Learned, Names};
 pub(crate) use tasks::{NamesToFollow, Tried, Unanswered, Until};

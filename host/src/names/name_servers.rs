@@ -81,8 +81,17 @@ pub(super) struct Records {
 
 /// Why there are no records.
 pub(super) enum NoAnswer {
-    Absent(String),
+    Absent(Absent),
     Failed(String),
+}
+
+/// What a name server says there is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// The name (NXDOMAIN).
+    Name,
+    /// Records of this kind.
+    Records,
 }
 
 impl NoAnswer {
@@ -164,7 +173,7 @@ impl NameServers {
             .map(|record| record.data.clone())
             .collect();
         match data.is_empty() {
-            true => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
+            true => Err(NoAnswer::Absent(Absent::Records)),
             false => Ok(Records {
                 data,
                 ttl: Duration::from_secs(ttl.unwrap_or(0).into()),
@@ -359,8 +368,11 @@ pub(super) const TIMED_OUT: &str = "110: Operation timed out";
 const REASON: usize = 200;
 
 fn no_answer(error: NetError) -> NoAnswer {
-    if error.is_no_records_found() {
-        return NoAnswer::Absent(HOST_NOT_FOUND.to_owned());
+    if let NetError::Dns(DnsError::NoRecordsFound(none)) = &error {
+        return NoAnswer::Absent(match none.response_code {
+            ResponseCode::NXDomain => Absent::Name,
+            _ => Absent::Records,
+        });
     }
     NoAnswer::Failed(match &error {
         NetError::Timeout => TIMED_OUT.to_owned(),

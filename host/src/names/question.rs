@@ -1,18 +1,20 @@
 //! One question about a name, and what name servers, or the hosts file, say.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::known::{Missing, Outcome, Part};
-use super::name_servers::{HOST_NOT_FOUND, NameServers, NoAnswer, Records, TIMED_OUT};
+use super::name_servers::{Absent, HOST_NOT_FOUND, NameServers, NoAnswer, Records, TIMED_OUT};
 use super::resolution::{Located, OfService};
 use super::system::candidates;
 use crate::config::model::{Address, Lookup, ServerName};
@@ -22,6 +24,9 @@ const TARGETS: usize = 128;
 
 /// Addresses of one host that are looked at.
 const ADDRESSES: usize = 2048;
+
+/// Aliases that are followed to find out whether they end: more than the library follows.
+const ALIASES: usize = 16;
 
 /// What holds for what needs no name server; bounds make it shorter.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
@@ -70,7 +75,7 @@ impl Question {
                         missing: answer.missing.map(|(part, why)| Missing { part, why }),
                         meant: name,
                     },
-                    Err(NoAnswer::Absent(why)) => Outcome::Absent(why),
+                    Err(NoAnswer::Absent(_)) => Outcome::Absent(HOST_NOT_FOUND.to_owned()),
                     Err(NoAnswer::Failed(why)) => Outcome::Failed(why),
                 }
             }
@@ -84,7 +89,7 @@ impl Question {
         let ask = async |name: String| self.records(&name, RecordType::SRV).await;
         let (records, meant) = match self.first_known(question, meant, ask).await {
             Ok(Meant { name, answer }) => (answer, name),
-            Err(NoAnswer::Absent(why)) => return Outcome::Absent(why),
+            Err(NoAnswer::Absent(_)) => return Outcome::Absent(HOST_NOT_FOUND.to_owned()),
             Err(NoAnswer::Failed(why)) => return Outcome::Failed(why),
         };
         let services = records.data.iter().filter_map(|data| match data {
@@ -137,7 +142,11 @@ impl Question {
                     }
                 }
                 // One that the service has is not gone because its host cannot be found.
-                Some(Err(NoAnswer::Absent(why) | NoAnswer::Failed(why))) => {
+                Some(Err(no_answer)) => {
+                    let why = match no_answer {
+                        NoAnswer::Absent(_) => HOST_NOT_FOUND.to_owned(),
+                        NoAnswer::Failed(why) => why,
+                    };
                     lost.push(target.into());
                     reason = Some(format!("{target}: {why}"));
                 }
@@ -182,17 +191,18 @@ impl Question {
         ask: impl AsyncFn(String) -> Result<T, NoAnswer>,
     ) -> Result<Meant<T>, NoAnswer> {
         let (system, mut failed) = (&self.servers.system, None);
+        let mut absent = Absent::Name;
         for name in candidates(name, &system.search, system.ndots) {
             match ask(name.clone()).await {
                 Ok(answer) => return Ok(Meant { name, answer }),
                 Err(no_answer) if meant == Some(&name) => return Err(no_answer),
-                Err(NoAnswer::Absent(_)) => {}
+                Err(NoAnswer::Absent(what)) => absent = what,
                 Err(NoAnswer::Failed(why)) => failed = failed.or(Some(why)),
             }
         }
         Err(match failed {
             Some(why) => NoAnswer::Failed(why),
-            None => NoAnswer::Absent(HOST_NOT_FOUND.to_owned()),
+            None => NoAnswer::Absent(absent),
         })
     }
 
@@ -220,7 +230,7 @@ impl Question {
             }
         };
         let (mut addresses, mut ttl) = (Vec::new(), FOR_EVER);
-        let mut missing = None;
+        let (mut missing, mut absent) = (None, Absent::Name);
         for (part, answer) in [(Part::Ipv4, Some(ipv4)), (Part::Ipv6, ipv6)] {
             match answer {
                 Some(Ok(records)) => {
@@ -229,7 +239,8 @@ impl Question {
                     addresses.extend(found.take(ADDRESSES));
                 }
                 Some(Err(NoAnswer::Failed(why))) => missing = Some((part, why)),
-                Some(Err(NoAnswer::Absent(_))) | None => {}
+                Some(Err(NoAnswer::Absent(Absent::Records))) => absent = Absent::Records,
+                Some(Err(NoAnswer::Absent(Absent::Name))) | None => {}
             }
         }
         match (addresses.is_empty(), missing) {
@@ -239,8 +250,35 @@ impl Question {
                 missing,
             }),
             (true, Some((_, why))) => Err(NoAnswer::Failed(why)),
-            (true, None) => Err(NoAnswer::Absent(HOST_NOT_FOUND.to_owned())),
+            (true, None) if absent == Absent::Records => match self.endless_alias(name).await {
+                Some(why) => Err(NoAnswer::Failed(why)),
+                None => Err(NoAnswer::Absent(absent)),
+            },
+            (true, None) => Err(NoAnswer::Absent(absent)),
         }
+    }
+
+    /// Why the aliases of a name without addresses lead nowhere, if it has any that do not end: then
+    /// nothing is said of its addresses. The library tells such a name as one without any.
+    async fn endless_alias(&self, name: &str) -> Option<String> {
+        let (mut at, mut seen) = (name.to_owned(), HashSet::new());
+        let follow = async {
+            while seen.len() < ALIASES {
+                let Ok(records) = self.records(&at, RecordType::CNAME).await else {
+                    return None;
+                };
+                let target = records.data.iter().find_map(|data| match data {
+                    RData::CNAME(CNAME(target)) => Some(target.to_lowercase().to_ascii()),
+                    _ => None,
+                })?;
+                if !seen.insert(target.clone()) {
+                    return Some(format!("{target} is an alias of itself"));
+                }
+                at = target;
+            }
+            Some(format!("more than {ALIASES} aliases"))
+        };
+        timeout(self.servers.timeout, follow).await.ok().flatten()
     }
 
     async fn records(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {

@@ -133,6 +133,7 @@ const FLOORS: &[&str] = &[
     "tls",             // certificates and sessions
     "discovery",       // servers that are listed elsewhere
     "plugin",          // runs components
+    "testbed",         // plugins tried without a proxy
     "files",           // that routes answer with
     "access_log",      // lines of exchanges
     "data_plane/wanted",

@@ -53,6 +53,8 @@ async fn no_path_and_no_link_leads_out_of_the_root() {
         assert_eq!(response.status, status, "{target}");
         assert!(!response.text().contains("secret"), "{target}");
     }
+    let why = "Invalid cross-device link: a link leads out of `root`, and `follow_links` is off)";
+    proxy.log_contains(why).await;
     let long = "x".repeat(5000);
     assert_eq!(proxy.get(&format!("/{long}")).await.status, 404);
 }

@@ -31,6 +31,24 @@ async fn refused(proxy: &Proxy) -> waypost_tests::Response {
     response
 }
 
+/// Nobody else has to be looked for.
+#[tokio::test]
+async fn a_listener_that_an_older_one_of_the_same_process_keeps_out_is_told_so() {
+    let origin = origin::says("hello").await;
+    let proxy = proxy::to([&origin]).more(ADMIN).start().await;
+    let here = proxy.address().to_owned();
+    let (_, port) = here.rsplit_once(':').unwrap();
+    proxy.append(&format!("[[listen]]\naddress = \"0.0.0.0:{port}\"\n"));
+    let response = refused(&proxy).await.json();
+    let problem = response["problems"][0].as_str().unwrap();
+    for part in [
+        &*format!("cannot listen on 0.0.0.0:{port}: "),
+        &*format!("hint: this process listens on {here} now"),
+    ] {
+        assert!(problem.contains(part), "no {part} in {problem}");
+    }
+}
+
 #[tokio::test]
 async fn every_problem_is_told_at_its_line_and_nothing_has_changed() {
     let origin = origin::says("hello").await;

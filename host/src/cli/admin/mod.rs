@@ -117,7 +117,10 @@ impl Reach {
                  [admin]\naddress = \"unix:/run/waypost.sock\""
             ))),
             Err(problems) => Err(CommandFailed {
-                message: format!("`{file}` does not say where the process is asked"),
+                message: format!(
+                    "`{file}` does not say where the process is asked\nhint: name an address with \
+                     `--admin`, as `--admin unix:/run/waypost.sock`, or mend the file"
+                ),
                 problems: problems.iter().map(ToString::to_string).collect(),
             }),
         }

@@ -22,6 +22,8 @@ const COMPONENT_SIZE: u64 = 1 << 30;
 pub(in crate::cli) enum PluginAdminCommand {
     /// Print the plugins and what they cost
     List {
+        /// Only this plugin, as in `[plugin.NAME]`
+        name: Option<String>,
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
@@ -59,7 +61,9 @@ pub(in crate::cli) enum PluginAdminCommand {
 
 pub(super) async fn answer(command: PluginAdminCommand) -> Result<String, CommandFailed> {
     match command {
-        PluginAdminCommand::List { reach, form } => list(&reach.client()?, &form).await,
+        PluginAdminCommand::List { name, reach, form } => {
+            list(&reach.client()?, name.as_deref(), &form).await
+        }
         PluginAdminCommand::Inspect { name, reach, form } => {
             inspect(&reach.client()?, &name, &form).await
         }
@@ -75,7 +79,19 @@ pub(super) async fn answer(command: PluginAdminCommand) -> Result<String, Comman
     }
 }
 
-async fn list(client: &AdminClient, form: &OutputFormat) -> Result<String, CommandFailed> {
+async fn list(
+    client: &AdminClient,
+    name: Option<&str>,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
+    if let Some(name) = name {
+        let path = format!("/plugins/{}", segment(name));
+        let in_words = |plugin| {
+            let plugins = vec![plugin];
+            list_in_words(PluginList { plugins })
+        };
+        return form.of(client.get(&path).await?, in_words);
+    }
     form.of(client.get("/plugins").await?, list_in_words)
 }
 
@@ -321,8 +337,13 @@ mine   policy,hook  3        quarantined  0123456789ab  12345  312ns  4.2us  3% 
 
 last error of `mine`: unreachable
 ";
-        assert_eq!(list(&canned.client, &WORDS).await.unwrap(), expected);
+        assert_eq!(list(&canned.client, None, &WORDS).await.unwrap(), expected);
         assert!(canned.received().await.starts_with("GET /plugins "));
+        let canned = Canned::on_tcp(200, &plugins[0].to_string()).await;
+        let one = list(&canned.client, Some("spill"), &WORDS).await.unwrap();
+        let lines: Vec<&str> = one.lines().collect();
+        assert!(lines.len() == 2 && lines[1].starts_with("spill "), "{one}");
+        assert!(canned.received().await.starts_with("GET /plugins/spill "));
     }
 
     #[tokio::test]
@@ -343,7 +364,7 @@ last error of `mine`: unreachable
         let canned = Canned::on_tcp(200, &plugin.to_string()).await;
         let one = inspect(&canned.client, "mine", &WORDS).await.unwrap();
         let canned = Canned::on_tcp(200, &json!({ "plugins": [plugin] }).to_string()).await;
-        let all = list(&canned.client, &WORDS).await.unwrap();
+        let all = list(&canned.client, None, &WORDS).await.unwrap();
         for text in [one, all] {
             assert!(text.ends_with(lines), "{text}");
         }

@@ -44,7 +44,7 @@ fn row(upstream: &UpstreamStatus, server: &ServerStatus) -> [String; 14] {
         upstream.name.clone(),
         upstream.policy.clone(),
         server.server.clone(),
-        server.address.clone(),
+        server.address.clone().unwrap_or_else(|| "-".to_owned()),
         server.weight.to_string(),
         state(server),
         if server.backup { "yes" } else { "-" }.to_owned(),
@@ -156,6 +156,13 @@ mod tests {
         assert_eq!(
             rest,
             "- | ejected for 1.0s: 9 of 9 attempts failed, again in 29.0s (ignored: too few servers are healthy)"
+        );
+        let (state, rest) = of(r#""in_rotation": false, "why": [{"reason": "unresolved",
+            "detail": "3: Host not found", "since_ms": 31000, "next_ms": 600}]"#);
+        assert_eq!(state, "unresolved");
+        assert_eq!(
+            rest,
+            "- | unresolved for 31.0s: 3: Host not found, again in 0.6s"
         );
         let down = server(
             r#""in_rotation": false,

@@ -14,6 +14,8 @@ use crate::admin_api::{LoadStatus, ServerPatch, SourceStatus, UpstreamList, Upst
 pub(in crate::cli) enum UpstreamCommand {
     /// Print the upstreams, their servers and how these are doing
     List {
+        /// Only this upstream
+        name: Option<String>,
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
@@ -101,7 +103,9 @@ pub(in crate::cli) struct NewServer {
 
 pub(super) async fn answer(command: UpstreamCommand) -> Result<String, CommandFailed> {
     match command {
-        UpstreamCommand::List { reach, form } => list(&reach.client()?, &form).await,
+        UpstreamCommand::List { name, reach, form } => {
+            list(&reach.client()?, name.as_deref(), &form).await
+        }
         UpstreamCommand::Add {
             name,
             server,
@@ -121,7 +125,15 @@ pub(super) async fn answer(command: UpstreamCommand) -> Result<String, CommandFa
     }
 }
 
-async fn list(client: &AdminClient, form: &OutputFormat) -> Result<String, CommandFailed> {
+async fn list(
+    client: &AdminClient,
+    name: Option<&str>,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
+    if let Some(name) = name {
+        let path = format!("/upstreams/{}", segment(name));
+        return form.of(client.get(&path).await?, |upstream| in_words(&[upstream]));
+    }
     let in_words = |UpstreamList { upstreams }| in_words(&upstreams);
     form.of(client.get("/upstreams").await?, in_words)
 }
@@ -324,6 +336,9 @@ backend  least_conn  10.0.0.2          10.0.0.2:80    1       down   -       0  
         let (text, request) = told(&["list"], &answer).await;
         assert_eq!(text, TABLE);
         assert!(request.starts_with("GET /upstreams "), "{request}");
+        let (text, request) = told(&["list", "a b"], UPSTREAM).await;
+        assert_eq!(text, TABLE);
+        assert!(request.starts_with("GET /upstreams/a%20b "), "{request}");
     }
 
     #[tokio::test]

@@ -67,7 +67,17 @@ fn directory(text: &str, place: &Place) -> Result<Arc<Path>, Complaint> {
 /// Names of files below a directory.
 fn names(table: &Section<'_>, key: &str) -> Vec<String> {
     let names = table.texts(key).into_iter();
-    let names = names.filter_map(|(text, node)| noted(name(text, key), node, table.problems));
+    let names = names.filter_map(|(text, node)| {
+        if text.contains(' ') {
+            let message = format!("`{text}` in `{key}` is one name");
+            let each: Vec<String> = text.split(' ').map(|name| format!("{name:?}")).collect();
+            let hint = format!("for several names write `{key} = [{}]`", each.join(", "));
+            table
+                .problems
+                .warn(Problem::new(&node.place, message).hint(hint));
+        }
+        noted(name(text, key), node, table.problems)
+    });
     names.collect()
 }
 

@@ -65,8 +65,7 @@ pub(super) fn path_alone(log: &str, text: &str, node: &Node, section: &Section<'
         let complaint = Complaint::new(format!("`{text}` is more than a path"));
         let more = match (log, word) {
             (ERROR, "error" | "warn" | "info" | "debug") => format!("level = \"{word}\""),
-            (ERROR, "notice") => "level = \"info\"".to_owned(),
-            (ERROR, _) => "level = \"error\"".to_owned(),
+            (ERROR, word) => format!("level = \"{}\"", level_of_nginx(word).unwrap_or("error")),
             (_, "combined" | "json") => format!("format = \"{word}\""),
             _ => "format = \"$remote_addr $status\"".to_owned(),
         };
@@ -107,7 +106,24 @@ fn path(log: &str, text: &str, node: &Node, section: &Section<'_>) -> LogPath {
     LogPath::Stderr
 }
 
+/// The level that has the lines of one that nginx has besides ours.
+fn level_of_nginx(word: &str) -> Option<&'static str> {
+    match word {
+        "notice" => Some("info"),
+        "crit" | "alert" | "emerg" => Some("error"),
+        _ => None,
+    }
+}
+
 fn level(table: &Section<'_>) -> tracing::Level {
+    if let Some((word, node)) = table.text_given("level")
+        && let Some(ours) = level_of_nginx(word)
+    {
+        let complaint = Complaint::new(format!("`{word}` is a level of nginx"));
+        let hint = format!("write `level = \"{ours}\"`");
+        table.problems.add(complaint.hint(hint).at(&node.place));
+        return tracing::Level::INFO;
+    }
     match table.word("level") {
         "error" => tracing::Level::ERROR,
         "warn" => tracing::Level::WARN,

@@ -145,7 +145,9 @@ pub(super) fn bad_regex(error: &regex::Error) -> Complaint {
             "matching takes linear time here, which rules out look-around and backreferences",
         );
     }
-    complaint
+    complaint.hint(
+        "`(`, `[`, `{`, `*`, `+` and `?` stand for themselves behind a `\\`, as in `'~ ^/a\\(b\\)$'`",
+    )
 }
 
 impl PathPattern {

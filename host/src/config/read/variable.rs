@@ -349,8 +349,18 @@ impl<'a> ComputationReading<'a> {
 
     /// The text that `map` and `split` look at.
     fn from(&self) -> Option<Template> {
-        self.section.required("from")?;
-        self.text("from")
+        let node = self.section.required("from")?;
+        let from = self.text("from")?;
+        if let Some(text) = from.as_literal() {
+            let message = format!("`from` is the text `{text}` for all requests");
+            let hint = match self.names.look_up(text) {
+                Ok(_) => format!("a variable begins with a `$`: `from = \"${text}\"`"),
+                Err(_) => "name a variable: `from = \"$uri\"`".to_owned(),
+            };
+            let problem = Problem::new(&node.place, message);
+            self.reader.problems.warn(problem.hint(hint));
+        }
+        Some(from)
     }
 
     fn map(&self) -> Option<Map> {

@@ -23,12 +23,12 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use self::connections::Listening;
-use super::bind_problem::{ADMIN, bind_problem};
+use super::bind_problem::{ADMIN, Ours, bind_problem};
 use super::blocking::{BRIEF, run_blocking};
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
 use super::preparing::Preparations;
-use super::sockets::{listen_unix, remove_files, socket_file};
+use super::sockets::{Sockets, listen_unix, remove_files, socket_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
 use crate::config::model::{Address, AdminConfig, Config};
@@ -114,12 +114,14 @@ pub(super) fn listen(
     config: &Config,
     admin: Admin,
     inherited: &mut Inherited,
+    sockets: &Sockets,
 ) -> Result<Option<AdminServer>, Problem> {
     let Some(AdminConfig { address, place }) = &config.admin else {
         return Ok(None);
     };
     let server = listen_at(address.clone(), admin, inherited);
-    let server = server.map_err(|error| bind_problem(place, ADMIN, address, &error));
+    let ours = Ours::of(sockets, None);
+    let server = server.map_err(|error| bind_problem(place, ADMIN, address, &error, &ours));
     server.map(Some)
 }
 

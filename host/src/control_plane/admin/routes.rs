@@ -16,8 +16,9 @@ use crate::admin_api::{
     PluginStatus, Reloaded, RequestRefused, ServerPatch, Upgraded, UpstreamStatus,
 };
 use crate::config::model::Address;
+use crate::config::problem::suggestion;
 use crate::control_plane::loading::LoadError;
-use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed};
+use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed, Published};
 use crate::control_plane::resolve;
 use crate::control_plane::servers::ServerChange;
 
@@ -86,10 +87,12 @@ impl ApiError {
         ApiError { status, body }
     }
 
-    fn unknown(what: &str, name: &str) -> ApiError {
+    /// `known`: what there is to choose from.
+    fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> ApiError {
+        let known = suggestion(name, known, &format!("its {what}s are"));
         ApiError::new(
             StatusCode::NOT_FOUND,
-            format!("the configuration has no {what} `{name}`"),
+            format!("the configuration has no {what} `{name}`; {known}"),
         )
     }
 }
@@ -174,10 +177,11 @@ async fn plugin(
     State(admin): State<Admin>,
     Named(name): Named<String>,
 ) -> Result<Json<PluginStatus>, ApiError> {
-    let plugin = view::plugin(&admin.published.load(), &name);
+    let published = admin.published.load();
+    let plugin = view::plugin(&published, &name);
     plugin
         .map(Json)
-        .ok_or_else(|| ApiError::unknown("plugin", &name))
+        .ok_or_else(|| unknown_plugin(&published, &name))
 }
 
 async fn load(
@@ -215,12 +219,18 @@ async fn load(
     plugin(State(admin), Named(name)).await
 }
 
+fn unknown_plugin(published: &Published, name: &str) -> ApiError {
+    let (registry, waiting) = (&published.registry, published.registry.waiting());
+    let served = registry.entries().map(|(name, _)| name);
+    ApiError::unknown("plugin", name, served.chain(waiting.map(|(name, _)| name)))
+}
+
 /// Bytes that a version of a plugin may have.
 fn component_size(admin: &Admin, name: &str) -> Result<u64, ApiError> {
     let published = admin.published.load();
     match published.registry.entry_to_load(name) {
         Ok(config) => Ok(config.compile.file_size),
-        Err(LoadError::Unknown) => Err(ApiError::unknown("plugin", name)),
+        Err(LoadError::Unknown) => Err(unknown_plugin(&published, name)),
         Err(error) => {
             let message = format!("`{name}` cannot be loaded: {error}");
             Err(ApiError::new(StatusCode::CONFLICT, message))
@@ -246,9 +256,12 @@ async fn upstream(
     Named(name): Named<String>,
 ) -> Result<Json<UpstreamStatus>, ApiError> {
     let upstream = view::upstream(&admin, &name);
-    upstream
-        .map(Json)
-        .ok_or_else(|| ApiError::unknown("upstream", &name))
+    upstream.map(Json).ok_or_else(|| {
+        let published = admin.published.load();
+        let known = published.snapshot.upstreams.iter();
+        let known = known.map(|upstream| &*upstream.config.name);
+        ApiError::unknown("upstream", &name, known)
+    })
 }
 
 async fn change(

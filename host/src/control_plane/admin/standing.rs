@@ -2,9 +2,12 @@
 
 use std::time::Instant;
 
+use super::view::milliseconds;
 use crate::admin_api::{CheckStatus, ServerStatus, StandingReason};
+use crate::config::model::UpstreamServer;
 use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::{Endpoint, EndpointSet, Unfit};
+use crate::names::NameState;
 
 pub(super) fn server(
     set: &EndpointSet,
@@ -18,7 +21,7 @@ pub(super) fn server(
         endpoint.slow_start.saturating_sub(grown)
     });
     ServerStatus {
-        address: endpoint.name.to_string(),
+        address: Some(endpoint.name.to_string()),
         server: endpoint.server.to_string(),
         weight: endpoint.weight,
         backup,
@@ -32,6 +35,33 @@ pub(super) fn server(
         health: Some(set.health_of(endpoint)),
         why: reasons(set, endpoint, slow_start_s, now_us),
         check: check(endpoint, now_us),
+    }
+}
+
+/// One whose name has no address, or none that may be dialed. `state`: what is known of the name.
+pub(super) fn without_address(server: &UpstreamServer, state: Option<NameState>) -> ServerStatus {
+    let (now, mut why) = (Instant::now(), reason("unresolved"));
+    if let Some(state) = state {
+        let since = state.without_address;
+        why.since_ms = since.map(|since| milliseconds(now.saturating_duration_since(since)));
+        why.next_ms = Some(milliseconds(state.next.saturating_duration_since(now)));
+        why.detail = state.why;
+    }
+    ServerStatus {
+        address: None,
+        server: server.spelling.clone(),
+        weight: server.weight,
+        backup: server.backup,
+        down: server.down,
+        max_conns: server.max_conns,
+        in_flight: 0,
+        fails: 0,
+        latency_us: 0,
+        in_rotation: false,
+        slow_start_s: 0,
+        health: Some(0),
+        why: vec![why],
+        check: None,
     }
 }
 

@@ -162,11 +162,16 @@ fn upstream_of(upstream: &Upstream, clock: Clock, admin: &Admin) -> UpstreamStat
             let endpoints = set.in_order();
             endpoints.map(move |endpoint| standing::server(set, endpoint, backup, clock))
         });
+    let named = upstream.config.servers.iter().zip(&upstream.addresses);
+    let unresolved = named.filter_map(|(server, addresses)| {
+        let name = resolve::name(server).filter(|_| addresses.located.is_empty())?;
+        Some(standing::without_address(server, admin.names.state(name)))
+    });
     UpstreamStatus {
         name: upstream.config.name.clone(),
         policy: upstream.config.policy.plugin.clone(),
         warnings: Vec::new(),
-        servers: servers.collect(),
+        servers: servers.chain(unresolved).collect(),
         names: names_of(upstream, &admin.names),
         source: source_of(upstream, &admin.sources),
         load: load_of(upstream),
@@ -231,6 +236,6 @@ fn source_of(upstream: &Upstream, sources: &Sources) -> Option<SourceStatus> {
     })
 }
 
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }

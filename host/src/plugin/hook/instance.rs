@@ -1,5 +1,7 @@
 //! The calls of a hook: see `hooks` in the WIT.
 
+use std::time::Duration;
+
 use super::super::context::ExchangeAtHand;
 use super::super::error::{ConfigureError, PluginFault};
 use super::super::imports::{AT_HAND, Phase};
@@ -14,6 +16,19 @@ pub(super) struct Decision {
     pub(super) verdict: Verdict,
     pub(super) changes: Option<PooledChanges>,
     pub(super) check: Option<Box<Check>>,
+}
+
+impl Decision {
+    /// With a delay that ends when the plugin has it end. It counts from the time that the plugin was
+    /// told, which is ahead of the worker's where another worker's later request had its turn first.
+    fn delayed_from(mut self, told_us: u64, worker_us: u64) -> Decision {
+        if let Some(changes) = &mut self.changes
+            && !changes.delay.is_zero()
+        {
+            changes.delay += Duration::from_micros(told_us.saturating_sub(worker_us));
+        }
+        self
+    }
 }
 
 impl Instance<Hook> {
@@ -47,9 +62,10 @@ impl Instance<Hook> {
         };
         let now_us = self.state().now_us(call.now_us);
         let params = (call.exchange, call.place, now_us, fastrand::u64(..));
-        self.decide(exchange, key, |instance, deadline| {
+        let decision = self.decide(exchange, key, |instance, deadline| {
             instance.call(deadline, function, params)
-        })
+        })?;
+        Ok(decision.delayed_from(now_us, call.now_us))
     }
 
     /// `on-check`.
@@ -65,9 +81,10 @@ impl Instance<Hook> {
         };
         let now_us = self.state().now_us(call.now_us);
         let params = (call.exchange, call.place, now_us, passed);
-        self.decide(exchange, key, |instance, deadline| {
+        let decision = self.decide(exchange, key, |instance, deadline| {
             instance.call(deadline, function, params)
-        })
+        })?;
+        Ok(decision.delayed_from(now_us, call.now_us))
     }
 
     /// A call that answers a verdict.
@@ -76,7 +93,7 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         key: &[u8],
-        call: impl FnOnce(&mut Self, std::time::Duration) -> Result<(Verdict,), PluginFault>,
+        call: impl FnOnce(&mut Self, Duration) -> Result<(Verdict,), PluginFault>,
     ) -> Result<Decision, PluginFault> {
         let deadline = self.plugin.inner().call_deadline;
         self.state().call.begin_about(Phase::Request, key);

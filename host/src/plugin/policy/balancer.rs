@@ -286,6 +286,11 @@ impl WorkerBalancer {
         }
     }
 
+    /// What it is a worker's way to.
+    pub fn balancer(&self) -> &Arc<Balancer> {
+        &self.balancer
+    }
+
     /// The status of the exchange, if the last [`pick`](WorkerBalancer::pick) was refused.
     pub fn refusal(&self) -> Option<u16> {
         self.refusal

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::plugin::{
-    Asked, ConfigureError, HookAnswer, Plugin, PluginCounters, Verdict, WorkerHook,
+    Asked, ConfigureError, HookAnswer, HookCall, Plugin, PluginCounters, Verdict, WorkerHook,
 };
 
 use super::guests::{Guest, Is, load};
@@ -69,6 +69,22 @@ fn an_answer_comes_with_its_status_and_body() {
     };
     assert_eq!(asked.verdict, Verdict::Answer);
     assert_eq!(asked.changes.unwrap().answer, Some(expected));
+}
+
+#[test]
+fn a_delay_counts_from_the_time_that_the_hook_was_told_which_never_goes_back() {
+    let delaying = "(drop (call $delay (i64.const 1500))) (i32.const 0)";
+    let worker = worker(&deciding(delaying).load());
+    let mut delays = Vec::new();
+    // That of another worker, which had its turn first, and that of one which waited for it.
+    for now_us in [5000, 4200, 5000, 6000] {
+        let call = HookCall { now_us, ..about(1) };
+        let asked = worker.on_request(&exchange(0), &call).unwrap();
+        delays.push(asked.changes.unwrap().delay.as_micros());
+    }
+    assert_eq!(delays, [1500, 2300, 1500, 1500]);
+    let proceeding = deciding("(i32.const 0)").load();
+    assert!(asked(&proceeding).unwrap().changes.is_none());
 }
 
 #[test]

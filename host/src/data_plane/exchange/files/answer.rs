@@ -65,11 +65,7 @@ pub(super) async fn with_file(
         Ranges::Whole => None,
         Ranges::Parts(ranges) => Some(ranges),
     };
-    let kept = exchange.handed_on.borrow();
-    let told = kept.as_ref().and_then(Kept::content_type);
-    let content_type = told.unwrap_or(&file.content_type).to_owned();
-    drop(kept);
-    let plan = Plan::of(file, content_type, ranges.as_deref());
+    let plan = Plan::of(file, content_type(exchange, file), ranges.as_deref());
     let length = plan.length;
     let parts = if is_head { VecDeque::new() } else { plan.parts };
     let bare = session.outgoing.writer.is_bare();
@@ -86,6 +82,13 @@ pub(super) async fn with_file(
     let body = LocalBody::File(body);
     let sent = head.send(session, exchange, (site, file), request_body, body);
     Ok(Served::Delivered(sent.await))
+}
+
+/// The type that its name tells, or the server that has led here.
+fn content_type(exchange: &Exchange, file: &OpenFile) -> String {
+    let kept = exchange.handed_on.borrow();
+    let told = kept.as_ref().and_then(Kept::content_type);
+    told.unwrap_or(&file.content_type).to_owned()
 }
 
 /// What is sent of a file.
@@ -209,8 +212,9 @@ impl FileHead<'_> {
         let has_body = self.length.is_some();
         let coding = file.coding.filter(|_| has_body);
         let coding = coding.map_or("", |coding| coding.name());
+        let of_whole = content_type(exchange, file);
         let held = matches!(self.status, 206 | 304).then(|| HeldAnswer {
-            content_type: file.content_type.as_bytes(),
+            content_type: of_whole.as_bytes(),
             encoding: file.coding.map(|coding| coding.name().as_bytes()),
             length: file.length,
         });

@@ -1,0 +1,182 @@
+//! `waypost plugin test` and `plugin bench`: an author tries a plugin before anybody sees it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+use crate::config::{self, model::PluginLimits};
+use crate::plugin::{Compiler, Kind, Plugin, PluginOptions, Runtime, Untrusted};
+use crate::testbed::{Subject, Verdict, bench, conformance};
+
+#[derive(Debug, Args)]
+pub(super) struct Tried {
+    /// A component, or a core module that carries its component type; or the name of a stock plugin
+    #[arg(value_name = "FILE|NAME")]
+    what: PathBuf,
+    /// Its settings as TOML: `--settings 'key = "$request_uri", consistent = true'`
+    #[arg(long, value_name = "TOML", default_value = "")]
+    settings: String,
+    /// What a place says that uses a hook, as TOML: `--place 'burst = 20, nodelay = true'`
+    #[arg(long, value_name = "TOML", default_value = "")]
+    place: String,
+    /// As what it is tried, where it is of several kinds; else as the first one of them
+    #[arg(long)]
+    kind: Option<KindArgument>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KindArgument {
+    Policy,
+    Filter,
+    Scorer,
+    Hook,
+}
+
+impl From<KindArgument> for Kind {
+    fn from(kind: KindArgument) -> Kind {
+        match kind {
+            KindArgument::Policy => Kind::Policy,
+            KindArgument::Filter => Kind::Filter,
+            KindArgument::Scorer => Kind::Scorer,
+            KindArgument::Hook => Kind::Hook,
+        }
+    }
+}
+
+impl Tried {
+    fn subject(&self, runtime: &Runtime) -> anyhow::Result<Subject> {
+        let plugin = self.plugin(runtime)?;
+        let first = plugin.kinds().next();
+        let kind = self.kind.map(Kind::from).or(first);
+        let kind = kind.context("it is a plugin of no kind")?;
+        Ok(Subject {
+            picks: stock(runtime, "round_robin")?.context("`round_robin` is a stock plugin")?,
+            plugin,
+            kind,
+            settings: table("--settings", &self.settings)?,
+            place: table("--place", &self.place)?,
+        })
+    }
+
+    /// With the bounds of an entry that says none, everything granted, and no quarantine.
+    fn plugin(&self, runtime: &Runtime) -> anyhow::Result<Plugin> {
+        let name = self.what.file_stem().unwrap_or_default().to_string_lossy();
+        let name = Untrusted::name(name).to_string();
+        if self.what.extension().is_none()
+            && !self.what.exists()
+            && let Some(plugin) = stock(runtime, &name)?
+        {
+            return Ok(plugin);
+        }
+        let options = PluginOptions {
+            limits: PluginLimits::default(),
+            ..PluginOptions::stock()
+        };
+        let bytes = Runtime::read(&name, &self.what, &options.compile)?;
+        Ok(runtime.load(&name, 1, &bytes, &options)?)
+    }
+}
+
+/// What an argument says, as within the braces of an inline table.
+fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
+    config::inline_table(text).map_err(|error| {
+        anyhow::anyhow!("`{argument}` has to be like `key = \"$host\", size = 3`: {error}")
+    })
+}
+
+/// A plugin that comes with waypost, of that name.
+fn stock(runtime: &Runtime, name: &str) -> anyhow::Result<Option<Plugin>> {
+    Ok(runtime.stock(name)?)
+}
+
+/// Whether it does what every plugin has to: exit code 1 if it does not.
+pub(super) fn test(tried: &Tried, seed: u64) -> anyhow::Result<ExitCode> {
+    log_to_stderr();
+    let runtime = Runtime::new(Compiler::child_process(None)?)?;
+    let subject = tried.subject(&runtime)?;
+    let (name, kind) = (subject.plugin.name(), subject.kind.name());
+    super::print(&format!(
+        "{kind} `{name}`, sha256 {}, seed {seed}\n",
+        subject.plugin.hash()
+    ))?;
+    let (mut counts, mut written) = ([0; 3], Ok(ExitCode::SUCCESS));
+    conformance(&subject, seed, |finding| {
+        let (word, place) = match finding.verdict {
+            Verdict::Holds => ("holds", 0),
+            Verdict::Note => ("note ", 1),
+            Verdict::Fails => ("FAILS", 2),
+        };
+        counts[place] += 1;
+        let line = format!("{word}  {}: {}\n", finding.requirement, finding.seen);
+        if written.is_ok() {
+            written = super::print(&line);
+        }
+    });
+    written?;
+    let [hold, notes, fail] = counts;
+    super::print(&format!(
+        "{hold} hold, {notes} to be looked at, {fail} fail\n"
+    ))?;
+    Ok(match fail {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// Servers that a policy is measured over.
+const FLEETS: [usize; 3] = [3, 32, 1000];
+
+/// What its calls cost, beside `round_robin`.
+pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
+    log_to_stderr();
+    let runtime = Runtime::new(Compiler::child_process(None)?)?;
+    let subject = tried.subject(&runtime)?;
+    let beside = Subject {
+        plugin: subject.picks.clone(),
+        picks: subject.picks.clone(),
+        kind: Kind::Policy,
+        settings: Map::new(),
+        place: Map::new(),
+    };
+    super::print("PLUGIN            SERVERS  NS PER REQUEST  INSTANCE IN  MEMORY\n")?;
+    let row = |subject: &Subject, servers: Option<usize>| -> anyhow::Result<ExitCode> {
+        let measured = bench(subject, servers)?;
+        let over = measured
+            .servers
+            .map_or("-".to_owned(), |servers| servers.to_string());
+        super::print(&format!(
+            "{:<16}  {over:>7}  {:>14.0}  {:>8.0} us  {:>4} KiB\n",
+            subject.plugin.name(),
+            measured.nanoseconds,
+            measured.instance.as_secs_f64() * 1e6,
+            measured.memory >> 10,
+        ))
+    };
+    if subject.kind == Kind::Hook {
+        row(&subject, None)?;
+        return row(&beside, Some(FLEETS[0]));
+    }
+    for servers in FLEETS {
+        row(&subject, Some(servers))?;
+        row(&beside, Some(servers))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the plugin says, and what it does instead of answering.
+fn log_to_stderr() {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        // A trial takes all the time that there is.
+        .with_filter(filter_fn(|of| !of.target().ends_with("::budget")))
+        .with_filter(LevelFilter::WARN);
+    // Another one is there only in tests.
+    let _ = tracing::subscriber::set_global_default(Registry::default().with(lines));
+}

@@ -1,0 +1,105 @@
+//! What every plugin has to do, whatever it decides. `docs/test-a-plugin.md` has it in words, for
+//! other hosts.
+
+mod settings; // whatever they are
+mod policy; // choices
+mod hook; // verdicts
+
+use super::subject::Subject;
+use crate::plugin::{Kind, Plugin, PluginCounters};
+
+/// What became of one requirement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Holds,
+    /// Nothing that the contract asks for: to be looked at.
+    Note,
+    Fails,
+}
+
+/// One requirement, and what was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub requirement: &'static str,
+    pub verdict: Verdict,
+    pub seen: String,
+}
+
+impl Finding {
+    fn holds(requirement: &'static str, seen: impl Into<String>) -> Finding {
+        let (verdict, seen) = (Verdict::Holds, seen.into());
+        Finding {
+            requirement,
+            verdict,
+            seen,
+        }
+    }
+
+    fn note(requirement: &'static str, seen: impl Into<String>) -> Finding {
+        let (verdict, seen) = (Verdict::Note, seen.into());
+        Finding {
+            requirement,
+            verdict,
+            seen,
+        }
+    }
+
+    fn fails(requirement: &'static str, seen: impl Into<String>) -> Finding {
+        let (verdict, seen) = (Verdict::Fails, seen.into());
+        Finding {
+            requirement,
+            verdict,
+            seen,
+        }
+    }
+}
+
+/// Tries a plugin with this seed, and passes each finding on as it is made. Its settings have to be
+/// those of a use that works.
+pub fn conformance(subject: &Subject, seed: u64, mut found: impl FnMut(Finding)) {
+    if !settings::are_taken(subject, &mut found) {
+        return;
+    }
+    match subject.kind {
+        Kind::Policy | Kind::Filter | Kind::Scorer => policy::findings(subject, seed, &mut found),
+        Kind::Hook => hook::findings(subject, seed, &mut found),
+    }
+}
+
+/// Counts the faults of a plugin from here on.
+struct Faults<'p> {
+    plugin: &'p Plugin,
+    before: PluginCounters,
+}
+
+impl Faults<'_> {
+    fn of(plugin: &Plugin) -> Faults<'_> {
+        let before = plugin.stats();
+        Faults { plugin, before }
+    }
+
+    /// In words; none where there were none.
+    fn seen(&self) -> Option<String> {
+        let now = self.plugin.stats();
+        let kinds = [
+            ("traps", now.traps - self.before.traps),
+            (
+                "calls that ran past the deadline",
+                now.deadlines - self.before.deadlines,
+            ),
+            (
+                "calls that wanted too much memory",
+                now.memory - self.before.memory,
+            ),
+            (
+                "answers that are not allowed",
+                now.answers - self.before.answers,
+            ),
+        ];
+        let seen = kinds.iter().filter(|(_, number)| *number > 0);
+        let seen: Vec<String> = seen
+            .map(|(kind, number)| format!("{number} {kind}"))
+            .collect();
+        (!seen.is_empty()).then(|| seen.join(", "))
+    }
+}

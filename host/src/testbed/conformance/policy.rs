@@ -1,0 +1,267 @@
+//! What a policy chooses, or lets others choose.
+
+use super::{Faults, Finding};
+use crate::plugin::{ConfigureError, Ending, ExchangeContext as _, FleetView as _, Kind, Outcome};
+use crate::testbed::policy_trial::{COMPLETED, PolicyTrial};
+use crate::testbed::request::MadeUp;
+use crate::testbed::servers::Servers;
+use crate::testbed::subject::Subject;
+
+const CANDIDATES: &str = "answers each question, with a candidate";
+const HOSTILE: &str = "answers hostile requests like any";
+const SEED: &str = "chooses the same by the same requests, times and random numbers";
+const SPREAD: &str = "spreads requests";
+const WEIGHTS: &str = "spreads them by weight";
+const REMAP: &str = "keeps a client where it is when a server goes";
+const STATE: &str = "goes on where it was when another version takes over";
+const MEMORY: &str = "does not grow";
+
+/// Sizes of fleets: one, a few, a word of bits, and beyond.
+const SIZES: &[usize] = &[1, 2, 3, 7, 64, 65, 200];
+const REQUESTS: u64 = 2000;
+
+pub(super) fn findings(subject: &Subject, seed: u64, found: &mut impl FnMut(Finding)) {
+    let checks: [fn(&Subject, u64) -> Result<Option<Finding>, ConfigureError>; 8] = [
+        candidates, hostile, same_seed, spread, weights, remap, state, memory,
+    ];
+    for check in checks {
+        match check(subject, seed) {
+            Ok(finding) => finding.into_iter().for_each(&mut *found),
+            Err(error) => found(Finding::fails(CANDIDATES, error.to_string())),
+        }
+    }
+}
+
+/// An attempt that has failed.
+const FAILED: Outcome = Outcome {
+    ending: Ending::Failed,
+    status: 502,
+    ..COMPLETED
+};
+
+/// Any number of servers, any of them candidates, and attempts that end in any way.
+fn candidates(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    let faults = Faults::of(&subject.plugin);
+    let (mut asked, mut refused) = (0, 0);
+    for size in SIZES {
+        let mut trial = PolicyTrial::new(subject, Servers::one_down(*size), seed)?;
+        let all = trial.all();
+        for number in 0..REQUESTS {
+            let mut words = all.clone();
+            let random = trial.random();
+            for word in &mut words {
+                *word &= random.u64(..) | random.u64(..);
+            }
+            let (ending, retries) = (random.u8(0..8), random.u32(0..3));
+            let request = MadeUp::numbered(number, words);
+            for attempt in 0..=retries {
+                let is_one = |index: u32| request.candidates(index / 64) >> (index % 64) & 1 == 1;
+                // Without one no policy is asked.
+                if (0..all.len()).all(|word| request.candidates(word as u32) == 0) {
+                    break;
+                }
+                asked += 1;
+                match trial.attempt(&request, attempt) {
+                    Some(index) if is_one(index) => request.exclude(index),
+                    Some(index) => {
+                        let seen = format!("of {size} servers it chose {index}, which was none");
+                        return Ok(Some(Finding::fails(CANDIDATES, seen)));
+                    }
+                    None => refused += 1,
+                }
+            }
+            match ending {
+                0 => trial.end_oldest(&FAILED),
+                1 => trial.end_oldest(&Outcome {
+                    ending: Ending::Unused,
+                    ..COMPLETED
+                }),
+                2 => trial.end_oldest(&Outcome {
+                    ending: Ending::Abandoned,
+                    ..COMPLETED
+                }),
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(match faults.seen() {
+        Some(seen) => Finding::fails(CANDIDATES, format!("{asked} questions: {seen}")),
+        None if refused > 0 => {
+            let seen = format!("{asked} questions, {refused} left without an answer of its own");
+            Finding::note(CANDIDATES, seen)
+        }
+        None => Finding::holds(
+            CANDIDATES,
+            format!("{asked} questions over 1 to 200 servers"),
+        ),
+    }))
+}
+
+fn hostile(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    let faults = Faults::of(&subject.plugin);
+    let mut trial = PolicyTrial::new(subject, Servers::alike(5), seed)?;
+    for number in 0..REQUESTS {
+        let all = trial.all();
+        let _ = trial.pick(&MadeUp::hostile(number, all));
+    }
+    Ok(Some(match faults.seen() {
+        Some(seen) => Finding::fails(HOSTILE, seen),
+        None => Finding::holds(HOSTILE, format!("{REQUESTS} of them")),
+    }))
+}
+
+/// What it chooses among all of so many servers.
+fn choices(
+    subject: &Subject,
+    servers: Servers,
+    seed: u64,
+) -> Result<Vec<Option<u32>>, ConfigureError> {
+    let mut trial = PolicyTrial::new(subject, servers, seed)?;
+    let all = trial.all();
+    let requests = (0..REQUESTS).map(|number| MadeUp::numbered(number, all.clone()));
+    Ok(requests.map(|request| trial.pick(&request)).collect())
+}
+
+fn same_seed(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    let first = choices(subject, Servers::alike(7), seed)?;
+    let second = choices(subject, Servers::alike(7), seed)?;
+    let other = first
+        .iter()
+        .zip(&second)
+        .position(|(one, other)| one != other);
+    Ok(Some(match other {
+        None => Finding::holds(SEED, format!("{REQUESTS} requests, twice")),
+        Some(at) => {
+            let seen = format!(
+                "request {at} went to another server the second time: a clock or randomness of its \
+                 own decides, and no trial of it can be repeated"
+            );
+            Finding::note(SEED, seen)
+        }
+    }))
+}
+
+/// Percent of the requests that each server got.
+fn shares(chosen: &[Option<u32>], servers: usize) -> Vec<f64> {
+    let mut counts = vec![0u32; servers];
+    for index in chosen.iter().flatten() {
+        counts[*index as usize] += 1;
+    }
+    let all = chosen.len() as f64 / 100.0;
+    counts.iter().map(|count| f64::from(*count) / all).collect()
+}
+
+fn in_percent(shares: &[f64]) -> String {
+    let shares: Vec<String> = shares.iter().map(|share| format!("{share:.1} %")).collect();
+    shares.join(", ")
+}
+
+fn spread(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    let shares = shares(&choices(subject, Servers::alike(4), seed)?, 4);
+    let seen = format!("over 4 servers: {}", in_percent(&shares));
+    Ok(Some(
+        match shares.iter().all(|share| (15.0..=35.0).contains(share)) {
+            true => Finding::holds(SPREAD, seen),
+            false => Finding::note(SPREAD, seen),
+        },
+    ))
+}
+
+fn weights(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    let shares = shares(&choices(subject, Servers::weighing(&[5, 2, 1]), seed)?, 3);
+    let seen = format!("with weights 5, 2, 1: {}", in_percent(&shares));
+    let are_near = [62.5, 25.0, 12.5].iter().zip(&shares);
+    let mut are_near = are_near.map(|(wanted, share)| (wanted - share).abs() < 8.0);
+    Ok(Some(match are_near.all(|near| near) {
+        true => Finding::holds(WEIGHTS, seen),
+        false => Finding::note(WEIGHTS, seen),
+    }))
+}
+
+/// Of a policy that keeps clients apart: how many are moved that need not be.
+fn remap(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    const SERVERS: usize = 10;
+    let before = choices(subject, Servers::alike(SERVERS), seed)?;
+    let again = choices(subject, Servers::alike(SERVERS), seed.wrapping_add(1))?;
+    let servers = Servers::alike(SERVERS);
+    let gone = servers.len() - 1;
+    let after = choices(subject, servers.without_last(), seed)?;
+    let same = before
+        .iter()
+        .zip(&again)
+        .filter(|(one, other)| one == other);
+    let is_kept = same.count() * 100 >= before.len() * 99;
+    if !is_kept || subject.kind != Kind::Policy {
+        return Ok(None); // it chooses by what is under way, by turns or by chance
+    }
+    // By turns, the same place in the row has the same server.
+    let one = choices_of_one(subject, seed)?;
+    if one.iter().any(|index| *index != one[0]) {
+        return Ok(None);
+    }
+    let stay = before
+        .iter()
+        .zip(&after)
+        .filter(|(one, _)| **one != Some(gone));
+    let all = stay.clone().count();
+    let moved = stay.filter(|(one, other)| one != other).count();
+    let seen =
+        format!("one of {SERVERS} servers goes: {moved} of the {all} clients of others move");
+    Ok(Some(match moved * 4 <= all {
+        true => Finding::holds(REMAP, seen),
+        false => Finding::note(REMAP, seen),
+    }))
+}
+
+/// What it chooses for one client that comes again.
+fn choices_of_one(subject: &Subject, seed: u64) -> Result<Vec<Option<u32>>, ConfigureError> {
+    let mut trial = PolicyTrial::new(subject, Servers::alike(10), seed)?;
+    let all = trial.all();
+    let requests = (0..20).map(|_| MadeUp::numbered(7, all.clone()));
+    Ok(requests.map(|request| trial.pick(&request)).collect())
+}
+
+fn state(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    if !subject.plugin.keeps_state() {
+        return Ok(None);
+    }
+    let faults = Faults::of(&subject.plugin);
+    let on = choices(subject, Servers::alike(7), seed)?;
+    let mut trial = PolicyTrial::new(subject, Servers::alike(7), seed)?;
+    let all = trial.all();
+    let mut swapped = Vec::new();
+    for number in 0..REQUESTS {
+        if number % 101 == 100 {
+            trial.swap(subject)?;
+        }
+        swapped.push(trial.pick(&MadeUp::numbered(number, all.clone())));
+    }
+    let same = on
+        .iter()
+        .zip(&swapped)
+        .filter(|(one, other)| one == other)
+        .count();
+    let seen = format!("{same} of {REQUESTS} choices are those without a take-over");
+    Ok(Some(match faults.seen() {
+        Some(seen) => Finding::fails(STATE, seen),
+        None if same == on.len() => Finding::holds(STATE, seen),
+        None => Finding::note(STATE, seen),
+    }))
+}
+
+fn memory(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+    let mut trial = PolicyTrial::new(subject, Servers::alike(7), seed)?;
+    let all = trial.all();
+    let mut after = |requests: std::ops::Range<u64>| {
+        for number in requests {
+            let _ = trial.pick(&MadeUp::numbered(number, all.clone()));
+        }
+        subject.plugin.cost().memory_bytes >> 10
+    };
+    let (early, late) = (after(0..10_000), after(10_000..40_000));
+    let seen = format!("{early} KiB after 10,000 requests, {late} KiB after 40,000");
+    Ok(Some(match late <= early + early / 4 {
+        true => Finding::holds(MEMORY, seen),
+        false => Finding::note(MEMORY, seen),
+    }))
+}

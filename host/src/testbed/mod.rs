@@ -1,0 +1,17 @@
+//! Plugins are tried here without a proxy: against servers and requests that are made up, in a time
+//! that passes from call to call. Same seed, same trial.
+
+mod servers; // what a policy may choose from
+mod request; // who asks
+mod subject; // the plugin, and what it is used as: start here
+mod policy_trial; // a policy, filter or scorer at work
+mod hook_trial; // a hook at work
+mod conformance; // what every plugin has to do
+mod bench; // what its calls cost
+
+#[cfg(test)]
+mod tests;
+
+pub use self::bench::{Measured, bench};
+pub use self::conformance::{Finding, Verdict, conformance};
+pub use self::subject::Subject;
