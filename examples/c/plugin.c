@@ -57,18 +57,14 @@ static void update(const wp_endpoint *endpoints, size_t count) { (void)endpoints
 
 static uint32_t pick(const wp_pick *call) {
   wp_maybe_text tenant = wp_request_header(header);
-  if (tenant.is_some && tenant.value.length > 0) {
-    uint32_t count = 0, index = wp_first(call);
-    for (uint32_t i = index; i != WP_NO_OPINION; i = wp_next(call, i)) count++;
-    uint64_t steps = wp_request_hash(WP_PART_HEADER, header, 0) % count;
-    while (steps-- > 0) index = wp_next(call, index);
-    return index;
-  }
-  uint32_t best = WP_NO_OPINION, least = UINT32_MAX;
-  for (uint32_t i = wp_first(call); i != WP_NO_OPINION; i = wp_next(call, i)) {
-    uint32_t load = wp_fleet_in_flight(i);
-    if (load < least) best = i, least = load;
-  }
+  wp_numbers candidates = wp_candidates(call);
+  if (tenant.is_some && tenant.value.length > 0)
+    return candidates.at[wp_request_hash(WP_PART_HEADER, header, 0) % candidates.count];
+
+  wp_numbers loads = wp_fleet_all_in_flight();
+  uint32_t best = candidates.at[0];
+  for (size_t i = 1; i < candidates.count; i++)
+    if (loads.at[candidates.at[i]] < loads.at[best]) best = candidates.at[i];
   return best;
 }
 

@@ -37,10 +37,11 @@ func (p *byTenant) Pick(pick *waypost.Pick) uint32 {
 		hash := waypost.Request.HashHeader(p.header, 0)
 		return candidates[hash%uint64(len(candidates))]
 	}
-	best, least := waypost.NoOpinion, ^uint32(0)
+	loads := waypost.Fleet.AllInFlight()
+	best := candidates[0]
 	for _, index := range candidates {
-		if load := waypost.Fleet.InFlight(index); load < least {
-			best, least = index, load
+		if loads[index] < loads[best] {
+			best = index
 		}
 	}
 	return best

@@ -23,8 +23,8 @@ class ByTenant {
       const hash = request.hash({ header: this.header });
       return candidates[Number(hash % BigInt(candidates.length))];
     }
-    const loads = candidates.map((index) => fleet.inFlight(index));
-    return candidates[loads.indexOf(Math.min(...loads))];
+    const loads = fleet.allInFlight(); // of all servers at once: a call to the host costs something
+    return candidates.reduce((best, index) => (loads[index] < loads[best] ? index : best));
   }
 }
 

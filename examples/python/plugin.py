@@ -25,7 +25,8 @@ class ByTenant:
     def pick(self, call):
         if request.header(self.header):
             return call.candidates[request.hash(header=self.header) % len(call.candidates)]
-        return min(call.candidates, key=fleet.in_flight)
+        loads = fleet.all_in_flight()  # of all servers at once: a call to the host costs something
+        return min(call.candidates, key=lambda index: loads[index])
 
 
 class CountTenants:

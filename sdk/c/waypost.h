@@ -19,6 +19,7 @@
 
 typedef struct { const char *at; size_t length; } wp_text;
 typedef struct { bool is_some; wp_text value; } wp_maybe_text;
+typedef struct { const uint32_t *at; size_t count; } wp_numbers;
 
 #define WP_TEXT(literal) ((wp_text){literal, sizeof(literal) - 1})
 static inline wp_text wp_text_of(const char *text) { return (wp_text){text, strlen(text)}; }
@@ -49,19 +50,18 @@ typedef struct {
 #include "waypost_host.h"
 #include "waypost_settings.h"
 
-// Candidates of fleets of any size: `for (uint32_t i = wp_first(call); i != WP_NO_OPINION; i = wp_next(call, i))`.
 static uint32_t wp_count; // endpoints, as `update` has told
 
-static inline uint32_t wp_from(const wp_pick *call, uint32_t index) {
-  for (uint32_t word = index / 64; word * 64 < wp_count; word++) {
-    uint64_t bits = word == 0 ? call->candidates : wp_fleet_candidates(word);
-    if (word == index / 64) bits &= ~UINT64_C(0) << index % 64;
-    if (bits) return 64 * word + (uint32_t)__builtin_ctzll(bits);
-  }
-  return WP_NO_OPINION;
+// The endpoints that may be picked, in order, one at least; until the next call.
+static inline wp_numbers wp_candidates(const wp_pick *call) {
+  static uint32_t *indexes, room;
+  if (room < wp_count) indexes = realloc(indexes, (room = wp_count) * sizeof *indexes);
+  wp_numbers candidates = {indexes, 0};
+  for (uint32_t word = 0; word * 64 < wp_count; word++)
+    for (uint64_t set = word ? wp_fleet_candidates(word) : call->candidates; set; set &= set - 1)
+      indexes[candidates.count++] = 64 * word + (uint32_t)__builtin_ctzll(set);
+  return candidates;
 }
-static inline uint32_t wp_first(const wp_pick *call) { return wp_from(call, 0); }
-static inline uint32_t wp_next(const wp_pick *call, uint32_t index) { return wp_from(call, index + 1); }
 
 // A line in the log, and a trap: the instance is over, another one takes its place.
 static inline _Noreturn void wp_panic(const char *message) {

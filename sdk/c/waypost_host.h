@@ -72,6 +72,12 @@ WP_TAKES_TEXT(bool, wp_changes_take_upstream, "changes", "take-upstream")
 
 // Those of a form of their own.
 #ifdef __wasm__
+WP_IMPORT("fleet", "all-in-flight") extern void wp_fleet_all_in_flight_core(void *result);
+static inline wp_numbers wp_fleet_all_in_flight(void) { // of every endpoint, in one crossing
+  wp_numbers all;
+  wp_fleet_all_in_flight_core(&all);
+  return all;
+}
 WP_IMPORT("metrics", "add") extern void wp_metrics_add(uint32_t counter, uint64_t value);
 WP_IMPORT("changes", "delay") extern bool wp_changes_delay(uint64_t us);
 WP_IMPORT("attempt", "set-memo") extern void wp_attempt_set_memo(uint64_t value);
@@ -86,6 +92,7 @@ static inline bool wp_changes_answer(uint32_t status, wp_text body) {
   return wp_changes_answer_core(status, body.at, body.length);
 }
 #else
+static wp_numbers wp_fleet_all_in_flight(void);
 static void wp_metrics_add(uint32_t counter, uint64_t value);
 static bool wp_changes_delay(uint64_t us);
 static void wp_attempt_set_memo(uint64_t value);

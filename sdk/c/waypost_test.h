@@ -85,6 +85,11 @@ static inline uint64_t wp_test_counted(const char *name) {
 WP_HOST bool wp_fleet_is_down(uint32_t index) { return wp_host.servers[index].is_down; }
 WP_HOST uint64_t wp_fleet_candidates(uint32_t word) { return word ? 0 : wp_test_pick_of().candidates; }
 WP_HOST uint32_t wp_fleet_in_flight(uint32_t index) { return wp_host.servers[index].in_flight; }
+WP_HOST wp_numbers wp_fleet_all_in_flight(void) {
+  static uint32_t all[WP_MOST];
+  for (uint32_t i = 0; i < wp_count; i++) all[i] = wp_host.servers[i].in_flight;
+  return (wp_numbers){all, wp_count};
+}
 WP_HOST uint32_t wp_fleet_latency_us(uint32_t index) { return wp_host.servers[index].latency_us; }
 WP_HOST uint32_t wp_fleet_health(uint32_t index) { return wp_host.servers[index].health; }
 WP_HOST wp_text wp_upstream_name(void) { return WP_TEXT("test"); }

@@ -142,6 +142,12 @@ func fleetIsDown(index uint32) bool      { return double.Servers[index].Down }
 func fleetInFlight(index uint32) uint32  { return double.Servers[index].InFlight }
 func fleetLatencyUs(index uint32) uint32 { return double.Servers[index].LatencyUs }
 func fleetName(index uint32) string      { return double.Servers[index].Name }
+func fleetAllInFlight() (all []uint32) {
+	for _, server := range double.Servers {
+		all = append(all, server.InFlight)
+	}
+	return all
+}
 func fleetHealth(index uint32) uint32 {
 	if double.Servers[index].Down {
 		return 0

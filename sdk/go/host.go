@@ -27,9 +27,13 @@ type (
 	changes   struct{}
 )
 
-func (fleet) IsDown(index uint32) bool                { return fleetIsDown(index) }
-func (fleet) Candidates(word uint32) uint64           { return fleetCandidates(word) }
-func (fleet) InFlight(index uint32) uint32            { return fleetInFlight(index) }
+func (fleet) IsDown(index uint32) bool      { return fleetIsDown(index) }
+func (fleet) Candidates(word uint32) uint64 { return fleetCandidates(word) }
+func (fleet) InFlight(index uint32) uint32  { return fleetInFlight(index) }
+
+// AllInFlight is InFlight of every endpoint, in one crossing; until the next call.
+func (fleet) AllInFlight() []uint32 { return fleetAllInFlight() }
+
 func (fleet) LatencyUs(index uint32) uint32           { return fleetLatencyUs(index) }
 func (fleet) Health(index uint32) uint32              { return fleetHealth(index) }
 func (fleet) Name(index uint32) string                { return fleetName(index) }

@@ -109,6 +109,9 @@ func exchangeAttributeCore(name string, answer unsafe.Pointer)
 //go:wasmimport waypost:plugin/variables@0.2.0 variable
 func variablesVariableCore(name string, answer unsafe.Pointer)
 
+//go:wasmimport waypost:plugin/fleet@0.2.0 all-in-flight
+func fleetAllInFlightCore(answer unsafe.Pointer)
+
 //go:wasmimport waypost:plugin/fleet@0.2.0 name
 func fleetNameCore(index uint32, answer unsafe.Pointer)
 
@@ -129,6 +132,18 @@ func exchangeAttribute(name string) (string, bool) {
 func variablesVariable(name string) (string, bool) {
 	variablesVariableCore(name, address())
 	return found()
+}
+
+var numbers []uint32
+
+func fleetAllInFlight() []uint32 {
+	fleetAllInFlightCore(address())
+	numbers = numbers[:0]
+	if place[1] > 0 {
+		numbers = append(numbers, unsafe.Slice((*uint32)(unsafe.Pointer(uintptr(place[0]))), place[1])...)
+	}
+	used = 0
+	return numbers
 }
 func fleetName(index uint32) string { fleetNameCore(index, address()); return text() }
 func fleetLabel(index uint32, name string) (string, bool) {

@@ -114,6 +114,22 @@ async fn refuses_an_unknown_setting(language: Language) {
     }
 }
 
+/// What every plugin has to do. Those with an interpreter take too long for it here, without
+/// optimisations.
+async fn does_what_every_plugin_has_to(language: Language) {
+    let file = language.plugin().await;
+    for (kind, settings) in [
+        ("policy", "header = \"x-tenant\""),
+        ("hook", "tenants = [\"acme\"]"),
+    ] {
+        let mut command = std::process::Command::new(waypost());
+        command.args(["plugin", "test"]).arg(&file);
+        command.args(["--kind", kind, "--settings", settings]);
+        let (code, said, log) = child::run(command);
+        assert_eq!(code, 0, "{said}\n{log}");
+    }
+}
+
 /// From the same plugin in C, which is there in a moment.
 async fn is_loaded_under_load(language: Language) {
     let origins = origins().await;
@@ -145,6 +161,9 @@ async fn promises(language: Language) {
     language.test().await;
     does_what_the_others_do(language).await;
     refuses_an_unknown_setting(language).await;
+    if matches!(language, Language::C | Language::Go) {
+        does_what_every_plugin_has_to(language).await;
+    }
     if Language::C.is_installed() {
         is_loaded_under_load(language).await;
     }
