@@ -30,6 +30,7 @@ pub mod http2; // the same protocol on either side, by h2 or by hand
 pub mod grpc; // calls, by tonic
 pub mod websocket; // the answer to its handshake
 pub mod peers; // programs of others
+pub mod languages; // plugins that are not in Rust
 pub mod wire; // one connection; reads heads and bodies for both sides
 
 use std::time::Duration;

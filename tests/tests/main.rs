@@ -28,6 +28,7 @@ mod last_resort; // one is asked although it failed
 mod overload; // more load than servers take
 mod kill_one; // and no client notices
 mod custom_policy; // built with the SDK, for either target
+mod languages; // the same plugins in others than Rust
 mod recipes; // pages are followed to the letter
 mod policy_settings; // checked by the policy, at their line
 mod filters; // what a policy may choose from

@@ -1,0 +1,3 @@
+module github.com/waypost/waypost/sdk/go
+
+go 1.24

@@ -1,0 +1,226 @@
+// Package waypost is what a plugin in Go is written with.
+//
+// A program registers what it has in init, and calls Main in main:
+//
+//	func init() {
+//		waypost.Policy("By the hash of a header", newByTenant)
+//	}
+//
+//	func main() { waypost.Main() }
+//
+// Run natively, Main builds the component: `go run . -o plugin.wasm`. The host's interfaces are the
+// variables Fleet, Request, Changes and so on, each with methods as `wit/` describes them. In tests,
+// which run natively, they are those of a double: see NewUpstream and NewHooked.
+package waypost
+
+import (
+	"encoding/json"
+	"errors"
+	"math/bits"
+)
+
+// Answers of Pick.
+const (
+	NoOpinion uint32 = 0xffff_ffff
+	Refuse    uint32 = 0xffff_fffe
+)
+
+// Kind of a plugin.
+type Kind uint32
+
+const (
+	KindPolicy Kind = iota
+	KindFilter
+	KindScorer
+	KindHook
+)
+
+// Verdict of a hook.
+type Verdict uint32
+
+const (
+	Proceed Verdict = iota
+	Answer
+	Reroute
+	Wait
+)
+
+// Sharing says how many instances there are.
+type Sharing uint32
+
+const (
+	PerWorker Sharing = iota
+	PerProcess
+)
+
+// Endpoint is one address that requests may be sent to.
+type Endpoint struct {
+	Index   uint32
+	ID      uint64
+	Address string
+	Weight  uint32
+}
+
+// Pick is the attempt for which an endpoint is wanted.
+type Pick struct {
+	Lease   uint64
+	Attempt uint32
+	NowUs   uint64
+	Random  uint64
+	// Candidates of the first 64 endpoints; see Indexes for all of them.
+	Candidates uint64
+	count      int
+	indexes    []uint32
+}
+
+// Indexes of the endpoints that may be picked, in order, one at least.
+func (p *Pick) Indexes() []uint32 {
+	if len(p.indexes) > 0 {
+		return p.indexes
+	}
+	for word := 0; word*64 < max(p.count, 1); word++ {
+		set := p.Candidates
+		if word > 0 {
+			set = Fleet.Candidates(uint32(word))
+		}
+		for ; set != 0; set &= set - 1 {
+			p.indexes = append(p.indexes, uint32(64*word+bits.TrailingZeros64(set)))
+		}
+	}
+	return p.indexes
+}
+
+// Call is a call about an exchange.
+type Call struct {
+	Exchange uint64
+	Place    uint32
+	NowUs    uint64
+	Random   uint64
+}
+
+// Outcome is how an attempt ended.
+type Outcome struct {
+	Ending                       Ending
+	Status                       uint32
+	ConnectUs, HeaderUs, TotalUs uint32
+}
+
+// Ending of an attempt.
+type Ending uint32
+
+const (
+	Completed Ending = iota
+	Failed
+	PassedOver
+	Unused
+	Abandoned
+)
+
+// Summary of an exchange that has ended.
+type Summary struct {
+	Status                               uint32
+	Complete                             bool
+	DurationUs, BytesSent, BytesReceived uint64
+}
+
+// What a value may be besides a policy or a hook: by the methods that it has, they are exported.
+type (
+	// Picker is a policy.
+	Picker interface{ Pick(*Pick) uint32 }
+	// Updated hears of its endpoints.
+	Updated interface{ Update([]Endpoint) }
+	// Observer hears how attempts ended.
+	Observer interface {
+		Done(lease uint64, index uint32, outcome Outcome)
+	}
+	// FailureObserver hears of failed attempts only.
+	FailureObserver interface{ Failed(index uint32) }
+	// Shared says how many instances there are: one per worker otherwise.
+	Shared interface{ Sharing() Sharing }
+	// Attacher takes what a place that uses a hook says for itself: see ReadSettings.
+	Attacher interface {
+		Attach(place uint32, settings []byte) error
+	}
+	// OnRequester decides about requests.
+	OnRequester interface{ OnRequest(*Call) Verdict }
+	// OnResponser sees answers.
+	OnResponser interface{ OnResponse(*Call) }
+	// OnEnder hears of the end of exchanges.
+	OnEnder interface{ OnEnd(*Call, Summary) }
+	// Keeper hands on what it knows.
+	Keeper interface {
+		ExportState() []byte
+		ImportState([]byte) error
+	}
+	// Ticker is called from time to time.
+	Ticker interface{ Tick(nowUs uint64) uint32 }
+)
+
+// A registered kind: how an instance is made, and what is said of it.
+type registered struct {
+	summary, schema string
+	configure       func(settings []byte) (any, error)
+	sample          any // a nil of the type, to see what methods it has
+}
+
+var kinds = map[Kind]*registered{}
+
+// Policy registers a policy: the type of its settings, a struct, is what the function takes.
+func Policy[S any, P Picker](summary string, configure func(S) (P, error)) {
+	register(KindPolicy, summary, configure)
+}
+
+// Hook registers a hook, which has one phase at least.
+func Hook[S, H any](summary string, configure func(S) (H, error)) {
+	register(KindHook, summary, configure)
+}
+
+func register[S, P any](kind Kind, summary string, configure func(S) (P, error)) {
+	var settings S
+	var sample P
+	kinds[kind] = &registered{
+		summary: summary,
+		schema:  schemaOf(settings),
+		sample:  sample,
+		configure: func(text []byte) (any, error) {
+			var settings S
+			if err := ReadSettings(text, &settings); err != nil {
+				return nil, err
+			}
+			made, err := configure(settings)
+			return made, err
+		},
+	}
+}
+
+// attach refuses settings of a place where a hook takes none.
+func attach(instance any, place uint32, settings []byte) error {
+	if attacher, is := instance.(Attacher); is {
+		return attacher.Attach(place, settings)
+	}
+	var none struct{}
+	return ReadSettings(settings, &none)
+}
+
+// SettingsError says why settings are refused: the key at fault, and what would be right, in lower
+// case.
+type SettingsError struct{ Key, Message string }
+
+func (e *SettingsError) Error() string { return e.Message }
+
+// refusal makes a SettingsError of any error.
+func refusal(err error) *SettingsError {
+	var refused *SettingsError
+	if errors.As(err, &refused) {
+		return refused
+	}
+	return &SettingsError{Message: err.Error()}
+}
+
+func compact(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}

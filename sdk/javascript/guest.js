@@ -1,0 +1,180 @@
+// The glue between a plugin's classes and the component's exports: what the build imports beside the
+// plugin. Texts are texts on this side, and bytes on the host's.
+
+import { provide, REFUSE } from './index.js';
+import { describe, read, SettingsError } from './settings.js';
+
+const NO_OPINION = 0xffff_ffff;
+const REFUSED = 0xffff_fffe;
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+const text = (bytes) => bytes === undefined ? undefined : decoder.decode(bytes);
+const bytes = (value) => typeof value === 'string' ? encoder.encode(value) : value;
+
+/** Functions whose answers are texts, and those whose last argument is one. */
+const ANSWERS = {
+  request: {
+    header: text, cookie: text, headerAll: (all) => all.map(text),
+    headers: (all) => all.map(([name, value]) => [name, text(value)]),
+  },
+  response: { header: text, headerAll: (all) => all.map(text) },
+  exchange: { attribute: text, key: text },
+  variables: { variable: text },
+};
+const TAKES = {
+  changes: ['setRequestHeader', 'addRequestHeader', 'setResponseHeader', 'addResponseHeader', 'setAttribute', 'answer'],
+  attempt: ['addResponseHeader'],
+  checks: ['verifyPassword'],
+};
+
+function wrapped(name, imported) {
+  const functions = { ...imported };
+  for (const [key, convert] of Object.entries(ANSWERS[name] ?? {})) {
+    functions[key] = (...given) => convert(imported[key](...given));
+  }
+  for (const key of TAKES[name] ?? []) {
+    functions[key] = (first, last) => imported[key](first, bytes(last));
+  }
+  if (name === 'request') functions.hash = (of, seed = 0n) => imported.hash(part(of), seed);
+  return functions;
+}
+
+/** `'path'`, or `{ header: 'x-user' }`, as the host has it. */
+function part(of) {
+  if (typeof of === 'string') return { tag: of };
+  const [[tag, val]] = Object.entries(of);
+  return { tag, val };
+}
+
+/** The places of the bits that are set in words of 64. */
+export function indexes(words) {
+  const all = [];
+  words.forEach((word, at) => {
+    for (let half = 0; half < 2; half++) {
+      let bits = Number((word >> BigInt(32 * half)) & 0xffff_ffffn);
+      while (bits) {
+        const lowest = 31 - Math.clz32(bits & -bits);
+        all.push(64 * at + 32 * half + lowest);
+        bits &= bits - 1;
+      }
+    }
+  });
+  return all;
+}
+
+const variant = (sharing = 'per-worker') =>
+  typeof sharing === 'string' ? { tag: sharing } : { tag: 'per-key', val: sharing.perKey };
+
+/** The component's exports, for the classes of a plugin and the interfaces that it imports. */
+export function serve(plugin, imported) {
+  for (const [name, functions] of Object.entries(imported)) provide(name, wrapped(name, functions));
+  const { log, fleet } = imported;
+  let instance; // there is one, and it is configured once
+  let count = 0;
+
+  /** An exception ends the instance, and the engine knows nothing of its text: the log does. */
+  const told = (called) => (...given) => {
+    try {
+      return called(...given);
+    } catch (error) {
+      const where = (error?.stack ?? '').trim().split('\n').slice(0, 4).join(' < ');
+      log.write('error', `${error} (${where})`);
+      throw error;
+    }
+  };
+  /** The same for calls that may refuse settings, which is no fault. */
+  const refusing = (called) => {
+    const checked = told((...given) => {
+      try {
+        return { value: called(...given) };
+      } catch (error) {
+        if (error instanceof SettingsError) return { refused: { key: error.key, message: error.message } };
+        throw error;
+      }
+    });
+    return (...given) => {
+      const { value, refused } = checked(...given);
+      if (refused) throw refused;
+      return value;
+    };
+  };
+
+  const exports = {
+    plugin: {
+      configure: refusing((kind, settings) => {
+        const of = plugin[kind];
+        instance = new of(read(of.settings, settings));
+        return variant(instance.sharing);
+      }),
+    },
+    description: {
+      describe: told((kind) => {
+        const { about = '', settings, placeSettings, backups = true, streams = true } = plugin[kind];
+        return {
+          summary: about, settings: describe(settings), placeSettings: describe(placeSettings), backups, streams,
+        };
+      }),
+    },
+    members: {
+      update: told((generation, endpoints) => {
+        count = endpoints.length;
+        instance.update?.(endpoints.map((endpoint, index) => ({ index, ...endpoint })));
+      }),
+    },
+    balancer: {
+      pick: told((lease, attempt, nowUs, random, candidates) => {
+        const words = count > 64 ? [...fleet.allCandidates()] : [candidates];
+        const picked = instance.pick({ lease, attempt, nowUs, random, candidates: indexes(words) });
+        if (picked === REFUSE) return REFUSED;
+        return picked ?? NO_OPINION;
+      }),
+    },
+    filter: {
+      narrow: told((word, candidates, attempt, nowUs, random) =>
+        instance.narrow({ word, candidates, attempt, nowUs, random })),
+      mayBeIgnored: told(() => instance.mayBeIgnored?.() ?? false),
+    },
+    scorer: {
+      score: told((attempt, nowUs, random) => Uint16Array.from(instance.score({ attempt, nowUs, random }))),
+    },
+    memberChanges: {
+      change: told((generation, endpoints) => {
+        for (const [index] of endpoints) count = Math.max(count, index + 1);
+        instance.change(endpoints.map(([index, endpoint]) => ({ index, ...endpoint })));
+      }),
+    },
+    failures: { failed: told((index) => instance.failed(index)) },
+    observer: { done: told((lease, index, outcome) => instance.done({ lease, index, ...outcome })) },
+    hook: {
+      attach: refusing((place, settings) => instance.attach?.(place, read(plugin.hook.placeSettings, settings))),
+    },
+    onRequest: {
+      onRequest: told((exchange, place, nowUs, random) =>
+        instance.onRequest({ exchange, place, nowUs, random }) ?? 'proceed'),
+    },
+    onCheck: {
+      onCheck: told((exchange, place, nowUs, passed) =>
+        instance.onCheck({ exchange, place, nowUs, passed }) ?? 'proceed'),
+    },
+    onResponse: {
+      onResponse: told((exchange, place, nowUs) => instance.onResponse({ exchange, place, nowUs })),
+    },
+    onEnd: {
+      onEnd: told((exchange, place, nowUs, summary) => instance.onEnd({ exchange, place, nowUs, ...summary })),
+    },
+    keeper: {
+      exportState: told(() => bytes(instance.exportState())),
+      importState: (state) => {
+        try {
+          instance.importState(state);
+        } catch (error) {
+          throw String(error?.message ?? error); // no fault: it serves with what it has
+        }
+      },
+    },
+    ticker: { tick: told((nowUs) => instance.tick(nowUs) ?? 0) },
+    fileChanges: { changed: told((path, content) => instance.changed(path, content)) },
+  };
+  return exports;
+}

@@ -1,0 +1,178 @@
+// Types of the host's interfaces, as `wit/` describes them, and of what a plugin consists of.
+
+export class SettingsError extends Error {
+  constructor(key: string, message: string);
+  readonly key: string;
+}
+
+/** Answers of `pick`. */
+export const NO_OPINION: undefined;
+export const REFUSE: -2;
+
+export type Grant = 'request' | 'response' | 'exchange' | 'changes' | 'checks' | 'files';
+export type Text = string | Uint8Array;
+
+/** A key of a schema, in the words of JSON Schema. */
+export interface Rule {
+  type?: 'string' | 'integer' | 'number' | 'boolean' | 'array' | 'object';
+  description?: string;
+  default?: unknown;
+  required?: boolean;
+  enum?: unknown[];
+  minimum?: number;
+  maximum?: number;
+  minLength?: number;
+  items?: Rule;
+  properties?: Schema;
+}
+export type Schema = Record<string, Rule>;
+export type Sharing = 'per-worker' | 'per-process' | { perKey: string };
+
+export interface Endpoint { index: number; id: bigint; address: string; weight: number }
+export interface Pick {
+  lease: bigint; attempt: number; nowUs: bigint; random: bigint;
+  /** The endpoints that may be picked, in order; one at least. */
+  candidates: number[];
+}
+export interface Outcome {
+  lease: bigint; index: number; status: number; connectUs: number; headerUs: number; totalUs: number;
+  ending: 'completed' | 'failed' | 'passed-over' | 'unused' | 'abandoned';
+}
+/** A policy. A method that is not there is never called. */
+export interface Policy {
+  sharing?: Sharing;
+  update?(endpoints: Endpoint[]): void;
+  pick(call: Pick): number | undefined;
+  change?(endpoints: Endpoint[]): void;
+  failed?(index: number): void;
+  done?(outcome: Outcome): void;
+  exportState?(): Text;
+  importState?(state: Uint8Array): void;
+  tick?(nowUs: bigint): number;
+}
+
+export interface Call { exchange: bigint; place: number; nowUs: bigint }
+export type Verdict = 'proceed' | 'answer' | 'reroute' | 'wait';
+export interface Summary {
+  status: number; complete: boolean; durationUs: bigint; bytesSent: bigint; bytesReceived: bigint;
+}
+/** A hook: one phase at least. */
+export interface Hook {
+  sharing?: Sharing;
+  attach?(place: number, settings: any): void;
+  onRequest?(call: Call & { random: bigint }): Verdict | void;
+  onCheck?(call: Call & { passed: boolean }): Verdict | void;
+  onResponse?(call: Call): void;
+  onEnd?(call: Call & Summary): void;
+  exportState?(): Text;
+  importState?(state: Uint8Array): void;
+  tick?(nowUs: bigint): number;
+}
+
+/** A class of a plugin: what it says of itself, and how it is made. */
+export interface PluginClass<T> {
+  new (settings: any): T;
+  about?: string;
+  settings?: Schema;
+  placeSettings?: Schema;
+  backups?: boolean;
+  streams?: boolean;
+}
+
+export type Part = 'authority' | 'path' | 'query' | 'client-address' | { header: string } | { cookie: string };
+export type Address = { tag: 'ipv4' | 'ipv6'; val: number[] };
+
+export const fleet: {
+  name(index: number): string;
+  isDown(index: number): boolean;
+  label(index: number, name: string): string | undefined;
+  candidates(word: number): bigint;
+  allCandidates(): BigUint64Array;
+  inFlight(index: number): number;
+  allInFlight(): Uint32Array;
+  latencyUs(index: number): number;
+  allLatencyUs(): Uint32Array;
+  health(index: number): number;
+  allHealth(): Uint32Array;
+};
+export const upstream: { name(): string; hasBackups(): boolean; carriesStreams(): boolean };
+export const nginx: {
+  checkVariable(name: string): string | undefined;
+  checkEarlyVariable(name: string): string | undefined;
+  maxFails(index: number): number;
+  failTimeout(index: number): bigint;
+  route(index: number): string;
+};
+export const clock: { wallMs(): bigint };
+export const metrics: { counter(name: string): number; add(counter: number, value: bigint): void };
+export type Level = 'error' | 'warn' | 'info' | 'debug';
+export const log: { write(level: Level, message: string): void; writeExchange(level: Level, message: string): void };
+
+export const request: {
+  method(): string;
+  scheme(): string;
+  authority(): string;
+  path(): string;
+  query(): string;
+  decodedPath(): string;
+  version(): 'http10' | 'http11' | 'http2' | 'http3';
+  header(name: string): string | undefined;
+  headerAll(name: string): string[];
+  headers(): [string, string][];
+  cookie(name: string): string | undefined;
+  hash(part: Part, seed?: bigint): bigint;
+};
+export const connection: {
+  clientAddress(): Address | undefined;
+  peerAddress(): Address | undefined;
+  peerPort(): number;
+  localAddress(): Address | undefined;
+  localPort(): number;
+  serverName(): string | undefined;
+  alpn(): string | undefined;
+  tlsVersion(): string | undefined;
+  certificateSubject(): string | undefined;
+  certificateFingerprint(): Uint8Array | undefined;
+};
+export const variables: { variable(name: string): string | undefined };
+export const response: {
+  status(): number;
+  header(name: string): string | undefined;
+  headerAll(name: string): string[];
+  isLocal(): boolean;
+};
+export const exchange: {
+  attribute(name: string): string | undefined;
+  key(): string;
+  note(text: string): void;
+  isNoteWanted(): boolean;
+};
+export const attempt: {
+  memo(): bigint;
+  setMemo(value: bigint): void;
+  addResponseHeader(name: string, value: Text): void;
+  setRefusalStatus(status: number): void;
+  failure(): string;
+  bytesSent(): bigint;
+  bytesReceived(): bigint;
+};
+export const changes: {
+  setMethod(method: string): boolean;
+  setPath(path: string): boolean;
+  setQuery(query: string): boolean;
+  setRequestHeader(name: string, value: Text): boolean;
+  addRequestHeader(name: string, value: Text): boolean;
+  removeRequestHeader(name: string): boolean;
+  setResponseHeader(name: string, value: Text): boolean;
+  addResponseHeader(name: string, value: Text): boolean;
+  removeResponseHeader(name: string): boolean;
+  setAttribute(name: string, value: Text): boolean;
+  answer(status: number, body: Text): boolean;
+  delay(us: bigint): boolean;
+  takeRoute(name: string): boolean;
+  takeUpstream(name: string): boolean;
+  checkRoute(name: string): string | undefined;
+  checkUpstream(name: string): string | undefined;
+};
+export const checks: { verifyPassword(hash: string, password: Text): void; checkHash(hash: string): string | undefined };
+export const files: { read(path: string): Uint8Array | undefined; isThere(path: string): boolean };

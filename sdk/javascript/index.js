@@ -1,0 +1,48 @@
+// What a plugin in JavaScript or TypeScript is written with: the host's interfaces by name, each as
+// `wit/` describes it, and what settings are read with.
+//
+// The interfaces are empty here. The component's glue (`guest.js`) fills them with the host's
+// functions, a test with those of a double (`testing.js`).
+
+export { SettingsError } from './settings.js';
+
+/** Answers of `pick`. */
+export const NO_OPINION = undefined;
+export const REFUSE = -2;
+
+/** Which interfaces each grant is for: those of `free` need none. */
+export const GRANTS = {
+  free: ['fleet', 'upstream', 'nginx', 'clock', 'metrics', 'log'],
+  request: ['request', 'connection', 'variables'],
+  response: ['response'],
+  exchange: ['exchange', 'attempt'],
+  changes: ['changes'],
+  checks: ['checks'],
+  files: ['files'],
+};
+
+const grantOf = (name) => Object.keys(GRANTS).find((grant) => GRANTS[grant].includes(name));
+
+/** An interface that says what to do where it has not been asked for. */
+function empty(name) {
+  return new Proxy({}, {
+    get(functions, key) {
+      if (key in functions || typeof key === 'symbol') return functions[key];
+      throw new Error(`${name}.${key} is not there: has your plugin \`grants = ['${grantOf(name)}']\`?`);
+    },
+  });
+}
+
+export const host = {};
+for (const name of Object.values(GRANTS).flat()) host[name] = empty(name);
+
+export const {
+  fleet, upstream, nginx, clock, metrics, log, request, connection, variables, response, exchange,
+  attempt, changes, checks, files,
+} = host;
+
+/** Gives an interface its functions; whatever it had is gone. */
+export function provide(name, functions) {
+  for (const key of Object.keys(host[name])) delete host[name][key];
+  Object.assign(host[name], functions);
+}

@@ -1,0 +1,275 @@
+//! Plugins in languages other than Rust: the examples in `examples/LANGUAGE`, built by the SDK of the
+//! language with its real toolchain, once for what they are made of.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tokio::sync::Mutex;
+
+use crate::{installed, peers};
+
+/// A language that there is an SDK for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    JavaScript,
+    Python,
+    C,
+    Go,
+}
+
+/// What the plugins say before they fail on purpose.
+pub const FAULT: &str = "no tenant today";
+
+/// One build of each language at a time: specs run side by side.
+static BUILDS: [Mutex<()>; 4] = [const { Mutex::const_new(()) }; 4];
+
+fn root(path: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path)
+}
+
+impl Language {
+    /// The name of its folders.
+    fn name(self) -> &'static str {
+        match self {
+            Language::JavaScript => "javascript",
+            Language::Python => "python",
+            Language::C => "c",
+            Language::Go => "go",
+        }
+    }
+
+    fn sdk(self) -> PathBuf {
+        root("sdk").join(self.name())
+    }
+
+    /// The folder of the example.
+    pub fn example(self) -> PathBuf {
+        root("examples").join(self.name())
+    }
+
+    /// The example's configuration.
+    pub fn configuration(self) -> String {
+        std::fs::read_to_string(self.example().join("waypost.toml")).expect("it is there")
+    }
+
+    /// The file with the plugin; a line of the policy's `pick`; and lines to stand before it, which
+    /// fail for requests with `X-Fault`.
+    fn source(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Language::JavaScript => (
+                "plugin.js",
+                "    if (request.header(this.header)) {\n",
+                "    if (request.header('x-fault')) throw new Error('no tenant today');\n",
+            ),
+            Language::Python => (
+                "plugin.py",
+                "        if request.header(self.header):\n",
+                "        if request.header(\"x-fault\"):\n            raise ValueError(\"no tenant today\")\n",
+            ),
+            Language::C => (
+                "plugin.c",
+                "  wp_maybe_text tenant = wp_request_header(header);\n",
+                "  if (wp_request_header(WP_TEXT(\"x-fault\")).is_some) wp_panic(\"no tenant today\");\n",
+            ),
+            Language::Go => (
+                "plugin.go",
+                "\tcandidates := pick.Indexes()\n",
+                "\tif _, is := waypost.Request.Header(\"x-fault\"); is {\n\t\tpanic(\"no tenant today\")\n\t}\n",
+            ),
+        }
+    }
+
+    /// Whether its toolchain is installed.
+    pub fn is_installed(self) -> bool {
+        match self {
+            Language::JavaScript => {
+                let modules = self
+                    .sdk()
+                    .join("node_modules/@bytecodealliance/componentize-js");
+                let example = self.example().join("node_modules/waypost");
+                installed::program("node", "--version", "nodejs npm")
+                    && installed::there_is(
+                        modules.exists() && example.exists(),
+                        "componentize-js",
+                        "npm ci --prefix examples/javascript",
+                    )
+            }
+            Language::Python => peers::python(&["componentize_py"]).is_some(),
+            Language::C => {
+                installed::program("make", "--version", "make")
+                    && peers::python(&["ziglang"]).is_some()
+            }
+            Language::Go => installed::there_is(
+                Command::new(go()).arg("version").output().is_ok(),
+                "go",
+                "target/peers/bin/python -m pip install -r tests/peers/requirements.txt",
+            ),
+        }
+    }
+
+    /// Runs the tests of the SDK and of the example, by the language's own means.
+    pub async fn test(self) {
+        for folder in [self.sdk(), self.example()] {
+            self.test_in(&folder).await;
+        }
+    }
+
+    async fn test_in(self, folder: &Path) {
+        let mut command = match self {
+            Language::JavaScript => Command::new("node"),
+            Language::Python => python("componentize_py"),
+            Language::C => Command::new("make"),
+            Language::Go => Command::new(go()),
+        };
+        match self {
+            Language::JavaScript => command.arg("--test"),
+            Language::Python => command
+                .args(["-B", "-m", "unittest"])
+                .env("PYTHONPATH", self.sdk()),
+            Language::C => command.arg("test").env("TMPDIR", built()),
+            Language::Go => command.args(["test", "./..."]),
+        };
+        done(command.current_dir(folder)).await;
+    }
+
+    /// The example's component: it fails with [`FAULT`] for requests with `X-Fault`, and is what the
+    /// folder has otherwise.
+    pub async fn plugin(self) -> PathBuf {
+        let _one = BUILDS[self as usize].lock().await;
+        let mut hasher = DefaultHasher::new();
+        hash(&self.sdk(), &mut hasher);
+        hash(&self.example(), &mut hasher);
+        hash(&root("wit/0.2.0"), &mut hasher);
+        self.source().hash(&mut hasher);
+        let file = format!("{}-{:016x}.wasm", self.name(), hasher.finish());
+        let file = built().join(file);
+        if !file.exists() {
+            let folder = tempfile::tempdir().expect("there is room for a directory");
+            self.copy(folder.path());
+            let mut command = self.build(folder.path());
+            done(command.current_dir(folder.path())).await;
+            let made = file.with_extension(std::process::id().to_string());
+            std::fs::copy(folder.path().join("plugin.wasm"), &made).expect("it is built");
+            std::fs::rename(made, &file).expect("the directory is ours");
+        }
+        file
+    }
+
+    /// The example, with a fault, in another folder.
+    fn copy(self, folder: &Path) {
+        for entry in std::fs::read_dir(self.example()).expect("it is there") {
+            let path = entry.expect("it can be listed").path();
+            let name = path.file_name().unwrap_or_default();
+            if !path.is_file() || path.extension().is_some_and(|end| end == "wasm") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("it is a text");
+            // Where the SDK is.
+            let sdk = self.sdk().canonicalize().expect("it is there");
+            let relative = format!("../../sdk/{}", self.name());
+            let text = text.replace(&relative, &sdk.display().to_string());
+            std::fs::write(folder.join(name), text).expect("the directory is ours");
+        }
+        let (name, line, fault) = self.source();
+        let text = std::fs::read_to_string(folder.join(name)).expect("it was written");
+        assert!(text.contains(line), "{name} has no line {line:?}");
+        let text = text.replacen(line, &format!("{fault}{line}"), 1);
+        std::fs::write(folder.join(name), text).expect("the directory is ours");
+    }
+
+    fn build(self, folder: &Path) -> Command {
+        let mut command = match self {
+            Language::JavaScript => Command::new("node"),
+            Language::Python => python("componentize_py"),
+            Language::C => Command::new("make"),
+            Language::Go => Command::new(go()),
+        };
+        match self {
+            Language::JavaScript => command.arg(self.sdk().join("build.js")),
+            Language::Python => command
+                .args(["-B", "-m", "waypost"])
+                .env("PYTHONPATH", self.sdk()),
+            Language::C => {
+                let python = python("ziglang");
+                command
+                    .arg(format!("ZIG={} -m ziglang", python.get_program().display()))
+                    .env("ZIG_GLOBAL_CACHE_DIR", built().join("zig"))
+                    .env("ZIG_LOCAL_CACHE_DIR", folder)
+            }
+            Language::Go => command.args(["run", "."]),
+        };
+        command
+    }
+}
+
+/// Where components are kept.
+fn built() -> PathBuf {
+    let folder = root("target/languages");
+    std::fs::create_dir_all(&folder).expect("the directory is ours");
+    folder.canonicalize().expect("it is there")
+}
+
+/// The Python that has a module.
+fn python(module: &str) -> Command {
+    Command::new(peers::python(&[module]).expect("it was looked for"))
+}
+
+/// The Go that is installed with the other peers, or the system's own.
+fn go() -> PathBuf {
+    let peer = root("target/peers/bin/go");
+    match peer.canonicalize() {
+        Ok(peer) => peer,
+        Err(_) => PathBuf::from("go"),
+    }
+}
+
+/// What a folder holds but for what was installed or built there.
+fn hash(folder: &Path, hasher: &mut DefaultHasher) {
+    let entries = std::fs::read_dir(folder).expect("it is there");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if matches!(&*name, "node_modules" | "__pycache__" | ".venv" | "wit")
+            || name.ends_with(".wasm")
+            || name.ends_with(".egg-info")
+        {
+            continue;
+        }
+        name.hash(hasher);
+        match path.is_dir() {
+            true => hash(&path, hasher),
+            false => std::fs::read(&path).expect("it can be read").hash(hasher),
+        }
+    }
+}
+
+/// Runs a command to its end, which must be a good one. It may take as long as it takes: compilers
+/// do.
+async fn done(command: &mut Command) {
+    // The compiler's own tools are beside it.
+    if let Some(folder) = go().parent().filter(|folder| folder.is_absolute()) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", folder.display()));
+    }
+    let what = format!("{command:?}");
+    let spawned = command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{what} does not start: {error}"));
+    // The spec's own servers have to go on meanwhile.
+    let output = tokio::task::spawn_blocking(move || spawned.wait_with_output());
+    let output = output.await.expect("it can be waited for");
+    let output = output.expect("it can be waited for");
+    assert!(
+        output.status.success(),
+        "{what}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,190 @@
+//! The same two plugins in every language that there is an SDK for, each built by its real toolchain:
+//! they do the same, are loaded while requests come in, and tell of their faults in the language's own
+//! words.
+
+use waypost_tests::admin::ADMIN;
+use waypost_tests::languages::{FAULT, Language};
+use waypost_tests::{Answer, Gate, Load, Origin, Proxy, child, origin, proxy, waypost};
+
+/// The example's configuration, before these origins, with lines more in the plugin's entry.
+fn configuration(language: Language, file: &str, origins: &[Origin], entry: &str) -> String {
+    let mut text = language.configuration();
+    for (part, replacement) in [
+        ("127.0.0.1:8080", "127.0.0.1:0"),
+        ("127.0.0.1:3001", origins[0].address()),
+        ("127.0.0.1:3002", origins[1].address()),
+        ("\"plugin.wasm\"", &format!("\"{file}\"\n{entry}")),
+    ] {
+        assert!(text.contains(part), "no {part} in\n{text}");
+        text = text.replace(part, replacement);
+    }
+    format!("{ADMIN}[server]\nworkers = 2\naccess_log = false\n{text}")
+}
+
+async fn origins() -> Vec<Origin> {
+    vec![origin::named().await, origin::named().await]
+}
+
+/// The server that each of some tenants has.
+async fn homes(proxy: &Proxy) -> Vec<String> {
+    let mut homes = Vec::new();
+    for tenant in 0..8 {
+        let line = format!("X-Tenant: tenant{tenant}\r\n");
+        homes.push(proxy.get_with("/", &line).await.text());
+    }
+    homes
+}
+
+/// What the plugins are for.
+async fn does_what_the_others_do(language: Language) {
+    let gate = Gate::closed();
+    let mut origins = Vec::new();
+    for name in ["a", "b"] {
+        let gate = gate.clone();
+        origins.push(
+            origin::answers(move |request| match request.target.as_str() {
+                "/held" => Answer::ok(name).when(&gate),
+                _ => Answer::ok(name),
+            })
+            .await,
+        );
+    }
+    let file = language.plugin().await.display().to_string();
+    let proxy = proxy::run(&configuration(language, &file, &origins, ""), &[]).await;
+
+    let first = homes(&proxy).await;
+    assert_eq!(homes(&proxy).await, first, "a tenant stays where it is");
+    assert!(first.iter().any(|home| *home != first[0]), "{first:?}");
+
+    // All others go where the load is least: a request that is held counts.
+    let requests = origins[0].requests().len();
+    let mut client = proxy.client().await;
+    client
+        .send("GET /held HTTP/1.1\r\nHost: test\r\n\r\n")
+        .await;
+    origins[0].received(requests + 1).await;
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/").await.text(), "b");
+    }
+    gate.open();
+    assert_eq!(client.response().await.text(), "a");
+
+    for number in 1..=3 {
+        let response = proxy.get_with("/", "X-Tenant: acme\r\n").await;
+        assert_eq!(response.header("X-Counted"), number.to_string());
+        let server = if response.text() == "a" { 0 } else { 1 };
+        let requests = origins[server].requests();
+        let last = requests.last().expect("it was asked");
+        assert_eq!(last.header("X-Counted-As"), "acme");
+    }
+    let plugin = proxy.shows("/plugins/tenants").await;
+    let counters = plugin.to_string();
+    assert!(counters.contains("\"requests_acme\":3"), "{counters}");
+
+    for _ in 0..3 {
+        let response = proxy.get_with("/", "X-Fault: now\r\n").await;
+        assert_eq!(response.status, 200, "the fallback serves");
+    }
+    proxy.log_contains(FAULT).await;
+    proxy.log_contains("failed in `pick`").await;
+    assert_eq!(proxy.shows("/plugins/tenants").await["state"], "live");
+}
+
+/// A setting that is misspelt.
+async fn refuses_an_unknown_setting(language: Language) {
+    let file = language.plugin().await.display().to_string();
+    let text = configuration(language, &file, &origins().await, "");
+    let misspelt = text.replace("header = \"x-tenant\"", "haeder = \"x-tenant\"");
+    assert_ne!(text, misspelt);
+    let directory = tempfile::TempDir::new().expect("there is room for a directory");
+    let misspelt = misspelt.replace("{dir}", &directory.path().display().to_string());
+    std::fs::write(directory.path().join("waypost.toml"), misspelt).expect("it is ours");
+    let mut command = std::process::Command::new(waypost());
+    command
+        .args(["check", "-c", "waypost.toml"])
+        .current_dir(directory.path())
+        .env("XDG_CACHE_HOME", waypost().with_file_name("specs-cache"));
+    let (code, _, said) = child::run(command);
+    assert_eq!(code, 1, "{said}");
+    for part in [
+        "unknown key `haeder`; did you mean `header`?",
+        "(upstream.backend.policy.haeder)",
+    ] {
+        assert!(said.contains(part), "no {part} in\n{said}");
+    }
+}
+
+/// What every plugin has to do. Those with an interpreter take too long for it here, without
+/// optimisations.
+async fn does_what_every_plugin_has_to(language: Language) {
+    let file = language.plugin().await;
+    for (kind, settings) in [
+        ("policy", "header = \"x-tenant\""),
+        ("hook", "tenants = [\"acme\"]"),
+    ] {
+        let mut command = std::process::Command::new(waypost());
+        command.args(["plugin", "test"]).arg(&file);
+        command.args(["--kind", kind, "--settings", settings]);
+        let (code, said, log) = child::run(command);
+        assert_eq!(code, 0, "{said}\n{log}");
+    }
+}
+
+/// From the same plugin in C, which is there in a moment.
+async fn is_loaded_under_load(language: Language) {
+    let origins = origins().await;
+    let before = Language::C.plugin().await.display().to_string();
+    let mut component = std::fs::read(language.plugin().await).expect("it is built");
+    if language == Language::C {
+        component.extend([0, 2, 1, b'2']); // a section that means nothing
+    }
+    // What an engine without optimisations takes is not what is promised.
+    let text = configuration(Language::C, &before, &origins, "budget = 100");
+    let proxy = proxy::run(&text, &[]).await;
+    let homes_before = homes(&proxy).await;
+    let load = Load::start(proxy.address(), 2);
+    let answer = proxy.load_plugin("tenants", &component).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["version"], 2);
+    assert_eq!(homes(&proxy).await, homes_before, "the same choices");
+    let report = load.stop().await;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    let plugin = proxy.shows("/plugins/tenants").await;
+    assert_eq!(plugin["state"], "live", "{plugin}");
+}
+
+/// All of it for one language; whether its toolchain is there is said once.
+async fn promises(language: Language) {
+    if !language.is_installed() {
+        return;
+    }
+    language.test().await;
+    does_what_the_others_do(language).await;
+    refuses_an_unknown_setting(language).await;
+    if matches!(language, Language::C | Language::Go) {
+        does_what_every_plugin_has_to(language).await;
+    }
+    if Language::C.is_installed() {
+        is_loaded_under_load(language).await;
+    }
+}
+
+#[tokio::test]
+async fn plugins_in_javascript_do_what_those_in_other_languages_do() {
+    promises(Language::JavaScript).await;
+}
+
+#[tokio::test]
+async fn plugins_in_python_do_what_those_in_other_languages_do() {
+    promises(Language::Python).await;
+}
+
+#[tokio::test]
+async fn plugins_in_c_do_what_those_in_other_languages_do() {
+    promises(Language::C).await;
+}
+
+#[tokio::test]
+async fn plugins_in_go_do_what_those_in_other_languages_do() {
+    promises(Language::Go).await;
+}
