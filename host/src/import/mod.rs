@@ -56,6 +56,7 @@ mod error_page;
 mod pages; // errors
 mod content; // compression, caching
 mod named; // routes that only a name leads to
+mod handed_on; // and those that servers lead to
 mod action; // what a location does with requests
 mod beside; // its other methods, its path without a slash
 mod location;
@@ -188,6 +189,7 @@ struct Translator<'a> {
     upstreams: Upstreams<'a>,
     zones: hooks::Zones<'a>,
     named: named::Named,
+    handed_on: handed_on::HandedOn,
     expressions: finding::Expressions,
     /// By the number of a server, a directory of each kind that its locations tell apart.
     directories: HashMap<Option<usize>, Rc<Option<Vec<String>>>>,
@@ -230,6 +232,7 @@ fn translate(tree: &tree::Tree, accounts: &Accounts, system: &dyn System) -> Out
         upstreams: Upstreams::new(),
         zones: hooks::Zones::default(),
         named: named::Named::default(),
+        handed_on: handed_on::HandedOn::default(),
         expressions: finding::Expressions::default(),
         directories: HashMap::new(),
         out: Output::default(),

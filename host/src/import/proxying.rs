@@ -4,6 +4,7 @@ use super::Translator;
 use super::action::{answer_of, rewrite_hook};
 use super::chosen::Chosen;
 use super::files::Uri;
+use super::handed_on;
 use super::matching::Location;
 use super::rewriting::Rule;
 use super::scope::Scope;
@@ -152,6 +153,10 @@ impl Translator<'_> {
             block.keys.set("cookies", cookies.inline());
         }
         self.replaced(scope, &mut block.keys);
+        let follows = self.follows(scope).filter(|_| !target.is_grpc);
+        if follows == Some(true) {
+            block.keys.set("accel_redirect", "true");
+        }
         self.times(scope, &mut block.keys);
         self.next_upstream(scope, &mut block.keys);
         self.bodies(scope, &mut block.keys);
@@ -186,7 +191,10 @@ impl Translator<'_> {
             }
         }
         block.set_headers("request_headers", request);
-        let (response, _) = self.response_headers(scope, Phase::Response, None);
+        let (mut response, _) = self.response_headers(scope, Phase::Response, None);
+        if follows == Some(false) {
+            response.remove.push(handed_on::FIELD.to_owned());
+        }
         block.set_headers("response_headers", response);
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
