@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::Translator;
+use super::breaking::Breaking;
 use super::fallback::{OF_LISTENER, OF_PLACES};
 use super::guards::closed;
 use super::hoist::{hoist, hoist_answers};
@@ -244,6 +245,7 @@ impl<'a> Translator<'a> {
     ) {
         let scope = &server.scope;
         let steps = self.steps(scope, None);
+        self.breaking = Breaking::of(&steps.rules);
         let all_gates = steps.gates;
         let gates: Vec<Gate> = all_gates
             .iter()

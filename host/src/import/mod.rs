@@ -64,6 +64,7 @@ mod jumps; // locations that lead to another one
 mod real_ip; // what proxies in front say of clients
 mod hosts; // names and addresses of servers
 mod listener_rules; // `rewrite` of a server
+mod breaking; // what its `break` leaves out of a `proxy_pass`
 mod stamps; // routes with hosts and listeners
 mod hoist; // what is said once
 mod upstream_keys; // and of upstreams
@@ -191,6 +192,7 @@ struct Translator<'a> {
     named: named::Named,
     handed_on: handed_on::HandedOn,
     expressions: finding::Expressions,
+    breaking: breaking::Breaking,
     /// By the number of a server, a directory of each kind that its locations tell apart.
     directories: HashMap<Option<usize>, Rc<Option<Vec<String>>>>,
     out: Output,
@@ -234,6 +236,7 @@ fn translate(tree: &tree::Tree, accounts: &Accounts, system: &dyn System) -> Out
         named: named::Named::default(),
         handed_on: handed_on::HandedOn::default(),
         expressions: finding::Expressions::default(),
+        breaking: breaking::Breaking::default(),
         directories: HashMap::new(),
         out: Output::default(),
         has_usual_ports: false,

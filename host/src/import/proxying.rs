@@ -2,6 +2,7 @@
 
 use super::Translator;
 use super::action::{answer_of, rewrite_hook};
+use super::breaking::Breaks;
 use super::chosen::Chosen;
 use super::files::Uri;
 use super::handed_on;
@@ -68,6 +69,8 @@ impl Translator<'_> {
             self.note_stripped(scope);
         }
         rules.extend(target.rule.take());
+        // Where something leads a request here, nginx looks for the place anew.
+        let is_asked = uri.is_none();
         if let Some(uri) = uri {
             target.uri = Some(asked_for(uri, target.uri.as_deref(), location));
         }
@@ -97,9 +100,24 @@ impl Translator<'_> {
             Some(_) => "https",
             None => "http",
         };
+        let redirected = target.uri.clone();
+        let is_fixed = is_asked && !pass.argument(0).contains('$');
+        if let Some(uri) = target.uri.as_deref().filter(|_| is_fixed) {
+            match self.breaks(scope, location, uri) {
+                Breaks::Never => {}
+                Breaks::Always => target.uri = None,
+                Breaks::Sometimes => {
+                    accounts.lost(
+                        pass,
+                        "nginx leaves out its URI part for what a `rewrite ... break` of the server \
+                         has led here, and for nothing else: write the rule into a location",
+                    );
+                    return answer_of("501");
+                }
+            }
+        }
         // A prefix that is taken away is said by a key of its own.
         let is_stripped = target.uri.as_deref() == Some("/") && has_prefix(location);
-        let uri = target.uri.clone();
         if is_stripped {
             target.uri = None;
         }
@@ -147,7 +165,12 @@ impl Translator<'_> {
         if is_stripped {
             block.keys.set("strip_prefix", "true");
         }
-        self.redirects(scope, (&target, uri.as_deref()), location, &mut block.keys);
+        self.redirects(
+            scope,
+            (&target, redirected.as_deref()),
+            location,
+            &mut block.keys,
+        );
         let cookies = self.cookies(scope);
         if !cookies.is_empty() {
             block.keys.set("cookies", cookies.inline());
