@@ -144,15 +144,20 @@ async fn echoes(number: String, tls: Option<ServerConfig>) -> Origin {
         text.push('\n');
         text.push_str(&String::from_utf8_lossy(&request.body));
         let says = |word| request.target.contains(word);
+        let handed_on = request.target.split_once("accel=");
         let answer = match (says("moved"), says("missing"), says("failing")) {
             (true, ..) => Answer::status(302, text).header("Location", "/elsewhere"),
             (_, true, _) => Answer::status(404, text),
             (.., true) => Answer::status(503, text),
             _ => Answer::ok(text),
         };
-        answer
+        let answer = answer
             .header("X-Powered-By", "origin")
-            .header("Content-Type", "text/x-echo")
+            .header("Content-Type", "text/x-echo");
+        match handed_on {
+            Some((_, to)) => answer.header("X-Accel-Redirect", to),
+            None => answer,
+        }
     };
     match tls {
         Some(tls) => origin::answers_with(tls, answer).await,

@@ -456,7 +456,8 @@ static ROUTES: &[Directive] = &[
     ),
     is(
         &["internal", "named_location"],
-        "`internal = true` and a `name` in `[[route]]`: only hooks, `error_pages` and the `fallback` of `files` lead to it",
+        "`internal = true` and a `name` in `[[route]]`: only hooks, `error_pages`, the `fallback` of `files`, and \
+         servers of a route with `accel_redirect = true`, lead to it; see docs/files.md",
     ),
     not_there(&["post_action"], "each request takes one route"),
     automatic(
@@ -553,13 +554,13 @@ static PROXYING: &[Directive] = &[
         "`response_headers = { remove = [\"X-Powered-By\"] }` in `[server]`, `[[listen]]` or `[[route]]`",
     ),
     automatic(
-        &[
-            "proxy_pass_header",
-            "grpc_pass_header",
-            "proxy_ignore_headers",
-            "grpc_ignore_headers",
-        ],
+        &["proxy_pass_header", "grpc_pass_header"],
         "all headers of an answer are passed on but those of one connection",
+    ),
+    automatic(
+        &["proxy_ignore_headers", "grpc_ignore_headers"],
+        "headers of an answer change nothing here, but for `X-Accel-Redirect` in routes with \
+         `accel_redirect = true`: without that key it is ignored as well",
     ),
     automatic(
         &["early_hints", "proxy_pass_trailers"],

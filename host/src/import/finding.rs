@@ -115,6 +115,17 @@ fn fits_none_below(is_exact: bool, regex: &str, above: &str) -> bool {
         })
 }
 
+/// How long the longest prefix among locations is that a path begins with.
+pub(super) fn longest_prefix(children: &[Directive], path: &str) -> Option<usize> {
+    let locations = children.iter().filter(|child| child.name == "location");
+    let parsed = locations.filter_map(|child| Location::parse(&child.arguments));
+    let lengths = parsed.filter_map(|location| {
+        let prefix = location.prefix()?;
+        path.starts_with(prefix).then_some(prefix.len())
+    });
+    lengths.max()
+}
+
 /// The location of a name such as `@app`.
 pub(super) fn named<'s>(children: &'s [Directive], name: &str) -> Option<&'s Directive> {
     let mut locations = children.iter().filter(|child| child.name == "location");

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::Translator;
+use super::breaking::Breaking;
 use super::fallback::{OF_LISTENER, OF_PLACES};
 use super::guards::closed;
 use super::hoist::{hoist, hoist_answers};
@@ -65,6 +66,9 @@ impl<'a> Translator<'a> {
         self.has_usual_ports = ports.clone().all(usual);
         let scopes: Vec<&Scope<'_>> = servers.iter().map(|server| &server.scope).collect();
         let listeners = self.listeners(&servers, &addresses);
+        for server in &servers {
+            self.hand_on(&server.scope);
+        }
         for (index, server) in servers.iter().enumerate() {
             let targets = self.targets(index, &servers, &addresses);
             self.words.around = around(server, &targets);
@@ -241,6 +245,7 @@ impl<'a> Translator<'a> {
     ) {
         let scope = &server.scope;
         let steps = self.steps(scope, None);
+        self.breaking = Breaking::of(&steps.rules);
         let all_gates = steps.gates;
         let gates: Vec<Gate> = all_gates
             .iter()
@@ -300,7 +305,11 @@ impl<'a> Translator<'a> {
         }
         let hosts = if is_unsure { Vec::new() } else { all_gates };
         let of_hosts_alone = hosts.iter().map(|gate| &gate.block);
-        let named = led_to(named, routes.iter().chain(of_hosts_alone));
+        let named = led_to(
+            named,
+            &self.for_names(scope),
+            routes.iter().chain(of_hosts_alone),
+        );
         if let (Some(first), Some(directive)) = (routes.first_mut(), scope.directive) {
             first
                 .comments
@@ -315,6 +324,7 @@ impl<'a> Translator<'a> {
                 let target = of_hosts(&hosts, target, is_own, &mut answered, &mut all);
                 let stamped = |route: &Block| Some(stamped(route.clone(), target.as_ref()?));
                 all.extend(routes.iter().filter_map(stamped));
+                self.named.rename_repeated(&mut all);
             }
             for route in &mut all {
                 let is_everywhere = target.listen.len() == listeners

@@ -114,10 +114,17 @@ impl Translator<'_> {
             false => accounts.translated(directive, "`[[route]]` with `when`"),
         }
         if let Some(internal) = scope.own("internal").first() {
-            accounts.translated(
-                internal,
-                "`return = { status = 404 }` for clients that ask for it",
-            );
+            let of_servers = self.for_servers(scope, &location, (&path, &conditions), gates);
+            let note = match of_servers {
+                Some(_) => {
+                    "`return = { status = 404 }` for clients that ask for it, and `internal = true` \
+                     with its `path` for servers of a route with `accel_redirect = true`"
+                }
+                None => "`return = { status = 404 }` for clients that ask for it",
+            };
+            accounts.translated(internal, note);
+            // It comes first among those that servers lead to.
+            routes.extend(of_servers.map(|block| Block { depth, ..block }));
             let mut block = with_when(self.refusal(scope, 404), &conditions);
             let keys = Table::new().with("path", text(&path));
             block.keys = keys.followed_by(block.keys);

@@ -56,6 +56,7 @@ mod error_page;
 mod pages; // errors
 mod content; // compression, caching
 mod named; // routes that only a name leads to
+mod handed_on; // and those that servers lead to
 mod action; // what a location does with requests
 mod beside; // its other methods, its path without a slash
 mod location;
@@ -63,6 +64,7 @@ mod jumps; // locations that lead to another one
 mod real_ip; // what proxies in front say of clients
 mod hosts; // names and addresses of servers
 mod listener_rules; // `rewrite` of a server
+mod breaking; // what its `break` leaves out of a `proxy_pass`
 mod stamps; // routes with hosts and listeners
 mod hoist; // what is said once
 mod upstream_keys; // and of upstreams
@@ -188,7 +190,9 @@ struct Translator<'a> {
     upstreams: Upstreams<'a>,
     zones: hooks::Zones<'a>,
     named: named::Named,
+    handed_on: handed_on::HandedOn,
     expressions: finding::Expressions,
+    breaking: breaking::Breaking,
     /// By the number of a server, a directory of each kind that its locations tell apart.
     directories: HashMap<Option<usize>, Rc<Option<Vec<String>>>>,
     out: Output,
@@ -230,7 +234,9 @@ fn translate(tree: &tree::Tree, accounts: &Accounts, system: &dyn System) -> Out
         upstreams: Upstreams::new(),
         zones: hooks::Zones::default(),
         named: named::Named::default(),
+        handed_on: handed_on::HandedOn::default(),
         expressions: finding::Expressions::default(),
+        breaking: breaking::Breaking::default(),
         directories: HashMap::new(),
         out: Output::default(),
         has_usual_ports: false,

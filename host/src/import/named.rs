@@ -24,6 +24,10 @@ const LONGEST: usize = 64;
 pub(super) struct Named {
     /// Names, in all of the file.
     taken: HashSet<String>,
+    /// Those that servers say, by the number of the location.
+    kept: HashMap<usize, String>,
+    /// Those of routes with a path.
+    written: HashSet<String>,
     /// Of the server at hand: names by the location's number and the path that it is asked for.
     known: HashMap<(Option<usize>, String), String>,
     /// Locations of the server at hand that something leads to.
@@ -88,15 +92,38 @@ impl Named {
         name
     }
 
+    /// Keeps the name of a location, as servers say it, where a route can have it.
+    pub(super) fn keep(&mut self, location: &Directive) {
+        let name = location.argument(0).trim_start_matches('@');
+        let is_name = !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_allowed);
+        if is_name && self.taken.insert(name.to_owned()) {
+            self.kept.insert(location.id, name.to_owned());
+        }
+    }
+
+    /// Gives names of their own to routes that have been written before, for other hosts.
+    pub(super) fn rename_repeated(&mut self, routes: &mut [Block]) {
+        for route in routes {
+            let Some(name) = route.keys.get("name").map(|name| name.trim_matches('"')) else {
+                continue;
+            };
+            if !self.written.insert(name.to_owned()) {
+                let free = self.free_name(&name.to_owned());
+                self.written.insert(free.clone());
+                route.keys.set("name", text(&free));
+            }
+        }
+    }
+
     /// A name that is not taken, like the one wanted.
-    fn free_name(&mut self, wanted: &str) -> String {
+    pub(super) fn free_name(&mut self, wanted: &str) -> String {
         let wanted = wanted.trim_start_matches(['@', '/']).to_ascii_lowercase();
         let wanted = match wanted.rsplit_once('.') {
             Some((stem, _)) if !stem.is_empty() => stem,
             _ => &wanted,
         };
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let clean = wanted.chars().map(|c| if allowed(c) { c } else { '_' });
+        let clean = wanted.chars();
+        let clean = clean.map(|c| if is_allowed(c) { c } else { '_' });
         let mut clean: String = clean.take(LONGEST - 8).collect();
         if clean.is_empty() {
             clean.push_str("fallback");
@@ -132,7 +159,9 @@ impl Translator<'_> {
             (None, Some(found)) => found.argument(0).to_owned(),
             (None, None) => String::new(),
         };
-        let name = self.named.free_name(&wanted);
+        let kept = innermost.filter(|_| uri.is_none());
+        let kept = kept.and_then(|found| self.named.kept.get(&found.id).cloned());
+        let name = kept.unwrap_or_else(|| self.named.free_name(&wanted));
         // What it leads to may lead back to it.
         self.named.known.insert(key, name.clone());
         let server = finding::server_of(scope);
@@ -155,7 +184,17 @@ impl Translator<'_> {
             }
             block.range = Some((found.id, found.last));
             let led = format!("`[[route]]` with `name = \"{name}\"`");
-            self.accounts.translated(found, led);
+            let is_said = uri.is_none() && found.argument(0).strip_prefix('@') != Some(&name);
+            match is_said && self.follows(scope).is_some() {
+                true => {
+                    let said = found.argument(0);
+                    let how = format!(
+                        "{led}: a server whose `X-Accel-Redirect` is `{said}` has to say `@{name}`"
+                    );
+                    self.accounts.changed(found, how);
+                }
+                false => self.accounts.translated(found, led),
+            }
             for internal in found.children().iter().filter(|c| c.name == "internal") {
                 self.accounts.translated(internal, "`internal = true`");
             }
@@ -165,7 +204,12 @@ impl Translator<'_> {
     }
 
     /// What a location answers that something leads to.
-    fn elsewhere(&mut self, scope: &Scope<'_>, location: &Location, uri: Option<&Uri>) -> Block {
+    pub(super) fn elsewhere(
+        &mut self,
+        scope: &Scope<'_>,
+        location: &Location,
+        uri: Option<&Uri>,
+    ) -> Block {
         // nginx asks for a page without the query of the request.
         let has_query = uri.is_none_or(|uri| uri.is_above || !uri.query.is_empty());
         let never_holds = |block: &Directive| {
@@ -281,6 +325,12 @@ impl Translator<'_> {
     /// The routes with names that the server at hand has needed, and what is left of locations that
     /// nothing leads to.
     pub(super) fn named_routes(&mut self, server: &Scope<'_>) -> Vec<Block> {
+        let waiting = server.own("location").iter();
+        for location in waiting.filter(|location| location.argument(0).starts_with('@')) {
+            if self.handed_on.waits(location) {
+                self.lead_to(server, &[location], None);
+            }
+        }
         let asked = asked_for_leave(server.children);
         let mut locations: Vec<&Directive> = server.own("location").to_vec();
         while let Some(location) = locations.pop() {
@@ -297,8 +347,10 @@ impl Translator<'_> {
                 self.accounts.harmless(location, "nothing leads there");
                 self.accounts.with_children(location);
             }
-            for internal in children.iter().filter(|child| child.name == "internal") {
-                let (outcome, note) = match children {
+            let is_internal = |child: &&Directive| child.name == "internal";
+            let waits = self.handed_on.waits(location);
+            for internal in children.iter().filter(is_internal).filter(|_| !waits) {
+                let (outcome, note) = match location {
                     _ if asked
                         .iter()
                         .any(|path| location.arguments.last() == Some(path)) =>
@@ -308,14 +360,9 @@ impl Translator<'_> {
                             "a 404: nothing leads there but `auth_request`, of which the report tells",
                         )
                     }
-                    children if is_only_closed(children) => (
-                        Outcome::Changed,
-                        "a 404, for `X-Accel-Redirect` of a server as well, which is not followed",
-                    ),
                     _ => (
-                        Outcome::Lost,
-                        "nothing leads there but `X-Accel-Redirect` of a server, which is not there: \
-                         give the file to the client by a route of its own",
+                        Outcome::Changed,
+                        "a 404: nothing that is said here leads there",
                     ),
                 };
                 self.accounts.note(internal, outcome, note);
@@ -328,20 +375,38 @@ impl Translator<'_> {
     }
 }
 
+fn is_allowed(letter: char) -> bool {
+    letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, '-' | '_')
+}
+
 /// Those routes with names that others lead to: what is written in their place when they are closed
-/// leads nowhere.
-pub(super) fn led_to<'b>(named: Vec<Block>, from: impl Iterator<Item = &'b Block>) -> Vec<Block> {
+/// leads nowhere. `by_servers`: numbers of the locations that servers lead to by their names.
+pub(super) fn led_to<'b>(
+    named: Vec<Block>,
+    by_servers: &HashSet<usize>,
+    from: impl Iterator<Item = &'b Block>,
+) -> Vec<Block> {
     let name_of = |block: &Block| block.keys.get("name").unwrap_or_default().to_owned();
     let by_name: HashMap<String, usize> = (named.iter().enumerate())
         .map(|(number, block)| (name_of(block).trim_matches('"').to_owned(), number))
         .collect();
+    let is_of_servers = |block: &Block| {
+        let location = block.range.map(|(location, _)| location);
+        location.is_some_and(|location| by_servers.contains(&location))
+    };
+    let of_servers = named.iter().enumerate();
+    let of_servers = of_servers.filter(|(_, block)| is_of_servers(block));
+    let mut of_servers: Vec<usize> = of_servers.map(|(number, _)| number).collect();
     let mut are_found = vec![false; named.len()];
     let mut found = Vec::new();
     let mut look = |block: &Block, found: &mut Vec<usize>| {
-        for value in block.names_of_routes() {
-            let number = by_name.get(&value).copied();
-            let flag = number.and_then(|number| are_found.get_mut(number));
-            if let (Some(number), Some(flag)) = (number, flag)
+        let hands_on = block.keys.get("accel_redirect").is_some();
+        let of_servers = hands_on.then(|| std::mem::take(&mut of_servers));
+        let names = block.names_of_routes();
+        let by_name = names.filter_map(|name| by_name.get(&name).copied());
+        for number in by_name.chain(of_servers.into_iter().flatten()) {
+            let flag = are_found.get_mut(number);
+            if let Some(flag) = flag
                 && !std::mem::replace(flag, true)
             {
                 found.push(number);
@@ -356,21 +421,6 @@ pub(super) fn led_to<'b>(named: Vec<Block>, from: impl Iterator<Item = &'b Block
     let all = named.into_iter().zip(are_found);
     all.filter_map(|(block, is_found)| is_found.then_some(block))
         .collect()
-}
-
-/// Whether a location is there to keep its paths closed: it does nothing with the requests that get
-/// there, which would be why something led them to it.
-fn is_only_closed(location: &[Directive]) -> bool {
-    let keeps_closed = [
-        "access_log",
-        "allow",
-        "deny",
-        "error_log",
-        "internal",
-        "log_not_found",
-    ];
-    let mut all = location.iter();
-    all.all(|child| keeps_closed.contains(&&*child.name))
 }
 
 /// The condition of an `if` that asks for the path alone, and only changes what is said of the answer.

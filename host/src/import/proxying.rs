@@ -2,8 +2,10 @@
 
 use super::Translator;
 use super::action::{answer_of, rewrite_hook};
+use super::breaking::Breaks;
 use super::chosen::Chosen;
 use super::files::Uri;
+use super::handed_on;
 use super::matching::Location;
 use super::rewriting::Rule;
 use super::scope::Scope;
@@ -67,6 +69,8 @@ impl Translator<'_> {
             self.note_stripped(scope);
         }
         rules.extend(target.rule.take());
+        // Where something leads a request here, nginx looks for the place anew.
+        let is_asked = uri.is_none();
         if let Some(uri) = uri {
             target.uri = Some(asked_for(uri, target.uri.as_deref(), location));
         }
@@ -96,9 +100,24 @@ impl Translator<'_> {
             Some(_) => "https",
             None => "http",
         };
+        let redirected = target.uri.clone();
+        let is_fixed = is_asked && !pass.argument(0).contains('$');
+        if let Some(uri) = target.uri.as_deref().filter(|_| is_fixed) {
+            match self.breaks(scope, location, uri) {
+                Breaks::Never => {}
+                Breaks::Always => target.uri = None,
+                Breaks::Sometimes => {
+                    accounts.lost(
+                        pass,
+                        "nginx leaves out its URI part for what a `rewrite ... break` of the server \
+                         has led here, and for nothing else: write the rule into a location",
+                    );
+                    return answer_of("501");
+                }
+            }
+        }
         // A prefix that is taken away is said by a key of its own.
         let is_stripped = target.uri.as_deref() == Some("/") && has_prefix(location);
-        let uri = target.uri.clone();
         if is_stripped {
             target.uri = None;
         }
@@ -146,12 +165,21 @@ impl Translator<'_> {
         if is_stripped {
             block.keys.set("strip_prefix", "true");
         }
-        self.redirects(scope, (&target, uri.as_deref()), location, &mut block.keys);
+        self.redirects(
+            scope,
+            (&target, redirected.as_deref()),
+            location,
+            &mut block.keys,
+        );
         let cookies = self.cookies(scope);
         if !cookies.is_empty() {
             block.keys.set("cookies", cookies.inline());
         }
         self.replaced(scope, &mut block.keys);
+        let follows = self.follows(scope).filter(|_| !target.is_grpc);
+        if follows == Some(true) {
+            block.keys.set("accel_redirect", "true");
+        }
         self.times(scope, &mut block.keys);
         self.next_upstream(scope, &mut block.keys);
         self.bodies(scope, &mut block.keys);
@@ -186,7 +214,10 @@ impl Translator<'_> {
             }
         }
         block.set_headers("request_headers", request);
-        let (response, _) = self.response_headers(scope, Phase::Response, None);
+        let (mut response, _) = self.response_headers(scope, Phase::Response, None);
+        if follows == Some(false) {
+            response.remove.push(handed_on::FIELD.to_owned());
+        }
         block.set_headers("response_headers", response);
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);

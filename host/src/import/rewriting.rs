@@ -18,7 +18,7 @@ use crate::config::REDIRECTS;
 use crate::http::variable::Phase;
 
 /// Expressions that every path fits.
-const ALL: [&str; 10] = [
+pub(super) const ALL: [&str; 10] = [
     "^", "^/", "^(.*)", "^(.*)$", "^/(.*)", "^/(.*)$", "^.*$", ".*", "(.*)", "/",
 ];
 

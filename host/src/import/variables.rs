@@ -59,14 +59,20 @@ impl Constants {
                 let names = directive.children().iter();
                 let names = names.filter(|child| child.name == "server_name");
                 let mut names = names.flat_map(|names| &names.arguments).peekable();
-                if let Some(first) = names.peek()
-                    && !first.contains(['~', '*', '$'])
-                {
+                let own = match names.peek() {
+                    Some(first) if first.starts_with('~') => Some(Err(format!(
+                        "`$server_name` is the text of the expression `{first}`: write `$host`, or put \
+                         a name before the expression"
+                    ))),
                     // Without the dot that names below it begin with (`ngx_http_core_merge_srv_conf`).
-                    let first = first.strip_prefix('.').unwrap_or(first);
-                    let first = Part::Literal(first.to_ascii_lowercase());
-                    let name = "server_name".to_owned();
-                    constants.values.insert(name, Ok(vec![first]));
+                    Some(first) if !first.contains('$') => {
+                        let first = first.strip_prefix('.').unwrap_or(first);
+                        Some(Ok(vec![Part::Literal(first.to_ascii_lowercase())]))
+                    }
+                    _ => None,
+                };
+                if let Some(own) = own {
+                    constants.values.insert("server_name".to_owned(), own);
                 }
                 for regex in names {
                     if regex.starts_with('~') {
