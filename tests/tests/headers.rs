@@ -1,6 +1,7 @@
 //! What servers learn about the client, which proxies are trusted, and what a configuration
 //! changes.
 
+use waypost_tests::client::get_with;
 use waypost_tests::{Answer, Request, origin, proxy};
 
 mod answers; // what is said of those of answers
@@ -110,6 +111,45 @@ async fn request_headers_can_be_set_added_and_removed() {
     assert_eq!(request.headers.all("X-Secret"), [""; 0]);
     assert_eq!(request.headers.all("X-Forwarded-Host"), [""; 0]);
     assert_eq!(request.headers.all("X-Kept"), ["kept"]);
+}
+
+#[tokio::test]
+async fn of_each_request_header_the_nearest_place_that_names_it_counts() {
+    let origin = origin::says("served").await;
+    let proxy = proxy::to([&origin])
+        .server(
+            "request_headers = { set = { Host = \"server\", X-B = \"server\" }, \
+             add = { X-D = [\"server\", \"again\"] }, remove = [\"X-C\"] }",
+        )
+        .listen("request_headers = { set = { X-B = \"listener\" } }")
+        .route("request_headers = { set = { Host = \"route\" }, add = { x-d = \"route\" } }")
+        .more(
+            "[[route]]\npath = \"/plain\"\nproxy = \"backend\"\n\
+             [[route]]\npath = \"/bare\"\nproxy = \"backend\"\n\
+             request_headers = { remove = [\"*\"] }\n\
+             [[listen]]\naddress = \"127.0.0.1:0\"\nrequest_headers = { set = { x-b = \"\" } }\n",
+        )
+        .start()
+        .await;
+    let lines = "X-B: client\r\nX-C: client\r\nX-D: client\r\nX-E: client\r\n";
+    let last = || origin.requests().pop().expect("it got one");
+    get_with(proxy.address(), "/", lines).await;
+    let request = last();
+    assert_eq!(request.header("Host"), "route");
+    assert_eq!(request.headers.all("X-B"), ["listener"]);
+    assert_eq!(request.headers.all("X-C"), [""; 0]);
+    assert_eq!(request.headers.all("X-D"), ["client", "route"]);
+    get_with(proxy.address(), "/plain", lines).await;
+    let request = last();
+    assert_eq!(request.header("Host"), "server");
+    assert_eq!(request.headers.all("X-D"), ["client", "server", "again"]);
+    assert_eq!(request.headers.all("X-E"), ["client"]);
+    get_with(proxy.address(), "/bare", lines).await;
+    let request = last();
+    assert_eq!(request.headers.all("X-B"), ["listener"]);
+    assert_eq!(request.headers.all("X-E"), [""; 0]);
+    get_with(proxy.listener(1), "/plain", lines).await;
+    assert_eq!(last().headers.all("X-B"), [""; 0]);
 }
 
 #[tokio::test]

@@ -289,6 +289,9 @@ pub struct ListenerConfig {
     pub compression: Option<Compression>,
     /// Answers in gzip are decompressed for clients that do not take it, default no.
     pub gunzip: bool,
+    /// Changes to the header of requests that are passed on, those of `[server]` among them, but for
+    /// the names that a route has changes of.
+    pub request_headers: Vec<HeaderChange>,
     /// Changes to the header of every answer, those of `[server]` among them, but for the names
     /// that a route has changes of.
     pub response_headers: Vec<HeaderChange>,

@@ -478,7 +478,7 @@ static ROUTES: &[Directive] = &[
 static PROXYING: &[Directive] = &[
     is(
         &["proxy_set_header", "grpc_set_header"],
-        "`request_headers = { set = { X-Tenant = \"$arg_t\" } }` in `[[route]]`",
+        "`request_headers = { set = { X-Tenant = \"$arg_t\" } }` in `[server]`, `[[listen]]` or `[[route]]`",
     ),
     automatic(
         &["proxy_http_version"],

@@ -190,6 +190,12 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
     out.key("compression", self::compression::compression(compression));
     out.key("gunzip", listener.gunzip);
     out.key("expires", headers::expires(listener.expires));
+    if !listener.request_headers.is_empty() {
+        out.key(
+            "request_headers",
+            headers::headers(&listener.request_headers),
+        );
+    }
     if !listener.response_headers.is_empty() {
         out.key(
             "response_headers",

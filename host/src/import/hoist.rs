@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
+use super::variables::names_in;
 use super::writer::{Block, Headers, Table};
 
 /// Moves what all blocks say alike to `[server]`, and what most of them say where all say something.
@@ -281,6 +282,67 @@ fn headers(routes: &mut [Block], server: &mut Block) {
     for (route, left) in routes.iter_mut().zip(all) {
         route.headers.retain(|(key, _)| *key != KEY);
         route.set_headers(KEY, left);
+    }
+    server.set_headers(KEY, hoisted);
+}
+
+/// Moves what most routes set of requests to `[server]`, where all that have a server set it: another
+/// value counts in its route. `is_of_route`: whether a variable is known to routes alone.
+pub(super) fn hoist_requests(
+    routes: &mut [Block],
+    server: &mut Block,
+    is_of_route: &dyn Fn(&str) -> bool,
+) {
+    const KEY: &str = "request_headers";
+    if server.headers.iter().any(|(key, _)| *key == KEY) {
+        return;
+    }
+    let proxied = routes
+        .iter_mut()
+        .filter(|route| route.get("proxy").is_some());
+    let all = proxied.map(|route| {
+        let mut headers = route.headers.iter_mut();
+        headers.find(|(key, _)| *key == KEY).map(|(_, of)| of)
+    });
+    // Where one changes nothing, nothing is said by all.
+    let Some(mut all) = all.collect::<Option<Vec<&mut Headers>>>() else {
+        return;
+    };
+    let Some(first) = all.first() else {
+        return;
+    };
+    let names = first.set.pairs().map(|(name, _)| name.to_owned());
+    let mut hoisted = Headers::default();
+    for name in names.collect::<Vec<_>>() {
+        let same = |other: &str| {
+            other
+                .trim_matches('"')
+                .eq_ignore_ascii_case(name.trim_matches('"'))
+        };
+        let is_said_besides = |of: &&mut Headers| {
+            let mut added = of.add.pairs();
+            of.remove.iter().any(|other| same(other)) || added.any(|(other, _)| same(other))
+        };
+        let values: Option<Vec<&str>> = all.iter().map(|of| of.set.get_written(&name)).collect();
+        let Some(values) = values.filter(|_| !all.iter().any(is_said_besides)) else {
+            continue;
+        };
+        let Some((value, count)) = most_frequent(values.into_iter()) else {
+            continue;
+        };
+        let value = value.to_owned();
+        if count < 2 || count * 2 <= all.len() || names_in(&value).any(is_of_route) {
+            continue;
+        }
+        for of in &mut all {
+            of.set.remove_pair(&name, &value);
+        }
+        hoisted.set.push(&name, &value);
+    }
+    for route in routes {
+        route
+            .headers
+            .retain(|(key, of)| *key != KEY || !of.is_empty());
     }
     server.set_headers(KEY, hoisted);
 }

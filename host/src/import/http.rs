@@ -10,7 +10,7 @@ use super::Translator;
 use super::breaking::Breaking;
 use super::fallback::{OF_LISTENER, OF_PLACES};
 use super::guards::closed;
-use super::hoist::{hoist, hoist_answers};
+use super::hoist::{hoist, hoist_answers, hoist_requests};
 use super::hosts::{Address, Server, Target, addresses, server_of};
 use super::listen::{self, Listen};
 use super::listener_rules::{Others, others_of};
@@ -82,6 +82,8 @@ impl<'a> Translator<'a> {
         self.words.around = Around::default();
         hoist(&mut self.out.routes, &mut self.out.server.keys);
         hoist_answers(&mut self.out.routes, &mut self.out.server);
+        let is_of_route = |name: &str| self.words.is_of_route(name);
+        hoist_requests(&mut self.out.routes, &mut self.out.server, &is_of_route);
         let mut logs = vec![http];
         logs.extend(&scopes);
         process::error_log(&logs, &mut self.out.server.keys, self.accounts);

@@ -108,7 +108,7 @@ impl Named {
                 continue;
             };
             if !self.written.insert(name.to_owned()) {
-                let free = self.free_name(&name.to_owned());
+                let free = self.free_name(name);
                 self.written.insert(free.clone());
                 route.keys.set("name", text(&free));
             }

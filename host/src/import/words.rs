@@ -177,6 +177,12 @@ impl<'a> Words<'a> {
         self.checked(self.render(&parts, Here::anywhere(constants))?, phase)
     }
 
+    /// Whether a variable is a group of the regexes of a route.
+    pub(super) fn is_of_route(&self, name: &str) -> bool {
+        self.groups.contains(&name.to_ascii_lowercase())
+            || name.starts_with(|first: char| first.is_ascii_digit())
+    }
+
     /// A text of a route with what is constant inlined.
     ///
     /// # Errors

@@ -100,6 +100,19 @@ impl Table {
         Some(self.0.remove(at).1)
     }
 
+    /// The value of a key as another table has it.
+    pub(super) fn get_written(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.pairs();
+        pairs
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Takes out a key as another table has it, where it has this value.
+    pub(super) fn remove_pair(&mut self, name: &str, value: &str) {
+        self.0.retain(|pair| (&*pair.0, &*pair.1) != (name, value));
+    }
+
     /// Adds a key as another table has it.
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push((name.to_owned(), value.to_owned()));

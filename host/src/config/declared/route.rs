@@ -72,8 +72,8 @@ pub(in crate::config) static ROUTE: Table = Table {
         Key::new(
             "request_headers",
             ValueKind::Table(&HEADERS),
-            "Changes to the request header on its way to the upstream. `remove = [\"*\"]` drops all that the client has \
-             sent (`proxy_pass_request_headers off`).",
+            "Changes to the request header on its way to the upstream, beside those of `[server]` and `[[listen]]` for \
+             other headers. `remove = [\"*\"]` drops all that the client has sent (`proxy_pass_request_headers off`).",
         ),
         REQUEST_METHOD,
         REQUEST_BODY,

@@ -3,7 +3,7 @@
 use super::compression::COMPRESSION;
 use super::hook::HOOKS;
 use super::log::{ERROR_LOG, LOG};
-use super::route::{ERROR_PAGES, EXPIRES, RESPONSE_HEADER_TABLES};
+use super::route::{ERROR_PAGES, EXPIRES, HEADERS, RESPONSE_HEADER_TABLES};
 use super::tls::TLS;
 use super::upstream::{RESOLVE, RESOLVER_KEY};
 use super::{BODY_SIZE, HEADER_SIZE, POSITIVE, TEXTS, TIME, WAIT};
@@ -271,6 +271,12 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
          not there (`underscores_in_headers`). Those of gRPC calls are kept in any case.",
     )
     .or(Default::Boolean(false)),
+    Key::new(
+        "request_headers",
+        ValueKind::Table(&HEADERS),
+        "Changes to the header of requests on their way to upstreams (`proxy_set_header`). Those of `[server]`, \
+         `[[listen]]` and `[[route]]` are united: of each header, the nearest that names it counts.",
+    ),
     Key::new(
         "response_headers",
         RESPONSE_HEADER_TABLES,

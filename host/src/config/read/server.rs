@@ -87,7 +87,10 @@ pub(super) fn listeners<'a>(
     let nowhere = Address::Tcp(([0, 0, 0, 0], 0).into());
     listener(server, nowhere, Place::default(), names);
     let of_server_pages = error_page::pages(server, names);
-    let headers_of_server = headers::changes(server, Phase::Response, names);
+    let changes = |section: &Section<'_>| {
+        [Phase::Request, Phase::Response].map(|phase| headers::changes(section, phase, names))
+    };
+    let [to_servers, to_clients] = changes(server);
 
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     for node in root.list("listen") {
@@ -97,7 +100,7 @@ pub(super) fn listeners<'a>(
         // They are added to those of `[server]`, not put in their place.
         let own_hooks = hooks.of(&section);
         let own_pages = error_page::pages(&section, names);
-        let own_headers = headers::changes(&section, Phase::Response, names);
+        let [own_to_servers, own_to_clients] = changes(&section);
         let section = section.with_parent(server);
         section.required("address");
         let (address, place) = listen_address(&section, taken);
@@ -109,7 +112,8 @@ pub(super) fn listeners<'a>(
             http2: http2(&section),
             hooks: [of_server.hooks.as_slice(), &own_hooks].concat(),
             error_pages: error_page::inherited(own_pages, &of_server_pages),
-            response_headers: headers::united(&headers_of_server, own_headers),
+            request_headers: headers::united(&to_servers, own_to_servers),
+            response_headers: headers::united(&to_clients, own_to_clients),
             ..listener(&section, address, place, names)
         });
     }
@@ -181,6 +185,7 @@ fn listener(
         underscores_in_headers: section.boolean("underscores_in_headers"),
         compression: compression::compression(section).flatten(),
         gunzip: section.boolean("gunzip"),
+        request_headers: Vec::new(),
         response_headers: Vec::new(),
         expires: headers::expires(section).unwrap_or(CacheTime::Unchanged),
         http2: None,

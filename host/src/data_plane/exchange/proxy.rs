@@ -10,7 +10,8 @@ use super::forward::{Forwarded, Forwarding};
 use super::message::UpstreamMessage;
 use super::named::{self, Named};
 use super::request::{
-    BodyPlan, Listed, RequestPlan, asks_to_switch, passes_as_trailer, write_request,
+    BodyPlan, ConfiguredChanges, Listed, RequestPlan, asks_to_switch, passes_as_trailer,
+    write_request,
 };
 use super::rest::invite;
 use super::state::Exchange;
@@ -94,8 +95,8 @@ pub(super) async fn proxy(
     }
     let fields = exchange.request.fields();
     let listed = Listed::of(fields);
-    let passes_trailer =
-        |name: &[u8]| passes_as_trailer(name, fields, &route.request_headers, &listed);
+    let changes = ConfiguredChanges::of(exchange, route);
+    let passes_trailer = |name: &[u8]| passes_as_trailer(name, fields, changes, &listed);
     progress.retain_trailers(passes_trailer);
     session.incoming.release(&buffers);
     exchange.stats.body_received.set(progress.length);
@@ -143,7 +144,7 @@ pub(super) async fn proxy(
         websocket_key: websocket_key.as_deref(),
         keep_alive: upstream.keeps_connections(),
         trusted: exchange.peer_trusted,
-        changes: &route.request_headers,
+        changes,
     };
     let mut head = buffers.take_head();
     write_request(exchange, &outgoing, &mut head);

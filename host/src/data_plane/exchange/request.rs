@@ -1,7 +1,7 @@
 //! The request's header on its way to an upstream: what came in less what ended here, framed anew.
 
 use super::state::Exchange;
-use crate::config::model::{HeaderChange, HeaderOperation};
+use crate::config::model::{HeaderChange, HeaderOperation, Route};
 use crate::http::head::{Field, FieldName, Fields, RequestHead, Version, fold_alike, list_members};
 use crate::http::headers::is_value;
 use crate::http::template::Template;
@@ -30,7 +30,34 @@ pub(super) struct RequestPlan<'a> {
     pub(super) keep_alive: bool,
     /// The connection's peer is trusted: what it says of its client is believed.
     pub(super) trusted: bool,
-    pub(super) changes: &'a [HeaderChange],
+    pub(super) changes: ConfiguredChanges<'a>,
+}
+
+/// What the configuration changes of the header: a route, and its listener where the route says
+/// nothing of a field.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ConfiguredChanges<'a> {
+    listener: &'a [HeaderChange],
+    route: &'a [HeaderChange],
+}
+
+impl<'a> ConfiguredChanges<'a> {
+    pub(super) fn of(exchange: &'a Exchange, route: &'a Route) -> ConfiguredChanges<'a> {
+        let listener = &exchange.worker_config.snapshot.config.listeners[exchange.listener];
+        ConfiguredChanges {
+            listener: &listener.request_headers,
+            route: &route.request_headers,
+        }
+    }
+
+    /// The changes, in order.
+    fn iter(self) -> impl Iterator<Item = &'a HeaderChange> {
+        let left = self.listener.iter().filter(move |change| {
+            let same = |other: &HeaderChange| other.name.eq_ignore_ascii_case(&change.name);
+            !self.route.iter().any(same)
+        });
+        left.chain(self.route)
+    }
 }
 
 /// Writes the head of the request as an upstream gets it.
@@ -85,7 +112,7 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
 /// The host that was asked for goes on as it was written, port included, unless the route has
 /// another. HTTP/1.1 requires one (RFC 9112 section 3.2) and HTTP/2 cannot say that there is none:
 /// where the request names none, the upstream's name takes its place (nginx: `$proxy_host`).
-fn write_host(exchange: &Exchange, changes: &[HeaderChange], out: &mut Vec<u8>) {
+fn write_host(exchange: &Exchange, changes: ConfiguredChanges<'_>, out: &mut Vec<u8>) {
     let set = changes.iter().find(|change| is_host(change));
     if let Some(HeaderOperation::Set(value)) = set.map(|change| &change.operation)
         && write_change(exchange, "Host", value, out)
@@ -108,7 +135,7 @@ fn is_host(change: &HeaderChange) -> bool {
 }
 
 /// Whether nothing of what the client has sent goes on: `remove = ["*"]`.
-fn drops_all(changes: &[HeaderChange]) -> bool {
+fn drops_all(changes: ConfiguredChanges<'_>) -> bool {
     let is_all = |change: &HeaderChange| {
         change.name == "*" && matches!(change.operation, HeaderOperation::Remove)
     };
@@ -122,14 +149,14 @@ fn replaces(change: &HeaderChange) -> bool {
 
 /// The names under which nothing of what was received goes on.
 struct Replaced<'a> {
-    changes: &'a [HeaderChange],
+    changes: ConfiguredChanges<'a>,
     /// A bit for the length of each, the last one for all longer ones: most names that are looked for
     /// are as long as none of them.
     lengths: u64,
 }
 
 impl<'a> Replaced<'a> {
-    fn by(changes: &'a [HeaderChange]) -> Replaced<'a> {
+    fn by(changes: ConfiguredChanges<'a>) -> Replaced<'a> {
         let replacing = changes.iter().filter(|change| replaces(change));
         let lengths = replacing.fold(0, |bits, change| bits | length_bit(change.name.len()));
         Replaced { changes, lengths }
@@ -150,13 +177,13 @@ fn length_bit(length: usize) -> u64 {
 
 /// Whether a server that folds names would take a field for one that is set or stripped here: by
 /// the proxy, by the route, or because `Connection` names it.
-fn passes_for_ours(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>) -> bool {
+fn passes_for_ours(name: &[u8], changes: ConfiguredChanges<'_>, listed: &Listed<'_>) -> bool {
     FieldName::folded(name) != FieldName::Other || passes_for_dropped(name, changes, listed)
 }
 
 /// Whether a server that folds names would take a field for one that the route sets or strips, or
 /// that `Connection` names.
-fn passes_for_dropped(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>) -> bool {
+fn passes_for_dropped(name: &[u8], changes: ConfiguredChanges<'_>, listed: &Listed<'_>) -> bool {
     let mut replacing = changes.iter().filter(|change| replaces(change));
     replacing.any(|change| fold_alike(change.name.as_bytes(), name)) || listed.names_alike(name)
 }
@@ -168,7 +195,7 @@ fn passes_for_dropped(name: &[u8], changes: &[HeaderChange], listed: &Listed<'_>
 pub(super) fn passes_as_trailer(
     name: &[u8],
     fields: &Fields,
-    changes: &[HeaderChange],
+    changes: ConfiguredChanges<'_>,
     listed: &Listed<'_>,
 ) -> bool {
     !drops_all(changes) && !passes_for_dropped(name, changes, listed) && !fields.decides(name)

@@ -168,7 +168,7 @@ impl Rig {
             websocket_key: None,
             keep_alive: true,
             trusted: exchange.peer_trusted,
-            changes: &route.request_headers,
+            changes: request::ConfiguredChanges::of(exchange, route),
         };
         let mut out = Vec::new();
         request::write_request(exchange, &plan, &mut out);
