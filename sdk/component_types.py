@@ -2,10 +2,10 @@
 """Writes what tells the types of a plugin's imports and exports, for languages whose compilers make
 core modules: `sdk/c/component_types.h` and `sdk/go/component_types/`.
 
-Takes it from core modules that were built with the Rust SDK, whose macros leave a custom section for
-each export: `sdk/component_types.py target/wasm32-unknown-unknown/plugin/*.wasm`, once for a version
-of the contract, which does not change afterwards. A host makes a component of a module by these
-sections; names of interfaces that a module does not use are no harm in `imports`.
+Takes it from core modules that were built with the Rust SDK, whose macros leave a custom section
+for each export: `sdk/component_types.py target/wasm32-unknown-unknown/plugin/*.wasm`, once for a
+version of the contract, which does not change afterwards. A host makes a component of a module by
+these sections; names of interfaces that a module does not use are no harm in `imports`.
 """
 
 import sys
@@ -13,8 +13,23 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 EXPORTS = [
-    "plugin", "description", "members", "balancer", "filter", "scorer", "hook", "on-request", "on-check",
-    "on-response", "on-end", "member-changes", "failures", "observer", "keeper", "ticker", "file-changes",
+    "plugin",
+    "description",
+    "members",
+    "balancer",
+    "filter",
+    "scorer",
+    "hook",
+    "on-request",
+    "on-check",
+    "on-response",
+    "on-end",
+    "member-changes",
+    "failures",
+    "observer",
+    "keeper",
+    "ticker",
+    "file-changes",
 ]
 
 
@@ -37,7 +52,7 @@ def sections(module):
         end = at + length
         if kind == 0:
             size, start = number(module, at)
-            yield module[start:start + size].decode(), module[start + size:end]
+            yield module[start : start + size].decode(), module[start + size : end]
         at = end
 
 

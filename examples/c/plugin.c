@@ -6,7 +6,11 @@
 #define TENANTS 16
 
 static wp_text header;
-static struct { wp_text name; uint32_t counter; uint64_t count; } tenants[TENANTS + 1]; // `other` at the end
+static struct {
+  wp_text name;
+  uint32_t counter;
+  uint64_t count;
+} tenants[TENANTS + 1]; // `other` at the end
 static size_t tenant_count;
 
 #define HEADER "\"header\": {\"type\": \"string\", \"default\": \"x-tenant\"}"
@@ -15,12 +19,16 @@ static wp_about describe(wp_kind kind) {
   if (kind == WP_POLICY)
     return (wp_about){
         .summary = "By the hash of a header, else the least loaded server",
-        .settings = "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {" HEADER "}}",
+        .settings =
+            "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {" HEADER
+            "}}",
     };
   return (wp_about){
       .summary = "Counts requests by tenant",
-      .settings = "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {" HEADER ", "
-                  "\"tenants\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}}}, \"required\": [\"tenants\"]}",
+      .settings =
+          "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {" HEADER ", "
+          "\"tenants\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}}}, \"required\": "
+          "[\"tenants\"]}",
   };
 }
 
@@ -43,7 +51,8 @@ static bool configure(wp_kind kind, wp_settings *settings, wp_sharing *sharing) 
   names[tenant_count] = WP_TEXT("other");
   for (size_t i = 0; i <= tenant_count; i++) {
     char name[64];
-    if (!is_name(names[i])) return wp_refuse(settings, "tenants", "a tenant is no name of a counter");
+    if (!is_name(names[i]))
+      return wp_refuse(settings, "tenants", "a tenant is no name of a counter");
     snprintf(name, sizeof name, "requests_%.*s", (int)names[i].length, names[i].at);
     tenants[i].name = names[i];
     tenants[i].counter = wp_metrics_counter(wp_text_of(name));
@@ -69,13 +78,17 @@ static uint32_t pick(const wp_pick *call) {
 }
 
 // Counts the requests of some tenants, and stamps what it has counted.
-static bool attach(uint32_t place, wp_settings *settings) { (void)place; return wp_settled(settings); }
+static bool attach(uint32_t place, wp_settings *settings) {
+  (void)place;
+  return wp_settled(settings);
+}
 
 static wp_verdict on_request(const wp_call *call) {
   (void)call;
   wp_maybe_text tenant = wp_request_header(header);
   size_t which = 0;
-  while (which < tenant_count && !(tenant.is_some && wp_equal(tenants[which].name, tenant.value))) which++;
+  while (which < tenant_count && !(tenant.is_some && wp_equal(tenants[which].name, tenant.value)))
+    which++;
   char count[24];
   snprintf(count, sizeof count, "%llu", (unsigned long long)++tenants[which].count);
   wp_metrics_add(tenants[which].counter, 1);

@@ -26,7 +26,8 @@ static void everybody_else_gets_the_least_loaded_server_that_is_up(void) {
 }
 
 static void a_misspelled_setting_is_refused_by_its_key(void) {
-  const char *key = "", *message = wp_test_settings(WP_POLICY, "{\"haeder\": \"x-customer\"}", &key);
+  const char *key = "",
+             *message = wp_test_settings(WP_POLICY, "{\"haeder\": \"x-customer\"}", &key);
   assert(message && strcmp(key, "haeder") == 0);
   assert(strcmp(message, "unknown key `haeder`; did you mean `header`?") == 0);
 }

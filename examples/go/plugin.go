@@ -49,7 +49,7 @@ func (p *byTenant) Pick(pick *waypost.Pick) uint32 {
 
 type countSettings struct {
 	Header  string   `key:"header" default:"x-tenant" about:"The header that names the tenant"`
-	Tenants []string `key:"tenants" required:"true" about:"Those that are counted; all others are 'other'"`
+	Tenants []string `key:"tenants" required:"true" about:"Those that are counted"`
 }
 
 // Counts the requests of some tenants, and stamps what it has counted.
@@ -69,7 +69,8 @@ func newCountTenants(settings countSettings) (*countTenants, error) {
 	hook := &countTenants{settings.Header, map[string]*counted{}}
 	for _, name := range append(settings.Tenants, "other") {
 		if !counterName.MatchString(name) {
-			return nil, &waypost.SettingsError{Key: "tenants", Message: fmt.Sprintf("`%s` is no name of a counter", name)}
+			message := fmt.Sprintf("`%s` is no name of a counter", name)
+			return nil, &waypost.SettingsError{Key: "tenants", Message: message}
 		}
 		hook.counts[name] = &counted{counter: waypost.Metrics.Counter("requests_" + name)}
 	}

@@ -6,7 +6,11 @@ import { changes, fleet, metrics, request, SettingsError } from 'waypost';
 /** What the plugin asks of the host: the same words as in `waypost.toml`. */
 export const grants = ['request', 'changes'];
 
-const header = { type: 'string', default: 'x-tenant', description: 'The header that names the tenant' };
+const header = {
+  type: 'string',
+  default: 'x-tenant',
+  description: 'The header that names the tenant',
+};
 
 /** One server for each tenant, by a hash of its name; the least loaded one for everybody else. */
 class ByTenant {
@@ -34,7 +38,9 @@ class CountTenants {
   static settings = {
     header,
     tenants: {
-      type: 'array', items: { type: 'string' }, required: true,
+      type: 'array',
+      items: { type: 'string' },
+      required: true,
       description: 'Those that are counted; all others are `other`',
     },
   };
@@ -45,7 +51,8 @@ class CountTenants {
     this.header = header;
     this.counts = new Map();
     for (const name of [...tenants, 'other']) {
-      if (!/^[a-z0-9_]+$/.test(name)) throw new SettingsError('tenants', `\`${name}\` is no name of a counter`);
+      if (!/^[a-z0-9_]+$/.test(name))
+        throw new SettingsError('tenants', `\`${name}\` is no name of a counter`);
       this.counts.set(name, { counter: metrics.counter(`requests_${name}`), count: 0 });
     }
   }

@@ -23,8 +23,10 @@ test('everybody else gets the least loaded server that is up', () => {
 });
 
 test('a misspelled setting is refused by its key', () => {
-  const refused = (error) => error instanceof SettingsError && error.key === 'haeder'
-    && error.message === 'unknown key `haeder`; did you mean `header`?';
+  const refused = (error) =>
+    error instanceof SettingsError &&
+    error.key === 'haeder' &&
+    error.message === 'unknown key `haeder`; did you mean `header`?';
   assert.throws(() => new Upstream(policy, { settings: { haeder: 'x-customer' } }), refused);
 });
 

@@ -9,7 +9,11 @@ from waypost import SettingsError, changes, fleet, metrics, request
 # What the plugin asks of the host: the same words as in `waypost.toml`.
 grants = ["request", "changes"]
 
-HEADER = {"type": "string", "default": "x-tenant", "description": "The header that names the tenant"}
+HEADER = {
+    "type": "string",
+    "default": "x-tenant",
+    "description": "The header that names the tenant",
+}
 
 
 class ByTenant:
@@ -35,7 +39,9 @@ class CountTenants:
     settings = {
         "header": HEADER,
         "tenants": {
-            "type": "array", "items": {"type": "string"}, "required": True,
+            "type": "array",
+            "items": {"type": "string"},
+            "required": True,
             "description": "Those that are counted; all others are `other`",
         },
     }

@@ -1,5 +1,5 @@
-// Tests of the SDK itself: `cc -I sdk/c sdk/c/test.c`, and a program that ends with the first check
-// that fails.
+// Tests of the SDK itself: `cc -I sdk/c sdk/c/test.c`, and a program that ends with the first
+// check that fails.
 
 #include "waypost.h"
 
@@ -12,7 +12,10 @@ static bool configure(wp_kind kind, wp_settings *settings, wp_sharing *sharing) 
   wp_setting_texts(settings, "names", names, 2);
   return wp_settled(settings);
 }
-static wp_about describe(wp_kind kind) { (void)kind; return (wp_about){.summary = "none"}; }
+static wp_about describe(wp_kind kind) {
+  (void)kind;
+  return (wp_about){.summary = "none"};
+}
 WAYPOST(configure, describe)
 
 #include "waypost_test.h"
@@ -30,7 +33,10 @@ static void refuses(const char *json, const char *key, const char *message) {
 
 int main(void) {
   assert(!wp_test_settings(WP_POLICY, "{}", NULL));
-  assert(!wp_test_settings(WP_POLICY, "{ \"mode\": \"a, \\\"b\\\"}\", \"names\": [\"x\", \"]\"],\"count\":9, \"strict\": true }", NULL));
+  assert(!wp_test_settings(
+      WP_POLICY,
+      "{ \"mode\": \"a, \\\"b\\\"}\", \"names\": [\"x\", \"]\"],\"count\":9, \"strict\": true }",
+      NULL));
   refuses("{\"mode\": 1}", "mode", "`mode` must be a text");
   refuses("{\"count\": 10}", "count", "`count` must be a whole number from 1 to 9");
   refuses("{\"count\": \"1\"}", "count", "`count` must be a whole number from 1 to 9");
@@ -38,7 +44,8 @@ int main(void) {
   refuses("{\"names\": \"x\"}", "names", "`names` must be a list");
   refuses("{\"names\": [\"x\", \"y\", \"z\"]}", "names", "`names` has more than 2 entries");
   refuses("{\"cuont\": 1}", "cuont", "unknown key `cuont`; did you mean `count`?");
-  refuses("{\"colour\": 1}", "colour", "unknown key `colour`; known keys: `mode`, `count`, `strict`, `names`");
+  refuses("{\"colour\": 1}", "colour",
+          "unknown key `colour`; known keys: `mode`, `count`, `strict`, `names`");
   wp_text text = wp_json_text(WP_TEXT("\"a\\n\\u0009\\/\""));
   assert(wp_equal(text, WP_TEXT("a\n\t/")));
   puts("the SDK's tests passed");

@@ -1,11 +1,11 @@
 // What a plugin in C is written with. One header: include it in the one file that has the plugin.
 //
 // Compiled for WebAssembly, functions named `wp_INTERFACE_FUNCTION` are the host's, as `wit/`
-// describes them, and the macros at the end export the plugin. Compiled natively, both are those of
-// the double in `waypost_test.h`.
+// describes them, and the macros at the end export the plugin. Compiled natively, both are those
+// of the double in `waypost_test.h`.
 //
-// Texts are a pointer and a length, not ended by zero. What the host hands over lasts until the end of
-// the call; in `configure`, `attach` and `update`, as long as the instance.
+// Texts are a pointer and a length, not ended by zero. What the host hands over lasts until the
+// end of the call; in `configure`, `attach` and `update`, as long as the instance.
 #ifndef WAYPOST_H
 #define WAYPOST_H
 
@@ -17,9 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { const char *at; size_t length; } wp_text;
-typedef struct { bool is_some; wp_text value; } wp_maybe_text;
-typedef struct { const uint32_t *at; size_t count; } wp_numbers;
+typedef struct {
+  const char *at;
+  size_t length;
+} wp_text;
+typedef struct {
+  bool is_some;
+  wp_text value;
+} wp_maybe_text;
+typedef struct {
+  const uint32_t *at;
+  size_t count;
+} wp_numbers;
 
 #define WP_TEXT(literal) ((wp_text){literal, sizeof(literal) - 1})
 static inline wp_text wp_text_of(const char *text) { return (wp_text){text, strlen(text)}; }
@@ -32,16 +41,42 @@ typedef enum { WP_PROCEED, WP_ANSWER, WP_REROUTE, WP_WAIT } wp_verdict;
 typedef enum { WP_ERROR, WP_WARN, WP_INFO, WP_DEBUG } wp_level;
 typedef enum { WP_PER_WORKER, WP_PER_PROCESS } wp_sharing;
 typedef enum { WP_COMPLETED, WP_FAILED, WP_PASSED_OVER, WP_UNUSED, WP_ABANDONED } wp_ending;
-typedef enum { WP_PART_AUTHORITY, WP_PART_PATH, WP_PART_QUERY, WP_PART_HEADER, WP_PART_COOKIE, WP_PART_CLIENT_ADDRESS } wp_part;
+typedef enum {
+  WP_PART_AUTHORITY,
+  WP_PART_PATH,
+  WP_PART_QUERY,
+  WP_PART_HEADER,
+  WP_PART_COOKIE,
+  WP_PART_CLIENT_ADDRESS
+} wp_part;
 
 #define WP_NO_OPINION 0xffffffffu // answers of `pick`
 #define WP_REFUSE 0xfffffffeu
 
-typedef struct { uint64_t id; wp_text address; uint32_t weight; } wp_endpoint;
-typedef struct { uint64_t lease; uint32_t attempt; uint64_t now_us, random, candidates; } wp_pick;
-typedef struct { uint64_t exchange; uint32_t place; uint64_t now_us, random; } wp_call;
-typedef struct { uint32_t status; bool complete; uint64_t duration_us, bytes_sent, bytes_received; } wp_summary;
-typedef struct { wp_ending ending; uint32_t status, connect_us, header_us, total_us; } wp_outcome;
+typedef struct {
+  uint64_t id;
+  wp_text address;
+  uint32_t weight;
+} wp_endpoint;
+typedef struct {
+  uint64_t lease;
+  uint32_t attempt;
+  uint64_t now_us, random, candidates;
+} wp_pick;
+typedef struct {
+  uint64_t exchange;
+  uint32_t place;
+  uint64_t now_us, random;
+} wp_call;
+typedef struct {
+  uint32_t status;
+  bool complete;
+  uint64_t duration_us, bytes_sent, bytes_received;
+} wp_summary;
+typedef struct {
+  wp_ending ending;
+  uint32_t status, connect_us, header_us, total_us;
+} wp_outcome;
 typedef struct {
   const char *summary, *settings, *place_settings; // one line; JSON schemas
   bool no_backups, no_streams;

@@ -1,5 +1,5 @@
-// The macros that make functions the exports of a plugin. Each says which function is for what; those
-// that a plugin has no use for it leaves out, and the host does not call them.
+// The macros that make functions the exports of a plugin. Each says which function is for what;
+// those that a plugin has no use for it leaves out, and the host does not call them.
 //
 //   WAYPOST(configure, describe)     bool configure(wp_kind, wp_settings *, wp_sharing *)
 //                                    wp_about describe(wp_kind)
@@ -21,11 +21,13 @@
 
 // What the host hands over within a call. Given back at the next call, but for what `configure`,
 // `attach` and `update` were told.
-typedef struct wp_chunk { struct wp_chunk *next; } wp_chunk;
+typedef struct wp_chunk {
+  struct wp_chunk *next;
+} wp_chunk;
 static wp_chunk *wp_chunks;
 
-__attribute__((export_name("cabi_realloc")))
-void *wp_cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
+__attribute__((export_name("cabi_realloc"))) void *wp_cabi_realloc(void *old, size_t old_size,
+                                                                   size_t align, size_t size) {
   (void)align; // 8 at most, as `malloc` has it; the host never asks for more of what it has
   wp_chunk *chunk = malloc(sizeof(uint64_t) + size);
   if (!chunk) wp_panic("there is no memory left");
@@ -34,104 +36,178 @@ void *wp_cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
   return memcpy((char *)chunk + sizeof(uint64_t), old ? old : "", old_size);
 }
 // For the adapter of WASI preview 1, which keeps what it gets.
-__attribute__((export_name("cabi_realloc_adapter")))
-void *wp_cabi_realloc_adapter(void *old, size_t old_size, size_t align, size_t size) {
+__attribute__((export_name("cabi_realloc_adapter"))) void *
+wp_cabi_realloc_adapter(void *old, size_t old_size, size_t align, size_t size) {
   void *memory = aligned_alloc(align, (size + align - 1) / align * align);
   return memcpy(memory, old ? old : "", old_size);
 }
 
 static void wp_begin(void) {
-  while (wp_chunks) { wp_chunk *next = wp_chunks->next; free(wp_chunks); wp_chunks = next; }
+  while (wp_chunks) {
+    wp_chunk *next = wp_chunks->next;
+    free(wp_chunks);
+    wp_chunks = next;
+  }
 }
 static void wp_keep(void) { wp_chunks = NULL; }
 
-#define WP_SECTION(interface) \
-  __asm__(".section \".custom_section.component-type:waypost:" #interface "\",\"\",@\n" WAYPOST_TYPE_##interface ".text\n");
+// clang-format off
+#define WP_SECTION(interface)                                                           \
+  __asm__(".section \".custom_section.component-type:waypost:" #interface "\",\"\",@\n" \
+          WAYPOST_TYPE_##interface                                                      \
+          ".text\n");
+// clang-format on
 WP_SECTION(imports)
-#define WP_EXPORT(interface, function) \
+#define WP_EXPORT(interface, function)                                                            \
   __attribute__((export_name("waypost:plugin/" interface "@0.2.0#" function)))
 
 // `result<sharing, settings-error>` and `result<_, settings-error>`.
 typedef struct {
   uint8_t is_error;
-  union { struct { uint8_t sharing; wp_text key; } ok; struct { wp_text key, message; } error; };
+  union {
+    struct {
+      uint8_t sharing;
+      wp_text key;
+    } ok;
+    struct {
+      wp_text key, message;
+    } error;
+  };
 } wp_configured;
 
 static wp_configured *wp_answer(bool is_taken, wp_settings *settings, wp_sharing sharing) {
   static wp_configured answer;
   static wp_settings kept; // its texts are answered
   kept = *settings;
-  if (is_taken && !kept.is_refused) answer = (wp_configured){.is_error = 0, .ok = {(uint8_t)sharing, {0}}};
-  else answer = (wp_configured){.is_error = 1, .error = {wp_text_of(kept.key), wp_text_of(kept.message)}};
+  if (is_taken && !kept.is_refused)
+    answer = (wp_configured){.is_error = 0, .ok = {(uint8_t)sharing, {0}}};
+  else
+    answer =
+        (wp_configured){.is_error = 1, .error = {wp_text_of(kept.key), wp_text_of(kept.message)}};
   wp_keep();
   return &answer;
 }
 
-typedef struct { wp_text summary, settings, place_settings; bool backups, streams; } wp_told;
+typedef struct {
+  wp_text summary, settings, place_settings;
+  bool backups, streams;
+} wp_told;
 
 static wp_text wp_or_empty(const char *text) { return wp_text_of(text ? text : ""); }
 
-#define WAYPOST(configure_, describe_) \
-  WP_SECTION(plugin) WP_SECTION(description) \
-  WP_EXPORT("plugin", "configure") wp_configured *wp_export_configure(uint32_t kind, const char *at, size_t length) { \
-    wp_settings settings = wp_settings_parse((wp_text){at, length}); \
-    wp_sharing sharing = WP_PER_WORKER; \
-    bool is_taken = configure_((wp_kind)kind, &settings, &sharing); \
-    return wp_answer(is_taken, &settings, sharing); } \
-  WP_EXPORT("description", "describe") wp_told *wp_export_describe(uint32_t kind) { \
-    static wp_told told; \
-    wp_about about = describe_((wp_kind)kind); \
-    told = (wp_told){wp_or_empty(about.summary), wp_or_empty(about.settings), wp_or_empty(about.place_settings), \
-                     !about.no_backups, !about.no_streams}; \
-    return &told; }
-#define WAYPOST_POLICY(update_, pick_) \
-  WP_SECTION(members) WP_SECTION(balancer) \
-  WP_EXPORT("members", "update") void wp_export_update(uint64_t generation, const wp_endpoint *endpoints, size_t count) { \
-    (void)generation; wp_count = (uint32_t)count; update_(endpoints, count); wp_keep(); } \
-  WP_EXPORT("balancer", "pick") uint32_t wp_export_pick(uint64_t lease, uint32_t attempt, uint64_t now_us, uint64_t random, uint64_t candidates) { \
-    wp_begin(); wp_pick call = {lease, attempt, now_us, random, candidates}; return pick_(&call); }
-#define WAYPOST_DONE(done_) WP_SECTION(observer) \
-  WP_EXPORT("observer", "done") void wp_export_done(uint64_t lease, uint32_t index, uint32_t ending, uint32_t status, uint32_t connect_us, uint32_t header_us, uint32_t total_us) { \
-    wp_begin(); done_(lease, index, (wp_outcome){(wp_ending)ending, status, connect_us, header_us, total_us}); }
-#define WAYPOST_FAILED(failed_) WP_SECTION(failures) \
-  WP_EXPORT("failures", "failed") void wp_export_failed(uint32_t index) { wp_begin(); failed_(index); }
-#define WAYPOST_HOOK(attach_) WP_SECTION(hook) \
-  WP_EXPORT("hook", "attach") wp_configured *wp_export_attach(uint32_t place, const char *at, size_t length) { \
-    wp_settings settings = wp_settings_parse((wp_text){at, length}); \
-    bool is_taken = attach_(place, &settings); \
-    wp_configured *answer = wp_answer(is_taken, &settings, WP_PER_WORKER); \
-    return answer; }
-#define WAYPOST_ON_REQUEST(on_request_) WP_SECTION(on_request) \
-  WP_EXPORT("on-request", "on-request") uint32_t wp_export_on_request(uint64_t exchange, uint32_t place, uint64_t now_us, uint64_t random) { \
-    wp_begin(); wp_call call = {exchange, place, now_us, random}; return on_request_(&call); }
-#define WAYPOST_ON_RESPONSE(on_response_) WP_SECTION(on_response) \
-  WP_EXPORT("on-response", "on-response") void wp_export_on_response(uint64_t exchange, uint32_t place, uint64_t now_us) { \
-    wp_begin(); wp_call call = {exchange, place, now_us, 0}; on_response_(&call); }
-#define WAYPOST_ON_END(on_end_) WP_SECTION(on_end) \
-  WP_EXPORT("on-end", "on-end") void wp_export_on_end(uint64_t exchange, uint32_t place, uint64_t now_us, uint32_t status, bool complete, uint64_t duration_us, uint64_t sent, uint64_t received) { \
-    wp_begin(); wp_call call = {exchange, place, now_us, 0}; \
-    on_end_(&call, (wp_summary){status, complete, duration_us, sent, received}); }
-#define WAYPOST_TICK(tick_) WP_SECTION(ticker) \
-  WP_EXPORT("ticker", "tick") uint32_t wp_export_tick(uint64_t now_us) { wp_begin(); return tick_(now_us); }
+#define WAYPOST(configure_, describe_)                                                            \
+  WP_SECTION(plugin)                                                                              \
+  WP_SECTION(description) WP_EXPORT("plugin", "configure") wp_configured *wp_export_configure(    \
+      uint32_t kind, const char *at, size_t length) {                                             \
+    wp_settings settings = wp_settings_parse((wp_text){at, length});                              \
+    wp_sharing sharing = WP_PER_WORKER;                                                           \
+    bool is_taken = configure_((wp_kind)kind, &settings, &sharing);                               \
+    return wp_answer(is_taken, &settings, sharing);                                               \
+  }                                                                                               \
+  WP_EXPORT("description", "describe") wp_told *wp_export_describe(uint32_t kind) {               \
+    static wp_told told;                                                                          \
+    wp_about about = describe_((wp_kind)kind);                                                    \
+    told = (wp_told){wp_or_empty(about.summary), wp_or_empty(about.settings),                     \
+                     wp_or_empty(about.place_settings), !about.no_backups, !about.no_streams};    \
+    return &told;                                                                                 \
+  }
+#define WAYPOST_POLICY(update_, pick_)                                                            \
+  WP_SECTION(members)                                                                             \
+  WP_SECTION(balancer) WP_EXPORT("members", "update") void wp_export_update(                      \
+      uint64_t generation, const wp_endpoint *endpoints, size_t count) {                          \
+    (void)generation;                                                                             \
+    wp_count = (uint32_t)count;                                                                   \
+    update_(endpoints, count);                                                                    \
+    wp_keep();                                                                                    \
+  }                                                                                               \
+  WP_EXPORT("balancer", "pick")                                                                   \
+  uint32_t wp_export_pick(uint64_t lease, uint32_t attempt, uint64_t now_us, uint64_t random,     \
+                          uint64_t candidates) {                                                  \
+    wp_begin();                                                                                   \
+    wp_pick call = {lease, attempt, now_us, random, candidates};                                  \
+    return pick_(&call);                                                                          \
+  }
+#define WAYPOST_DONE(done_)                                                                       \
+  WP_SECTION(observer)                                                                            \
+  WP_EXPORT("observer", "done")                                                                   \
+  void wp_export_done(uint64_t lease, uint32_t index, uint32_t ending, uint32_t status,           \
+                      uint32_t connect_us, uint32_t header_us, uint32_t total_us) {               \
+    wp_begin();                                                                                   \
+    done_(lease, index,                                                                           \
+          (wp_outcome){(wp_ending)ending, status, connect_us, header_us, total_us});              \
+  }
+#define WAYPOST_FAILED(failed_)                                                                   \
+  WP_SECTION(failures)                                                                            \
+  WP_EXPORT("failures", "failed") void wp_export_failed(uint32_t index) {                         \
+    wp_begin();                                                                                   \
+    failed_(index);                                                                               \
+  }
+#define WAYPOST_HOOK(attach_)                                                                     \
+  WP_SECTION(hook)                                                                                \
+  WP_EXPORT("hook", "attach")                                                                     \
+  wp_configured *wp_export_attach(uint32_t place, const char *at, size_t length) {                \
+    wp_settings settings = wp_settings_parse((wp_text){at, length});                              \
+    bool is_taken = attach_(place, &settings);                                                    \
+    wp_configured *answer = wp_answer(is_taken, &settings, WP_PER_WORKER);                        \
+    return answer;                                                                                \
+  }
+#define WAYPOST_ON_REQUEST(on_request_)                                                           \
+  WP_SECTION(on_request)                                                                          \
+  WP_EXPORT("on-request", "on-request")                                                           \
+  uint32_t wp_export_on_request(uint64_t exchange, uint32_t place, uint64_t now_us,               \
+                                uint64_t random) {                                                \
+    wp_begin();                                                                                   \
+    wp_call call = {exchange, place, now_us, random};                                             \
+    return on_request_(&call);                                                                    \
+  }
+#define WAYPOST_ON_RESPONSE(on_response_)                                                         \
+  WP_SECTION(on_response)                                                                         \
+  WP_EXPORT("on-response", "on-response")                                                         \
+  void wp_export_on_response(uint64_t exchange, uint32_t place, uint64_t now_us) {                \
+    wp_begin();                                                                                   \
+    wp_call call = {exchange, place, now_us, 0};                                                  \
+    on_response_(&call);                                                                          \
+  }
+#define WAYPOST_ON_END(on_end_)                                                                   \
+  WP_SECTION(on_end)                                                                              \
+  WP_EXPORT("on-end", "on-end")                                                                   \
+  void wp_export_on_end(uint64_t exchange, uint32_t place, uint64_t now_us, uint32_t status,      \
+                        bool complete, uint64_t duration_us, uint64_t sent, uint64_t received) {  \
+    wp_begin();                                                                                   \
+    wp_call call = {exchange, place, now_us, 0};                                                  \
+    on_end_(&call, (wp_summary){status, complete, duration_us, sent, received});                  \
+  }
+#define WAYPOST_TICK(tick_)                                                                       \
+  WP_SECTION(ticker)                                                                              \
+  WP_EXPORT("ticker", "tick") uint32_t wp_export_tick(uint64_t now_us) {                          \
+    wp_begin();                                                                                   \
+    return tick_(now_us);                                                                         \
+  }
 
 #else
 // For the double, which calls them by these names.
-#define WAYPOST(configure_, describe_) \
-  static bool (*const wp_test_configure)(wp_kind, wp_settings *, wp_sharing *) = configure_; \
+#define WAYPOST(configure_, describe_)                                                            \
+  static bool (*const wp_test_configure)(wp_kind, wp_settings *, wp_sharing *) = configure_;      \
   static wp_about (*const wp_test_describe)(wp_kind) __attribute__((unused)) = describe_;
-#define WAYPOST_POLICY(update_, pick_) \
-  static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) = update_; \
+#define WAYPOST_POLICY(update_, pick_)                                                            \
+  static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) =      \
+      update_;                                                                                    \
   static uint32_t (*const wp_test_pick)(const wp_pick *) __attribute__((unused)) = pick_;
-#define WAYPOST_DONE(done_) \
-  static void (*const wp_test_done)(uint64_t, uint32_t, wp_outcome) __attribute__((unused)) = done_;
-#define WAYPOST_FAILED(failed_) static void (*const wp_test_failed)(uint32_t) __attribute__((unused)) = failed_;
-#define WAYPOST_HOOK(attach_) \
+#define WAYPOST_DONE(done_)                                                                       \
+  static void (*const wp_test_done)(uint64_t, uint32_t, wp_outcome) __attribute__((unused)) =     \
+      done_;
+#define WAYPOST_FAILED(failed_)                                                                   \
+  static void (*const wp_test_failed)(uint32_t) __attribute__((unused)) = failed_;
+#define WAYPOST_HOOK(attach_)                                                                     \
   static bool (*const wp_test_attach)(uint32_t, wp_settings *) __attribute__((unused)) = attach_;
-#define WAYPOST_ON_REQUEST(on_request_) \
-  static wp_verdict (*const wp_test_on_request)(const wp_call *) __attribute__((unused)) = on_request_;
-#define WAYPOST_ON_RESPONSE(on_response_) \
+#define WAYPOST_ON_REQUEST(on_request_)                                                           \
+  static wp_verdict (*const wp_test_on_request)(const wp_call *) __attribute__((unused)) =        \
+      on_request_;
+#define WAYPOST_ON_RESPONSE(on_response_)                                                         \
   static void (*const wp_test_on_response)(const wp_call *) __attribute__((unused)) = on_response_;
-#define WAYPOST_ON_END(on_end_) \
-  static void (*const wp_test_on_end)(const wp_call *, wp_summary) __attribute__((unused)) = on_end_;
-#define WAYPOST_TICK(tick_) static uint32_t (*const wp_test_tick)(uint64_t) __attribute__((unused)) = tick_;
+#define WAYPOST_ON_END(on_end_)                                                                   \
+  static void (*const wp_test_on_end)(const wp_call *, wp_summary) __attribute__((unused)) =      \
+      on_end_;
+#define WAYPOST_TICK(tick_)                                                                       \
+  static uint32_t (*const wp_test_tick)(uint64_t) __attribute__((unused)) = tick_;
 #endif

@@ -1,27 +1,40 @@
-// The host's functions: those that plugins use most. One more is one line here, by its types in `wit/`.
+// The host's functions: those that plugins use most. One more is one line here, by its types in
+// `wit/`.
 //
-// A macro for each form that a function can have, which brings what the component model passes (texts
-// as pointer and length, what is larger than a number by a pointer to it) into the form that C likes.
+// A macro for each form that a function can have, which brings what the component model passes
+// (texts as pointer and length, what is larger than a number by a pointer to it) into the form
+// that C likes.
 
 #ifdef __wasm__
-#define WP_IMPORT(interface, name) \
+#define WP_IMPORT(interface, name)                                                                \
   __attribute__((import_module("waypost:plugin/" interface "@0.2.0"), import_name(name)))
-#define WP_NUMBER(result, function, interface, name) WP_IMPORT(interface, name) extern result function(void);
-#define WP_OF_INDEX(result, function, interface, name) WP_IMPORT(interface, name) extern result function(uint32_t index);
-#define WP_GIVES_TEXT(function, interface, name) \
-  WP_IMPORT(interface, name) extern void function##_core(void *result); \
-  static inline wp_text function(void) { wp_text text; function##_core(&text); return text; }
-#define WP_FINDS_TEXT(function, interface, name) \
-  WP_IMPORT(interface, name) extern void function##_core(const char *, size_t, void *result); \
-  static inline wp_maybe_text function(wp_text key) { \
-    wp_maybe_text found = {0}; function##_core(key.at, key.length, &found); return found; }
-#define WP_TAKES_TEXT(result, function, interface, name) \
-  WP_IMPORT(interface, name) extern result function##_core(const char *, size_t); \
+#define WP_NUMBER(result, function, interface, name)                                              \
+  WP_IMPORT(interface, name) extern result function(void);
+#define WP_OF_INDEX(result, function, interface, name)                                            \
+  WP_IMPORT(interface, name) extern result function(uint32_t index);
+#define WP_GIVES_TEXT(function, interface, name)                                                  \
+  WP_IMPORT(interface, name) extern void function##_core(void *result);                           \
+  static inline wp_text function(void) {                                                          \
+    wp_text text;                                                                                 \
+    function##_core(&text);                                                                       \
+    return text;                                                                                  \
+  }
+#define WP_FINDS_TEXT(function, interface, name)                                                  \
+  WP_IMPORT(interface, name) extern void function##_core(const char *, size_t, void *result);     \
+  static inline wp_maybe_text function(wp_text key) {                                             \
+    wp_maybe_text found = {0};                                                                    \
+    function##_core(key.at, key.length, &found);                                                  \
+    return found;                                                                                 \
+  }
+#define WP_TAKES_TEXT(result, function, interface, name)                                          \
+  WP_IMPORT(interface, name) extern result function##_core(const char *, size_t);                 \
   static inline result function(wp_text text) { return function##_core(text.at, text.length); }
-#define WP_TAKES_TEXTS(function, interface, name) \
-  WP_IMPORT(interface, name) extern bool function##_core(const char *, size_t, const char *, size_t); \
-  static inline bool function(wp_text key, wp_text value) { \
-    return function##_core(key.at, key.length, value.at, value.length); }
+#define WP_TAKES_TEXTS(function, interface, name)                                                 \
+  WP_IMPORT(interface, name)                                                                      \
+  extern bool function##_core(const char *, size_t, const char *, size_t);                        \
+  static inline bool function(wp_text key, wp_text value) {                                       \
+    return function##_core(key.at, key.length, value.at, value.length);                           \
+  }
 #else
 // Of the double.
 #define WP_NUMBER(result, function, interface, name) static result function(void);
@@ -82,8 +95,11 @@ WP_IMPORT("metrics", "add") extern void wp_metrics_add(uint32_t counter, uint64_
 WP_IMPORT("changes", "delay") extern bool wp_changes_delay(uint64_t us);
 WP_IMPORT("attempt", "set-memo") extern void wp_attempt_set_memo(uint64_t value);
 WP_IMPORT("log", "write") extern void wp_log_write_core(uint32_t, const char *, size_t);
-static inline void wp_log_write(wp_level level, wp_text line) { wp_log_write_core(level, line.at, line.length); }
-WP_IMPORT("request", "hash") extern uint64_t wp_request_hash_core(uint32_t, const char *, size_t, uint64_t);
+static inline void wp_log_write(wp_level level, wp_text line) {
+  wp_log_write_core(level, line.at, line.length);
+}
+WP_IMPORT("request", "hash")
+extern uint64_t wp_request_hash_core(uint32_t, const char *, size_t, uint64_t);
 static inline uint64_t wp_request_hash(wp_part part, wp_text name, uint64_t seed) {
   return wp_request_hash_core(part, name.at, name.length, seed);
 }

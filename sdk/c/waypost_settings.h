@@ -1,9 +1,12 @@
-// Settings: a table of the configuration, which the host passes as JSON. Read what you know, then ask
-// `wp_settled`: it refuses keys that nobody has asked for.
+// Settings: a table of the configuration, which the host passes as JSON. Read what you know, then
+// ask `wp_settled`: it refuses keys that nobody has asked for.
 
 #define WP_KEYS 32
 
-typedef struct { wp_text key, value; bool is_read; } wp_setting; // the value as JSON spells it
+typedef struct {
+  wp_text key, value;
+  bool is_read;
+} wp_setting; // the value as JSON spells it
 typedef struct {
   wp_setting given[WP_KEYS];
   const char *known[WP_KEYS];
@@ -13,8 +16,8 @@ typedef struct {
 } wp_settings;
 
 // Says what is wrong with a key, in lower case; the first word counts. Always false.
-__attribute__((format(printf, 3, 4)))
-static bool wp_refuse(wp_settings *settings, const char *key, const char *message, ...) {
+__attribute__((format(printf, 3, 4))) static bool wp_refuse(wp_settings *settings, const char *key,
+                                                            const char *message, ...) {
   if (!settings->is_refused) {
     settings->is_refused = true;
     snprintf(settings->key, sizeof settings->key, "%s", key);
@@ -37,12 +40,18 @@ static const char *wp_json_end(const char *at, const char *end) {
   bool in_text = false;
   for (; at < end; at++) {
     if (in_text) {
-      if (*at == '\\') at++;
-      else if (*at == '"') in_text = false;
-    } else if (*at == '"') in_text = true;
-    else if (*at == '[' || *at == '{') depth++;
-    else if ((*at == ']' || *at == '}') && depth-- == 0) return at;
-    else if (*at == ',' && depth == 0) return at;
+      if (*at == '\\')
+        at++;
+      else if (*at == '"')
+        in_text = false;
+    } else if (*at == '"')
+      in_text = true;
+    else if (*at == '[' || *at == '{')
+      depth++;
+    else if ((*at == ']' || *at == '}') && depth-- == 0)
+      return at;
+    else if (*at == ',' && depth == 0)
+      return at;
   }
   return end;
 }
@@ -52,13 +61,17 @@ static wp_text wp_json_text(wp_text json) {
   char *text = malloc(json.length), *to = text;
   const char *end = json.at + json.length - 1;
   for (const char *at = json.at + 1; at < end; at++) {
-    if (*at != '\\') { *to++ = *at; continue; }
+    if (*at != '\\') {
+      *to++ = *at;
+      continue;
+    }
     const char *from = "nrtbf", *into = "\n\r\t\b\f", *found = strchr(from, *++at);
     if (*at == 'u') { // those below a space: the host writes all others as they are
       char digits[5] = {at[1], at[2], at[3], at[4], 0};
       *to++ = (char)strtol(digits, NULL, 16);
       at += 4;
-    } else *to++ = found ? into[found - from] : *at;
+    } else
+      *to++ = found ? into[found - from] : *at;
   }
   return (wp_text){text, (size_t)(to - text)};
 }
@@ -75,8 +88,10 @@ static wp_settings wp_settings_parse(wp_text json) {
     at = wp_json_space(wp_json_space(colon + 1, end) + 1, end);
     const char *stop = wp_json_end(at, end), *last = stop;
     while (last > at && (last[-1] == ' ' || last[-1] == '\n')) last--;
-    if (settings.given_count == WP_KEYS) wp_refuse(&settings, "", "more than %d keys", WP_KEYS);
-    else settings.given[settings.given_count++] = (wp_setting){key, {at, (size_t)(last - at)}, false};
+    if (settings.given_count == WP_KEYS)
+      wp_refuse(&settings, "", "more than %d keys", WP_KEYS);
+    else
+      settings.given[settings.given_count++] = (wp_setting){key, {at, (size_t)(last - at)}, false};
     at = stop + (stop < end && *stop == ',');
   }
 }
@@ -94,21 +109,26 @@ static wp_maybe_text wp_setting_json(wp_settings *settings, const char *key) {
   return (wp_maybe_text){0};
 }
 
-__attribute__((unused)) static wp_text wp_setting_text(wp_settings *settings, const char *key, const char *otherwise) {
+__attribute__((unused)) static wp_text wp_setting_text(wp_settings *settings, const char *key,
+                                                       const char *otherwise) {
   wp_maybe_text given = wp_setting_json(settings, key);
   if (given.is_some && *given.value.at == '"') return wp_json_text(given.value);
   if (given.is_some) wp_refuse(settings, key, "`%s` must be a text", key);
   return wp_text_of(otherwise);
 }
 
-__attribute__((unused)) static int64_t wp_setting_number(wp_settings *settings, const char *key, int64_t least, int64_t most, int64_t otherwise) {
+__attribute__((unused)) static int64_t wp_setting_number(wp_settings *settings, const char *key,
+                                                         int64_t least, int64_t most,
+                                                         int64_t otherwise) {
   wp_maybe_text given = wp_setting_json(settings, key);
   if (!given.is_some) return otherwise;
   char digits[24], *end = digits;
   snprintf(digits, sizeof digits, "%.*s", (int)given.value.length, given.value.at);
   int64_t number = strtoll(digits, &end, 10);
-  if (end == digits || *end || given.value.length >= sizeof digits || number < least || number > most)
-    wp_refuse(settings, key, "`%s` must be a whole number from %lld to %lld", key, (long long)least, (long long)most);
+  if (end == digits || *end || given.value.length >= sizeof digits || number < least ||
+      number > most)
+    wp_refuse(settings, key, "`%s` must be a whole number from %lld to %lld", key,
+              (long long)least, (long long)most);
   return number;
 }
 
@@ -121,19 +141,23 @@ __attribute__((unused)) static bool wp_setting_flag(wp_settings *settings, const
 }
 
 // A list of texts: how many, up to `most`.
-__attribute__((unused)) static size_t wp_setting_texts(wp_settings *settings, const char *key, wp_text *texts, size_t most) {
+__attribute__((unused)) static size_t wp_setting_texts(wp_settings *settings, const char *key,
+                                                       wp_text *texts, size_t most) {
   wp_maybe_text given = wp_setting_json(settings, key);
   if (!given.is_some) return 0;
   const char *end = given.value.at + given.value.length, *at = given.value.at + 1;
   size_t count = 0;
-  if (*given.value.at != '[') wp_refuse(settings, key, "`%s` must be a list", key);
-  else while (at = wp_json_space(at, end), at < end && *at != ']') {
-    const char *stop = wp_json_end(at, end);
-    if (*at != '"') return wp_refuse(settings, key, "`%s` must be a list of texts", key);
-    if (count == most) return wp_refuse(settings, key, "`%s` has more than %zu entries", key, most);
-    texts[count++] = wp_json_text((wp_text){at, (size_t)(stop - at)});
-    at = stop + (*stop == ',');
-  }
+  if (*given.value.at != '[')
+    wp_refuse(settings, key, "`%s` must be a list", key);
+  else
+    while (at = wp_json_space(at, end), at < end && *at != ']') {
+      const char *stop = wp_json_end(at, end);
+      if (*at != '"') return wp_refuse(settings, key, "`%s` must be a list of texts", key);
+      if (count == most)
+        return wp_refuse(settings, key, "`%s` has more than %zu entries", key, most);
+      texts[count++] = wp_json_text((wp_text){at, (size_t)(stop - at)});
+      at = stop + (*stop == ',');
+    }
   return count;
 }
 
@@ -149,7 +173,8 @@ static size_t wp_edits(wp_text a, const char *b) {
       row[j] = above[j - 1] + (a.at[i - 1] != b[j - 1]);
       if (above[j] + 1 < row[j]) row[j] = above[j] + 1;
       if (row[j - 1] + 1 < row[j]) row[j] = row[j - 1] + 1;
-      if (i > 1 && j > 1 && a.at[i - 1] == b[j - 2] && a.at[i - 2] == b[j - 1] && second[j - 2] + 1 < row[j])
+      if (i > 1 && j > 1 && a.at[i - 1] == b[j - 2] && a.at[i - 2] == b[j - 1] &&
+          second[j - 2] + 1 < row[j])
         row[j] = second[j - 2] + 1;
     }
   }
@@ -170,7 +195,8 @@ __attribute__((unused)) static bool wp_settled(wp_settings *settings) {
         break;
       }
       if (length < (int)sizeof hint)
-        length += snprintf(hint + length, sizeof hint - (size_t)length, "%s`%s`", k ? ", " : "known keys: ", settings->known[k]);
+        length += snprintf(hint + length, sizeof hint - (size_t)length, "%s`%s`",
+                           k ? ", " : "known keys: ", settings->known[k]);
     }
     return wp_refuse(settings, name, "unknown key `%s`; %s", name, hint);
   }

@@ -1,24 +1,34 @@
 // A double of the host: include it behind the plugin, in a program that is compiled natively.
 //
-// It answers what a test has said in `wp_host`, and keeps there what the plugin has changed. Hashes are
-// not those of the host (XXH64), but as good for telling values apart.
+// It answers what a test has said in `wp_host`, and keeps there what the plugin has changed.
+// Hashes are not those of the host (XXH64), but as good for telling values apart.
 #ifndef WAYPOST_TEST_H
 #define WAYPOST_TEST_H
 
 #define WP_MOST 64
 
-typedef struct { char name[64], value[256]; uint64_t count; } wp_named;
+typedef struct {
+  char name[64], value[256];
+  uint64_t count;
+} wp_named;
 
 static struct {
   // What a test says.
-  struct { uint32_t in_flight, latency_us, health; bool is_down; } servers[WP_MOST];
-  wp_named request_headers[WP_MOST], cookies[WP_MOST], attributes[WP_MOST], response_headers[WP_MOST];
+  struct {
+    uint32_t in_flight, latency_us, health;
+    bool is_down;
+  } servers[WP_MOST];
+  wp_named request_headers[WP_MOST], cookies[WP_MOST], attributes[WP_MOST],
+      response_headers[WP_MOST];
   const char *method, *path, *query;
   uint32_t status;
   uint64_t now_us;
   // What the plugin has said.
   wp_named changed_request[WP_MOST], changed_response[WP_MOST], counters[WP_MOST];
-  struct { uint32_t status; char body[1024]; } answer;
+  struct {
+    uint32_t status;
+    char body[1024];
+  } answer;
   uint64_t delay_us, memo;
   char log[1024], upstream[64], route[64];
 } wp_host;
@@ -33,7 +43,8 @@ static wp_named *wp_named_find(wp_named *all, wp_text name) {
 }
 static bool wp_named_set(wp_named *all, wp_text name, wp_text value) {
   wp_named *found = wp_named_find(all, name);
-  for (size_t i = 0; !found && i < WP_MOST; i++) if (!all[i].name[0]) found = &all[i];
+  for (size_t i = 0; !found && i < WP_MOST; i++)
+    if (!all[i].name[0]) found = &all[i];
   snprintf(found->name, sizeof found->name, "%.*s", (int)name.length, name.at);
   snprintf(found->value, sizeof found->value, "%.*s", (int)value.length, value.at);
   return true;
@@ -42,7 +53,9 @@ static wp_maybe_text wp_named_text(wp_named *all, wp_text name) {
   wp_named *found = wp_named_find(all, name);
   return found ? (wp_maybe_text){true, wp_text_of(found->value)} : (wp_maybe_text){0};
 }
-static wp_text wp_or(const char *text, const char *otherwise) { return wp_text_of(text ? text : otherwise); }
+static wp_text wp_or(const char *text, const char *otherwise) {
+  return wp_text_of(text ? text : otherwise);
+}
 
 // What a test calls.
 
@@ -83,7 +96,9 @@ static inline uint64_t wp_test_counted(const char *name) {
 
 #define WP_HOST __attribute__((unused)) static
 WP_HOST bool wp_fleet_is_down(uint32_t index) { return wp_host.servers[index].is_down; }
-WP_HOST uint64_t wp_fleet_candidates(uint32_t word) { return word ? 0 : wp_test_pick_of().candidates; }
+WP_HOST uint64_t wp_fleet_candidates(uint32_t word) {
+  return word ? 0 : wp_test_pick_of().candidates;
+}
 WP_HOST uint32_t wp_fleet_in_flight(uint32_t index) { return wp_host.servers[index].in_flight; }
 WP_HOST wp_numbers wp_fleet_all_in_flight(void) {
   static uint32_t all[WP_MOST];
@@ -98,41 +113,79 @@ WP_HOST uint32_t wp_metrics_counter(wp_text name) {
   if (!wp_named_find(wp_host.counters, name)) wp_named_set(wp_host.counters, name, WP_TEXT(""));
   return (uint32_t)(wp_named_find(wp_host.counters, name) - wp_host.counters);
 }
-WP_HOST void wp_metrics_add(uint32_t counter, uint64_t value) { wp_host.counters[counter].count += value; }
+WP_HOST void wp_metrics_add(uint32_t counter, uint64_t value) {
+  wp_host.counters[counter].count += value;
+}
 WP_HOST wp_text wp_request_method(void) { return wp_or(wp_host.method, "GET"); }
 WP_HOST wp_text wp_request_authority(void) { return WP_TEXT("test"); }
 WP_HOST wp_text wp_request_path(void) { return wp_or(wp_host.path, "/"); }
 WP_HOST wp_text wp_request_query(void) { return wp_or(wp_host.query, ""); }
-WP_HOST wp_maybe_text wp_request_header(wp_text key) { return wp_named_text(wp_host.request_headers, key); }
-WP_HOST wp_maybe_text wp_request_cookie(wp_text key) { return wp_named_text(wp_host.cookies, key); }
-WP_HOST wp_maybe_text wp_variables_variable(wp_text key) { (void)key; return (wp_maybe_text){0}; }
+WP_HOST wp_maybe_text wp_request_header(wp_text key) {
+  return wp_named_text(wp_host.request_headers, key);
+}
+WP_HOST wp_maybe_text wp_request_cookie(wp_text key) {
+  return wp_named_text(wp_host.cookies, key);
+}
+WP_HOST wp_maybe_text wp_variables_variable(wp_text key) {
+  (void)key;
+  return (wp_maybe_text){0};
+}
 WP_HOST uint64_t wp_request_hash(wp_part part, wp_text name, uint64_t seed) {
   wp_text value = part == WP_PART_HEADER   ? wp_request_header(name).value
                   : part == WP_PART_COOKIE ? wp_request_cookie(name).value
-                  : part == WP_PART_PATH   ? wp_request_path() : wp_request_query();
+                  : part == WP_PART_PATH   ? wp_request_path()
+                                           : wp_request_query();
   uint64_t hash = 0xcbf29ce484222325 ^ seed;
   for (size_t i = 0; i < value.length; i++) hash = (hash ^ (uint8_t)value.at[i]) * 0x100000001b3;
   return hash ^ hash >> 32;
 }
-WP_HOST wp_maybe_text wp_exchange_attribute(wp_text key) { return wp_named_text(wp_host.attributes, key); }
+WP_HOST wp_maybe_text wp_exchange_attribute(wp_text key) {
+  return wp_named_text(wp_host.attributes, key);
+}
 WP_HOST wp_text wp_exchange_key(void) { return WP_TEXT(""); }
 WP_HOST uint64_t wp_attempt_memo(void) { return wp_host.memo; }
 WP_HOST void wp_attempt_set_memo(uint64_t value) { wp_host.memo = value; }
 WP_HOST uint32_t wp_response_status(void) { return wp_host.status; }
-WP_HOST wp_maybe_text wp_response_header(wp_text key) { return wp_named_text(wp_host.response_headers, key); }
-WP_HOST bool wp_changes_set_path(wp_text text) { (void)text; return true; }
-WP_HOST bool wp_changes_set_query(wp_text text) { (void)text; return true; }
-WP_HOST bool wp_changes_set_request_header(wp_text key, wp_text value) { return wp_named_set(wp_host.changed_request, key, value); }
-WP_HOST bool wp_changes_remove_request_header(wp_text key) { return wp_named_set(wp_host.changed_request, key, WP_TEXT("")); }
-WP_HOST bool wp_changes_set_response_header(wp_text key, wp_text value) { return wp_named_set(wp_host.changed_response, key, value); }
-WP_HOST bool wp_changes_remove_response_header(wp_text key) { return wp_named_set(wp_host.changed_response, key, WP_TEXT("")); }
-WP_HOST bool wp_changes_set_attribute(wp_text key, wp_text value) { return wp_named_set(wp_host.attributes, key, value); }
-WP_HOST bool wp_changes_take_route(wp_text name) { return snprintf(wp_host.route, 64, "%.*s", (int)name.length, name.at) > 0; }
-WP_HOST bool wp_changes_take_upstream(wp_text name) { return snprintf(wp_host.upstream, 64, "%.*s", (int)name.length, name.at) > 0; }
-WP_HOST bool wp_changes_delay(uint64_t us) { wp_host.delay_us = us; return true; }
+WP_HOST wp_maybe_text wp_response_header(wp_text key) {
+  return wp_named_text(wp_host.response_headers, key);
+}
+WP_HOST bool wp_changes_set_path(wp_text text) {
+  (void)text;
+  return true;
+}
+WP_HOST bool wp_changes_set_query(wp_text text) {
+  (void)text;
+  return true;
+}
+WP_HOST bool wp_changes_set_request_header(wp_text key, wp_text value) {
+  return wp_named_set(wp_host.changed_request, key, value);
+}
+WP_HOST bool wp_changes_remove_request_header(wp_text key) {
+  return wp_named_set(wp_host.changed_request, key, WP_TEXT(""));
+}
+WP_HOST bool wp_changes_set_response_header(wp_text key, wp_text value) {
+  return wp_named_set(wp_host.changed_response, key, value);
+}
+WP_HOST bool wp_changes_remove_response_header(wp_text key) {
+  return wp_named_set(wp_host.changed_response, key, WP_TEXT(""));
+}
+WP_HOST bool wp_changes_set_attribute(wp_text key, wp_text value) {
+  return wp_named_set(wp_host.attributes, key, value);
+}
+WP_HOST bool wp_changes_take_route(wp_text name) {
+  return snprintf(wp_host.route, 64, "%.*s", (int)name.length, name.at) > 0;
+}
+WP_HOST bool wp_changes_take_upstream(wp_text name) {
+  return snprintf(wp_host.upstream, 64, "%.*s", (int)name.length, name.at) > 0;
+}
+WP_HOST bool wp_changes_delay(uint64_t us) {
+  wp_host.delay_us = us;
+  return true;
+}
 WP_HOST bool wp_changes_answer(uint32_t status, wp_text body) {
   wp_host.answer.status = status;
-  return snprintf(wp_host.answer.body, sizeof wp_host.answer.body, "%.*s", (int)body.length, body.at) >= 0;
+  return snprintf(wp_host.answer.body, sizeof wp_host.answer.body, "%.*s", (int)body.length,
+                  body.at) >= 0;
 }
 WP_HOST void wp_log_write(wp_level level, wp_text line) {
   (void)level;

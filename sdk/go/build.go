@@ -19,8 +19,8 @@ var componentTypes embed.FS
 
 // Main builds the component of this program, in whose folder it runs: `go run . -o plugin.wasm`.
 //
-// The compiler makes a core module. What it imports and exports is told by custom sections behind it,
-// of which Waypost makes the component when it loads it.
+// The compiler makes a core module. What it imports and exports is told by custom sections behind
+// it, of which Waypost makes the component when it loads it.
 func Main() {
 	output := flag.String("o", "plugin.wasm", "the file to write")
 	flag.Parse()
@@ -34,7 +34,8 @@ func build(output string) error {
 	if len(kinds) == 0 {
 		return fmt.Errorf("nothing is registered: call `waypost.Policy` or `waypost.Hook` in `init`")
 	}
-	command := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s", "-trimpath", "-o", output, ".")
+	command := exec.Command(
+		"go", "build", "-buildmode=c-shared", "-ldflags=-s", "-trimpath", "-o", output, ".")
 	command.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	command.Stderr = os.Stderr
 	if err := command.Run(); err != nil {

@@ -52,7 +52,8 @@ var double = &Double{}
 func newDouble(servers int) *Double {
 	double = &Double{
 		Headers: Headers{}, Cookies: Headers{}, Method: "GET", Path: "/", ResponseHeaders: Headers{},
-		Attributes: map[string]string{}, Counters: map[string]uint64{}, ChangedRequest: Headers{}, ChangedResponse: Headers{},
+		Attributes: map[string]string{}, Counters: map[string]uint64{},
+		ChangedRequest: Headers{}, ChangedResponse: Headers{},
 	}
 	for range servers {
 		double.Servers = append(double.Servers, Server{Weight: 1})
@@ -204,13 +205,15 @@ func exchangeAttribute(name string) (string, bool) {
 	value, is := double.Attributes[name]
 	return value, is
 }
-func attemptMemo() uint64                             { return double.memo }
-func attemptSetMemo(value uint64)                     { double.memo = value }
-func attemptAddResponseHeader(name, value string)     { set(double.ChangedResponse, name, value) }
-func changesSetPath(path string) bool                 { double.Path = path; return true }
-func changesSetQuery(query string) bool               { double.Query = query; return true }
-func changesSetRequestHeader(name, value string) bool { return set(double.ChangedRequest, name, value) }
-func changesRemoveRequestHeader(name string) bool     { return set(double.ChangedRequest, name, "") }
+func attemptMemo() uint64                         { return double.memo }
+func attemptSetMemo(value uint64)                 { double.memo = value }
+func attemptAddResponseHeader(name, value string) { set(double.ChangedResponse, name, value) }
+func changesSetPath(path string) bool             { double.Path = path; return true }
+func changesSetQuery(query string) bool           { double.Query = query; return true }
+func changesSetRequestHeader(name, value string) bool {
+	return set(double.ChangedRequest, name, value)
+}
+func changesRemoveRequestHeader(name string) bool { return set(double.ChangedRequest, name, "") }
 func changesSetResponseHeader(name, value string) bool {
 	return set(double.ChangedResponse, name, value)
 }

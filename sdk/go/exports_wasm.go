@@ -71,7 +71,8 @@ func exportUpdate(generation uint64, pointer, length uint32) {
 	var endpoints []Endpoint
 	if length > 0 {
 		for i, one := range unsafe.Slice((*record)(unsafe.Pointer(uintptr(pointer))), length) {
-			endpoints = append(endpoints, Endpoint{uint32(i), one.id, at(one.address, one.length), one.weight})
+			address := at(one.address, one.length)
+			endpoints = append(endpoints, Endpoint{uint32(i), one.id, address, one.weight})
 		}
 	}
 	used = 0
@@ -94,7 +95,8 @@ func exportPick(lease uint64, attempt uint32, nowUs, random, candidates uint64) 
 
 //go:wasmexport waypost:plugin/observer@0.2.0#done
 func exportDone(lease uint64, index, ending, status, connectUs, headerUs, totalUs uint32) {
-	instance.(Observer).Done(lease, index, Outcome{Ending(ending), status, connectUs, headerUs, totalUs})
+	outcome := Outcome{Ending(ending), status, connectUs, headerUs, totalUs}
+	instance.(Observer).Done(lease, index, outcome)
 }
 
 //go:wasmexport waypost:plugin/failures@0.2.0#failed
@@ -124,7 +126,10 @@ func exportOnResponse(exchange uint64, place uint32, nowUs uint64) {
 }
 
 //go:wasmexport waypost:plugin/on-end@0.2.0#on-end
-func exportOnEnd(exchange uint64, place uint32, nowUs uint64, status, complete uint32, durationUs, sent, received uint64) {
+func exportOnEnd(
+	exchange uint64, place uint32, nowUs uint64,
+	status, complete uint32, durationUs, sent, received uint64,
+) {
 	call = Call{exchange, place, nowUs, 0}
 	instance.(OnEnder).OnEnd(&call, Summary{status, complete != 0, durationUs, sent, received})
 }

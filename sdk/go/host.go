@@ -75,10 +75,12 @@ func (attempt) Memo() uint64                         { return attemptMemo() }
 func (attempt) SetMemo(value uint64)                 { attemptSetMemo(value) }
 func (attempt) AddResponseHeader(name, value string) { attemptAddResponseHeader(name, value) }
 
-func (changes) SetPath(path string) bool                 { return changesSetPath(path) }
-func (changes) SetQuery(query string) bool               { return changesSetQuery(query) }
-func (changes) SetRequestHeader(name, value string) bool { return changesSetRequestHeader(name, value) }
-func (changes) RemoveRequestHeader(name string) bool     { return changesRemoveRequestHeader(name) }
+func (changes) SetPath(path string) bool   { return changesSetPath(path) }
+func (changes) SetQuery(query string) bool { return changesSetQuery(query) }
+func (changes) SetRequestHeader(name, value string) bool {
+	return changesSetRequestHeader(name, value)
+}
+func (changes) RemoveRequestHeader(name string) bool { return changesRemoveRequestHeader(name) }
 func (changes) SetResponseHeader(name, value string) bool {
 	return changesSetResponseHeader(name, value)
 }

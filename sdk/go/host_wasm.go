@@ -4,8 +4,8 @@ package waypost
 
 import "unsafe"
 
-// The imports, as the component model passes them: texts as pointer and length, what is larger than a
-// number at a place that the caller names. One more is one line here, and one in `host.go`.
+// The imports, as the component model passes them: texts as pointer and length, what is larger
+// than a number at a place that the caller names. One more is one line here, and one in `host.go`.
 
 //go:wasmimport waypost:plugin/fleet@0.2.0 is-down
 func fleetIsDown(index uint32) bool
@@ -118,13 +118,22 @@ func fleetNameCore(index uint32, answer unsafe.Pointer)
 //go:wasmimport waypost:plugin/fleet@0.2.0 label
 func fleetLabelCore(index uint32, name string, answer unsafe.Pointer)
 
-func requestMethod() string                     { requestMethodCore(address()); return text() }
-func requestAuthority() string                  { requestAuthorityCore(address()); return text() }
-func requestPath() string                       { requestPathCore(address()); return text() }
-func requestQuery() string                      { requestQueryCore(address()); return text() }
-func requestHeader(name string) (string, bool)  { requestHeaderCore(name, address()); return found() }
-func requestCookie(name string) (string, bool)  { requestCookieCore(name, address()); return found() }
-func responseHeader(name string) (string, bool) { responseHeaderCore(name, address()); return found() }
+func requestMethod() string    { requestMethodCore(address()); return text() }
+func requestAuthority() string { requestAuthorityCore(address()); return text() }
+func requestPath() string      { requestPathCore(address()); return text() }
+func requestQuery() string     { requestQueryCore(address()); return text() }
+func requestHeader(name string) (string, bool) {
+	requestHeaderCore(name, address())
+	return found()
+}
+func requestCookie(name string) (string, bool) {
+	requestCookieCore(name, address())
+	return found()
+}
+func responseHeader(name string) (string, bool) {
+	responseHeaderCore(name, address())
+	return found()
+}
 func exchangeAttribute(name string) (string, bool) {
 	exchangeAttributeCore(name, address())
 	return found()
@@ -151,9 +160,9 @@ func fleetLabel(index uint32, name string) (string, bool) {
 	return found()
 }
 
-// Where answers lie that are larger than a number, and what the host hands over in a call: in memory
-// that is not the garbage collector's, since the host may not be asked for anything while it does, and
-// a collection asks for the time.
+// Where answers lie that are larger than a number, and what the host hands over in a call: in
+// memory that is not the garbage collector's, since the host may not be asked for anything while
+// it does, and a collection asks for the time.
 var (
 	place [4]uint32
 	given [1 << 18]uint64

@@ -13,15 +13,18 @@ type mixed struct {
 
 func TestSettingsAreReadByTheirTagsAndRefusedByTheirKey(t *testing.T) {
 	var read mixed
-	if err := ReadSettings([]byte(`{"names": ["a"]}`), &read); err != nil || read.Mode != "safe" || read.Count != 3 {
+	err := ReadSettings([]byte(`{"names": ["a"]}`), &read)
+	if err != nil || read.Mode != "safe" || read.Count != 3 {
 		t.Fatal(err, read)
 	}
 	for given, wanted := range map[string]SettingsError{
-		`{}`:                           {"names", "`names` is missing"},
-		`{"names": 1}`:                 {"names", "`names` must be a list"},
-		`{"names": [], "count": -1}`:   {"count", "`count` must be a whole number, 0 or more"},
-		`{"names": [], "cuont": 1}`:    {"cuont", "unknown key `cuont`; did you mean `count`?"},
-		`{"names": [], "colour": "x"}`: {"colour", "unknown key `colour`; known keys: `mode`, `count`, `names`"},
+		`{}`:                         {"names", "`names` is missing"},
+		`{"names": 1}`:               {"names", "`names` must be a list"},
+		`{"names": [], "count": -1}`: {"count", "`count` must be a whole number, 0 or more"},
+		`{"names": [], "cuont": 1}`:  {"cuont", "unknown key `cuont`; did you mean `count`?"},
+		`{"names": [], "colour": "x"}`: {
+			"colour", "unknown key `colour`; known keys: `mode`, `count`, `names`",
+		},
 	} {
 		var refused *SettingsError
 		if err := ReadSettings([]byte(given), &mixed{}); !errors.As(err, &refused) || *refused != wanted {

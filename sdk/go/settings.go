@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Settings are a struct, whose fields say in tags what they are called, what is meant where they are
-// left out, and what they are for:
+// Settings are a struct, whose fields say in tags what they are called, what is meant where they
+// are left out, and what they are for:
 //
 //	type settings struct {
 //		Header  string   `key:"header" default:"x-tenant" about:"The header that names the tenant"`

@@ -8,9 +8,9 @@
 //
 //	func main() { waypost.Main() }
 //
-// Run natively, Main builds the component: `go run . -o plugin.wasm`. The host's interfaces are the
-// variables Fleet, Request, Changes and so on, each with methods as `wit/` describes them. In tests,
-// which run natively, they are those of a double: see NewUpstream and NewHooked.
+// Run natively, Main builds the component: `go run . -o plugin.wasm`. The host's interfaces are
+// the variables Fleet, Request, Changes and so on, each with methods as `wit/` describes them. In
+// tests, which run natively, they are those of a double: see NewUpstream and NewHooked.
 package waypost
 
 import (

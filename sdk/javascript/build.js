@@ -26,9 +26,16 @@ const KINDS = {
   hook: [null, 'hook'],
 };
 const METHODS = {
-  change: 'member-changes', failed: 'failures', done: 'observer', onRequest: 'on-request',
-  onCheck: 'on-check', onResponse: 'on-response', onEnd: 'on-end', exportState: 'keeper',
-  tick: 'ticker', changed: 'file-changes',
+  change: 'member-changes',
+  failed: 'failures',
+  done: 'observer',
+  onRequest: 'on-request',
+  onCheck: 'on-check',
+  onResponse: 'on-response',
+  onEnd: 'on-end',
+  exportState: 'keeper',
+  tick: 'ticker',
+  changed: 'file-changes',
 };
 
 /** The interfaces that a plugin exports and imports. */
@@ -37,14 +44,20 @@ function interfaces(plugin) {
   for (const [kind, [needed, ...own]] of Object.entries(KINDS)) {
     const of = plugin[kind];
     if (!of) continue;
-    if (needed && !(needed in of.prototype)) throw new Error(`the ${kind} \`${of.name}\` has no method \`${needed}\``);
+    if (needed && !(needed in of.prototype))
+      throw new Error(`the ${kind} \`${of.name}\` has no method \`${needed}\``);
     own.forEach((name) => exported.add(name));
-    for (const [method, name] of Object.entries(METHODS)) if (method in of.prototype) exported.add(name);
+    for (const [method, name] of Object.entries(METHODS))
+      if (method in of.prototype) exported.add(name);
   }
-  if (exported.size === 2) throw new Error(`the plugin exports none of \`${Object.keys(KINDS).join('`, `')}\``);
+  if (exported.size === 2)
+    throw new Error(`the plugin exports none of \`${Object.keys(KINDS).join('`, `')}\``);
   const imported = [...GRANTS.free];
   for (const grant of plugin.grants ?? []) {
-    if (!GRANTS[grant]) throw new Error(`\`${grant}\` is no grant: there are \`${Object.keys(GRANTS).slice(1).join('`, `')}\``);
+    if (!GRANTS[grant])
+      throw new Error(
+        `\`${grant}\` is no grant: there are \`${Object.keys(GRANTS).slice(1).join('`, `')}\``,
+      );
     imported.push(...GRANTS[grant]);
   }
   return { exported: [...exported], imported };
@@ -60,24 +73,35 @@ async function main() {
   const source = resolve(positionals[0] ?? 'plugin.js');
   const output = resolve(values.output);
   const folder = await mkdtemp(join(tmpdir(), 'waypost-'));
-  const bundle = (options) => build({
-    bundle: true, format: 'esm', platform: 'neutral', mainFields: ['module', 'main'], logLevel: 'error',
-    external: ['waypost:*'],
-    alias: { waypost: join(here, 'index.js'), 'waypost/guest': join(here, 'guest.js') },
-    ...options,
-  });
+  const bundle = (options) =>
+    build({
+      bundle: true,
+      format: 'esm',
+      platform: 'neutral',
+      mainFields: ['module', 'main'],
+      logLevel: 'error',
+      external: ['waypost:*'],
+      alias: { waypost: join(here, 'index.js'), 'waypost/guest': join(here, 'guest.js') },
+      ...options,
+    });
   try {
     await bundle({ entryPoints: [source], outfile: join(folder, 'look.mjs') });
     const plugin = await import(pathToFileURL(join(folder, 'look.mjs')));
     const { exported, imported } = interfaces(plugin);
     const item = (name) => `waypost:plugin/${name}@${VERSION}`;
     await mkdir(join(folder, 'wit', 'deps'), { recursive: true });
-    await cp(join(here, 'wit'), join(folder, 'wit', 'deps', 'plugin'), { recursive: true, dereference: true });
+    await cp(join(here, 'wit'), join(folder, 'wit', 'deps', 'plugin'), {
+      recursive: true,
+      dereference: true,
+    });
     const items = [
       ...imported.map((name) => `import ${item(name)};`),
       ...exported.map((name) => `export ${item(name)};`),
     ];
-    await writeFile(join(folder, 'wit', 'world.wit'), `package my:plugin;\nworld this {\n${items.join('\n')}\n}\n`);
+    await writeFile(
+      join(folder, 'wit', 'world.wit'),
+      `package my:plugin;\nworld this {\n${items.join('\n')}\n}\n`,
+    );
     const entry = [
       `import * as plugin from ${JSON.stringify(source)};`,
       "import { serve } from 'waypost/guest';",
@@ -94,11 +118,15 @@ async function main() {
     process.chdir(folder);
     const { componentize } = await import('@bytecodealliance/componentize-js');
     const { component } = await componentize({
-      sourcePath: 'plugin.js', witPath: join(folder, 'wit'), worldName: 'this',
+      sourcePath: 'plugin.js',
+      witPath: join(folder, 'wit'),
+      worldName: 'this',
       disableFeatures: ['http', 'fetch-event'],
     });
     await writeFile(output, component);
-    console.log(`${output}: ${component.length} bytes, grants = ${JSON.stringify(plugin.grants ?? [])}`);
+    console.log(
+      `${output}: ${component.length} bytes, grants = ${JSON.stringify(plugin.grants ?? [])}`,
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,5 +1,5 @@
-// The glue between a plugin's classes and the component's exports: what the build imports beside the
-// plugin. Texts are texts on this side, and bytes on the host's.
+// The glue between a plugin's classes and the component's exports: what the build imports beside
+// the plugin. Texts are texts on this side, and bytes on the host's.
 
 import { provide, REFUSE } from './index.js';
 import { describe, read, SettingsError } from './settings.js';
@@ -9,13 +9,15 @@ const REFUSED = 0xffff_fffe;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
-const text = (bytes) => bytes === undefined ? undefined : decoder.decode(bytes);
-const bytes = (value) => typeof value === 'string' ? encoder.encode(value) : value;
+const text = (bytes) => (bytes === undefined ? undefined : decoder.decode(bytes));
+const bytes = (value) => (typeof value === 'string' ? encoder.encode(value) : value);
 
 /** Functions whose answers are texts, and those whose last argument is one. */
 const ANSWERS = {
   request: {
-    header: text, cookie: text, headerAll: (all) => all.map(text),
+    header: text,
+    cookie: text,
+    headerAll: (all) => all.map(text),
     headers: (all) => all.map(([name, value]) => [name, text(value)]),
   },
   response: { header: text, headerAll: (all) => all.map(text) },
@@ -23,7 +25,14 @@ const ANSWERS = {
   variables: { variable: text },
 };
 const TAKES = {
-  changes: ['setRequestHeader', 'addRequestHeader', 'setResponseHeader', 'addResponseHeader', 'setAttribute', 'answer'],
+  changes: [
+    'setRequestHeader',
+    'addRequestHeader',
+    'setResponseHeader',
+    'addResponseHeader',
+    'setAttribute',
+    'answer',
+  ],
   attempt: ['addResponseHeader'],
   checks: ['verifyPassword'],
 };
@@ -68,28 +77,32 @@ const variant = (sharing = 'per-worker') =>
 
 /** The component's exports, for the classes of a plugin and the interfaces that it imports. */
 export function serve(plugin, imported) {
-  for (const [name, functions] of Object.entries(imported)) provide(name, wrapped(name, functions));
+  for (const [name, functions] of Object.entries(imported))
+    provide(name, wrapped(name, functions));
   const { log, fleet } = imported;
   let instance; // there is one, and it is configured once
   let count = 0;
 
   /** An exception ends the instance, and the engine knows nothing of its text: the log does. */
-  const told = (called) => (...given) => {
-    try {
-      return called(...given);
-    } catch (error) {
-      const where = (error?.stack ?? '').trim().split('\n').slice(0, 4).join(' < ');
-      log.write('error', `${error} (${where})`);
-      throw error;
-    }
-  };
+  const told =
+    (called) =>
+    (...given) => {
+      try {
+        return called(...given);
+      } catch (error) {
+        const where = (error?.stack ?? '').trim().split('\n').slice(0, 4).join(' < ');
+        log.write('error', `${error} (${where})`);
+        throw error;
+      }
+    };
   /** The same for calls that may refuse settings, which is no fault. */
   const refusing = (called) => {
     const checked = told((...given) => {
       try {
         return { value: called(...given) };
       } catch (error) {
-        if (error instanceof SettingsError) return { refused: { key: error.key, message: error.message } };
+        if (error instanceof SettingsError)
+          return { refused: { key: error.key, message: error.message } };
         throw error;
       }
     });
@@ -110,9 +123,19 @@ export function serve(plugin, imported) {
     },
     description: {
       describe: told((kind) => {
-        const { about = '', settings, placeSettings, backups = true, streams = true } = plugin[kind];
+        const {
+          about = '',
+          settings,
+          placeSettings,
+          backups = true,
+          streams = true,
+        } = plugin[kind];
         return {
-          summary: about, settings: describe(settings), placeSettings: describe(placeSettings), backups, streams,
+          summary: about,
+          settings: describe(settings),
+          placeSettings: describe(placeSettings),
+          backups,
+          streams,
         };
       }),
     },
@@ -125,18 +148,27 @@ export function serve(plugin, imported) {
     balancer: {
       pick: told((lease, attempt, nowUs, random, candidates) => {
         const words = count > 64 ? [...fleet.allCandidates()] : [candidates];
-        const picked = instance.pick({ lease, attempt, nowUs, random, candidates: indexes(words) });
+        const picked = instance.pick({
+          lease,
+          attempt,
+          nowUs,
+          random,
+          candidates: indexes(words),
+        });
         if (picked === REFUSE) return REFUSED;
         return picked ?? NO_OPINION;
       }),
     },
     filter: {
       narrow: told((word, candidates, attempt, nowUs, random) =>
-        instance.narrow({ word, candidates, attempt, nowUs, random })),
+        instance.narrow({ word, candidates, attempt, nowUs, random }),
+      ),
       mayBeIgnored: told(() => instance.mayBeIgnored?.() ?? false),
     },
     scorer: {
-      score: told((attempt, nowUs, random) => Uint16Array.from(instance.score({ attempt, nowUs, random }))),
+      score: told((attempt, nowUs, random) =>
+        Uint16Array.from(instance.score({ attempt, nowUs, random })),
+      ),
     },
     memberChanges: {
       change: told((generation, endpoints) => {
@@ -145,23 +177,35 @@ export function serve(plugin, imported) {
       }),
     },
     failures: { failed: told((index) => instance.failed(index)) },
-    observer: { done: told((lease, index, outcome) => instance.done({ lease, index, ...outcome })) },
+    observer: {
+      done: told((lease, index, outcome) => instance.done({ lease, index, ...outcome })),
+    },
     hook: {
-      attach: refusing((place, settings) => instance.attach?.(place, read(plugin.hook.placeSettings, settings))),
+      attach: refusing((place, settings) =>
+        instance.attach?.(place, read(plugin.hook.placeSettings, settings)),
+      ),
     },
     onRequest: {
-      onRequest: told((exchange, place, nowUs, random) =>
-        instance.onRequest({ exchange, place, nowUs, random }) ?? 'proceed'),
+      onRequest: told(
+        (exchange, place, nowUs, random) =>
+          instance.onRequest({ exchange, place, nowUs, random }) ?? 'proceed',
+      ),
     },
     onCheck: {
-      onCheck: told((exchange, place, nowUs, passed) =>
-        instance.onCheck({ exchange, place, nowUs, passed }) ?? 'proceed'),
+      onCheck: told(
+        (exchange, place, nowUs, passed) =>
+          instance.onCheck({ exchange, place, nowUs, passed }) ?? 'proceed',
+      ),
     },
     onResponse: {
-      onResponse: told((exchange, place, nowUs) => instance.onResponse({ exchange, place, nowUs })),
+      onResponse: told((exchange, place, nowUs) =>
+        instance.onResponse({ exchange, place, nowUs }),
+      ),
     },
     onEnd: {
-      onEnd: told((exchange, place, nowUs, summary) => instance.onEnd({ exchange, place, nowUs, ...summary })),
+      onEnd: told((exchange, place, nowUs, summary) =>
+        instance.onEnd({ exchange, place, nowUs, ...summary }),
+      ),
     },
     keeper: {
       exportState: told(() => bytes(instance.exportState())),

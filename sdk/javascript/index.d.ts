@@ -28,14 +28,27 @@ export interface Rule {
 export type Schema = Record<string, Rule>;
 export type Sharing = 'per-worker' | 'per-process' | { perKey: string };
 
-export interface Endpoint { index: number; id: bigint; address: string; weight: number }
+export interface Endpoint {
+  index: number;
+  id: bigint;
+  address: string;
+  weight: number;
+}
 export interface Pick {
-  lease: bigint; attempt: number; nowUs: bigint; random: bigint;
+  lease: bigint;
+  attempt: number;
+  nowUs: bigint;
+  random: bigint;
   /** The endpoints that may be picked, in order; one at least. */
   candidates: number[];
 }
 export interface Outcome {
-  lease: bigint; index: number; status: number; connectUs: number; headerUs: number; totalUs: number;
+  lease: bigint;
+  index: number;
+  status: number;
+  connectUs: number;
+  headerUs: number;
+  totalUs: number;
   ending: 'completed' | 'failed' | 'passed-over' | 'unused' | 'abandoned';
 }
 /** A policy. A method that is not there is never called. */
@@ -51,10 +64,18 @@ export interface Policy {
   tick?(nowUs: bigint): number;
 }
 
-export interface Call { exchange: bigint; place: number; nowUs: bigint }
+export interface Call {
+  exchange: bigint;
+  place: number;
+  nowUs: bigint;
+}
 export type Verdict = 'proceed' | 'answer' | 'reroute' | 'wait';
 export interface Summary {
-  status: number; complete: boolean; durationUs: bigint; bytesSent: bigint; bytesReceived: bigint;
+  status: number;
+  complete: boolean;
+  durationUs: bigint;
+  bytesSent: bigint;
+  bytesReceived: bigint;
 }
 /** A hook: one phase at least. */
 export interface Hook {
@@ -79,7 +100,8 @@ export interface PluginClass<T> {
   streams?: boolean;
 }
 
-export type Part = 'authority' | 'path' | 'query' | 'client-address' | { header: string } | { cookie: string };
+export type Part =
+  'authority' | 'path' | 'query' | 'client-address' | { header: string } | { cookie: string };
 export type Address = { tag: 'ipv4' | 'ipv6'; val: number[] };
 
 export const fleet: {
@@ -106,7 +128,10 @@ export const nginx: {
 export const clock: { wallMs(): bigint };
 export const metrics: { counter(name: string): number; add(counter: number, value: bigint): void };
 export type Level = 'error' | 'warn' | 'info' | 'debug';
-export const log: { write(level: Level, message: string): void; writeExchange(level: Level, message: string): void };
+export const log: {
+  write(level: Level, message: string): void;
+  writeExchange(level: Level, message: string): void;
+};
 
 export const request: {
   method(): string;
@@ -174,5 +199,8 @@ export const changes: {
   checkRoute(name: string): string | undefined;
   checkUpstream(name: string): string | undefined;
 };
-export const checks: { verifyPassword(hash: string, password: Text): void; checkHash(hash: string): string | undefined };
+export const checks: {
+  verifyPassword(hash: string, password: Text): void;
+  checkHash(hash: string): string | undefined;
+};
 export const files: { read(path: string): Uint8Array | undefined; isThere(path: string): boolean };

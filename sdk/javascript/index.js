@@ -25,20 +25,38 @@ const grantOf = (name) => Object.keys(GRANTS).find((grant) => GRANTS[grant].incl
 
 /** An interface that says what to do where it has not been asked for. */
 function empty(name) {
-  return new Proxy({}, {
-    get(functions, key) {
-      if (key in functions || typeof key === 'symbol') return functions[key];
-      throw new Error(`${name}.${key} is not there: has your plugin \`grants = ['${grantOf(name)}']\`?`);
+  return new Proxy(
+    {},
+    {
+      get(functions, key) {
+        if (key in functions || typeof key === 'symbol') return functions[key];
+        throw new Error(
+          `${name}.${key} is not there: has your plugin \`grants = ['${grantOf(name)}']\`?`,
+        );
+      },
     },
-  });
+  );
 }
 
 export const host = {};
 for (const name of Object.values(GRANTS).flat()) host[name] = empty(name);
 
 export const {
-  fleet, upstream, nginx, clock, metrics, log, request, connection, variables, response, exchange,
-  attempt, changes, checks, files,
+  fleet,
+  upstream,
+  nginx,
+  clock,
+  metrics,
+  log,
+  request,
+  connection,
+  variables,
+  response,
+  exchange,
+  attempt,
+  changes,
+  checks,
+  files,
 } = host;
 
 /** Gives an interface its functions; whatever it had is gone. */

@@ -3,7 +3,8 @@
 //
 // The schema is a table of keys, each in the words of JSON Schema: `type` (`string`, `integer`,
 // `number`, `boolean`, `array` with `items`, `object` with `properties`), `enum`, `minimum`,
-// `maximum`, `minLength`, `default`, `description`; and `required: true` for a key that must be there.
+// `maximum`, `minLength`, `default`, `description`; and `required: true` for a key that must be
+// there.
 
 /** Why settings are refused: the key at fault, and what would be right, in lower case. */
 export class SettingsError extends Error {
@@ -25,7 +26,9 @@ export function describe(schema = {}) {
   const required = Object.keys(schema).filter((key) => schema[key].required);
   const properties = {};
   for (const [key, { required: _, ...rest }] of Object.entries(schema)) {
-    properties[key] = rest.properties ? { ...rest, ...JSON.parse(describe(rest.properties)) } : rest;
+    properties[key] = rest.properties
+      ? { ...rest, ...JSON.parse(describe(rest.properties)) }
+      : rest;
   }
   return JSON.stringify({ type: 'object', properties, required, additionalProperties: false });
 }
@@ -33,7 +36,8 @@ export function describe(schema = {}) {
 function table(schema = {}, given, path) {
   const values = {};
   for (const key of Object.keys(given)) {
-    if (!Object.hasOwn(schema, key)) throw new SettingsError(path + key, unknown(schema, path, key));
+    if (!Object.hasOwn(schema, key))
+      throw new SettingsError(path + key, unknown(schema, path, key));
   }
   for (const [key, rule] of Object.entries(schema)) {
     if (Object.hasOwn(given, key)) {
@@ -58,8 +62,12 @@ function value(rule, given, path) {
     object: typeof given === 'object' && !Array.isArray(given),
   };
   const names = {
-    string: 'a text', integer: 'a whole number', number: 'a number', boolean: '`true` or `false`',
-    array: 'a list', object: 'a table',
+    string: 'a text',
+    integer: 'a whole number',
+    number: 'a number',
+    boolean: '`true` or `false`',
+    array: 'a list',
+    object: 'a table',
   };
   if (rule.type && !is[rule.type]) throw wrong(names[rule.type]);
   if (rule.enum && !rule.enum.includes(given)) {
@@ -88,7 +96,11 @@ function edits(a, b) {
   for (let j = 0; j <= b.length; j++) d[0][j] = j;
   for (let i = 1; i <= a.length; i++) {
     for (let j = 1; j <= b.length; j++) {
-      d[i][j] = Math.min(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      d[i][j] = Math.min(
+        d[i - 1][j] + 1,
+        d[i][j - 1] + 1,
+        d[i - 1][j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1),
+      );
       if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
         d[i][j] = Math.min(d[i][j], d[i - 2][j - 2] + 1);
       }

@@ -2,13 +2,21 @@ import type { Grant, Hook, PluginClass, Policy, Verdict } from './index.js';
 
 /** A request as a test gives it. */
 export interface TestRequest {
-  method?: string; path?: string; query?: string; authority?: string;
+  method?: string;
+  path?: string;
+  query?: string;
+  authority?: string;
   headers?: Record<string, string | string[]>;
   cookies?: Record<string, string>;
 }
 export interface TestServer {
-  name: string; weight: number; labels: Record<string, string>; inFlight: number; isDown: boolean;
-  latencyUs: number; health: number;
+  name: string;
+  weight: number;
+  labels: Record<string, string>;
+  inFlight: number;
+  isDown: boolean;
+  latencyUs: number;
+  health: number;
 }
 declare class Double {
   counters: Record<string, number>;
@@ -16,11 +24,21 @@ declare class Double {
   nowUs: bigint;
 }
 export class Upstream<P extends Policy> extends Double {
-  constructor(policy: PluginClass<P>, given?: { settings?: object; servers?: number | Partial<TestServer>[]; grants?: readonly Grant[] });
+  constructor(
+    policy: PluginClass<P>,
+    given?: {
+      settings?: object;
+      servers?: number | Partial<TestServer>[];
+      grants?: readonly Grant[];
+    },
+  );
   policy: P;
   servers: TestServer[];
   responseHeaders: Record<string, string>;
-  pick(request?: TestRequest, attempt?: { attempt?: number; tried?: number[]; random?: bigint }): number | undefined;
+  pick(
+    request?: TestRequest,
+    attempt?: { attempt?: number; tried?: number[]; random?: bigint },
+  ): number | undefined;
 }
 export interface TestExchange {
   verdict: Verdict;
@@ -28,13 +46,27 @@ export interface TestExchange {
   requestHeaders: Record<string, string | null>;
   responseHeaders: Record<string, string | null>;
   attributes: Record<string, string>;
-  method?: string; path?: string; query?: string; delayUs?: bigint; route?: string; upstream?: string;
+  method?: string;
+  path?: string;
+  query?: string;
+  delayUs?: bigint;
+  route?: string;
+  upstream?: string;
   answer?: { status: number; body: string };
 }
 export class Hooked<H extends Hook> extends Double {
-  constructor(hook: PluginClass<H>, given?: { settings?: object; places?: object[]; grants?: readonly Grant[] });
+  constructor(
+    hook: PluginClass<H>,
+    given?: { settings?: object; places?: object[]; grants?: readonly Grant[] },
+  );
   hook: H;
-  request(request?: TestRequest, at?: { place?: number; attributes?: Record<string, string> }): TestExchange;
-  response(exchange: TestExchange, answer?: { place?: number; status?: number; headers?: Record<string, string> }): TestExchange;
+  request(
+    request?: TestRequest,
+    at?: { place?: number; attributes?: Record<string, string> },
+  ): TestExchange;
+  response(
+    exchange: TestExchange,
+    answer?: { place?: number; status?: number; headers?: Record<string, string> },
+  ): TestExchange;
 }
 export function schemaOf(plugin: PluginClass<unknown>): object;

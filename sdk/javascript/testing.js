@@ -1,4 +1,5 @@
-// A double of the host: runs a policy or a hook in the test runner of one's choice, without Waypost.
+// A double of the host: runs a policy or a hook in the test runner of one's choice, without
+// Waypost.
 //
 // It answers what a test has said, and keeps what a plugin has changed. Hashes are not those of the
 // host (XXH64), but as good for telling values apart.
@@ -7,8 +8,17 @@ import { GRANTS, host, provide, REFUSE } from './index.js';
 import { describe, read } from './settings.js';
 
 /** A request as a test gives it: `{ method, path, query, headers: {...}, cookies: {...} }`. */
-function requestOf({ method = 'GET', path = '/', query = '', authority = 'test', headers = {}, cookies = {} } = {}) {
-  const lower = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+function requestOf({
+  method = 'GET',
+  path = '/',
+  query = '',
+  authority = 'test',
+  headers = {},
+  cookies = {},
+} = {}) {
+  const lower = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
+  );
   const all = (name) => [lower[name.toLowerCase()] ?? []].flat();
   return {
     method: () => method,
@@ -20,7 +30,8 @@ function requestOf({ method = 'GET', path = '/', query = '', authority = 'test',
     version: () => 'http11',
     header: (name) => all(name)[0],
     headerAll: all,
-    headers: () => Object.entries(headers).flatMap(([name, value]) => [value].flat().map((one) => [name, one])),
+    headers: () =>
+      Object.entries(headers).flatMap(([name, value]) => [value].flat().map((one) => [name, one])),
     cookie: (name) => cookies[name],
     hash: (of, seed = 0n) => {
       const { header, cookie } = of;
@@ -61,7 +72,9 @@ class Double {
           this.counters[name] ??= 0;
           return names.indexOf(name);
         },
-        add: (counter, value) => { this.counters[names[counter]] += Number(value); },
+        add: (counter, value) => {
+          this.counters[names[counter]] += Number(value);
+        },
       },
       log: {
         write: (level, message) => this.log.push(`${level}: ${message}`),
@@ -69,8 +82,11 @@ class Double {
       },
       upstream: { name: () => 'test', hasBackups: () => false, carriesStreams: () => false },
       nginx: {
-        checkVariable: () => undefined, checkEarlyVariable: () => undefined, maxFails: () => 1,
-        failTimeout: () => 10n, route: () => '',
+        checkVariable: () => undefined,
+        checkEarlyVariable: () => undefined,
+        maxFails: () => 1,
+        failTimeout: () => 10n,
+        route: () => '',
       },
       ...functions,
     };
@@ -85,12 +101,29 @@ class Double {
 export class Upstream extends Double {
   constructor(policy, { settings = {}, servers = 1, grants = Object.keys(GRANTS).slice(1) } = {}) {
     super(grants);
-    const named = typeof servers === 'number' ? Array.from({ length: servers }, (_, at) => ({ name: `s${at}` })) : servers;
-    this.servers = named.map((server) => ({ weight: 1, labels: {}, inFlight: 0, isDown: false, latencyUs: 0, health: 100, ...server }));
+    const named =
+      typeof servers === 'number'
+        ? Array.from({ length: servers }, (_, at) => ({ name: `s${at}` }))
+        : servers;
+    this.servers = named.map((server) => ({
+      weight: 1,
+      labels: {},
+      inFlight: 0,
+      isDown: false,
+      latencyUs: 0,
+      health: 100,
+      ...server,
+    }));
     this.#enter();
     this.policy = new policy(read(policy.settings, JSON.stringify(settings)));
-    this.policy.update?.(this.servers.map(({ weight, name }, index) =>
-      ({ index, id: BigInt(index), address: `${name}:80`, weight })));
+    this.policy.update?.(
+      this.servers.map(({ weight, name }, index) => ({
+        index,
+        id: BigInt(index),
+        address: `${name}:80`,
+        weight,
+      })),
+    );
   }
 
   /** The index that is picked for a request; `undefined`: the fallback chooses. */
@@ -116,15 +149,31 @@ export class Upstream extends Double {
       request: requestOf(request),
       connection: {},
       fleet: {
-        name: of('name', ''), isDown: of('isDown', false), inFlight: of('inFlight', 0), allInFlight: all('inFlight'),
-        latencyUs: of('latencyUs', 0), allLatencyUs: all('latencyUs'), health: of('health', 0), allHealth: all('health'),
+        name: of('name', ''),
+        isDown: of('isDown', false),
+        inFlight: of('inFlight', 0),
+        allInFlight: all('inFlight'),
+        latencyUs: of('latencyUs', 0),
+        allLatencyUs: all('latencyUs'),
+        health: of('health', 0),
+        allHealth: all('health'),
         label: (index, name) => this.servers[index]?.labels[name],
       },
       attempt: {
-        memo: () => 0n, setMemo() {}, setRefusalStatus() {}, failure: () => 'none',
-        addResponseHeader: (name, value) => { this.responseHeaders[name.toLowerCase()] = value; },
+        memo: () => 0n,
+        setMemo() {},
+        setRefusalStatus() {},
+        failure: () => 'none',
+        addResponseHeader: (name, value) => {
+          this.responseHeaders[name.toLowerCase()] = value;
+        },
       },
-      exchange: { attribute: () => undefined, key: () => '', note() {}, isNoteWanted: () => false },
+      exchange: {
+        attribute: () => undefined,
+        key: () => '',
+        note() {},
+        isNoteWanted: () => false,
+      },
     });
   }
 }
@@ -135,14 +184,17 @@ export class Hooked extends Double {
     super(grants);
     this.#enter({});
     this.hook = new hook(read(hook.settings, JSON.stringify(settings)));
-    places.forEach((place, at) => this.hook.attach?.(at, read(hook.placeSettings, JSON.stringify(place))));
+    places.forEach((place, at) =>
+      this.hook.attach?.(at, read(hook.placeSettings, JSON.stringify(place))),
+    );
   }
 
-  /** What becomes of a request: its verdict, and what was changed. Names of headers in lower case. */
+  /** What becomes of a request: verdict and changes, names of headers in lower case. */
   request(request = {}, { place = 0, attributes = {} } = {}) {
     const exchange = { requestHeaders: {}, responseHeaders: {}, attributes: { ...attributes } };
     this.#enter(request, exchange);
-    exchange.verdict = this.hook.onRequest?.({ exchange: 1n, place, nowUs: this.nowUs, random: 0n }) ?? 'proceed';
+    exchange.verdict =
+      this.hook.onRequest?.({ exchange: 1n, place, nowUs: this.nowUs, random: 0n }) ?? 'proceed';
     return exchange;
   }
 
@@ -153,25 +205,63 @@ export class Hooked extends Double {
     return exchange;
   }
 
-  #enter(request, exchange = { requestHeaders: {}, responseHeaders: {}, attributes: {} }, response = { status: 0, headers: {} }) {
+  #enter(
+    request,
+    exchange = { requestHeaders: {}, responseHeaders: {}, attributes: {} },
+    response = { status: 0, headers: {} },
+  ) {
     const { attributes } = exchange;
-    const set = (headers) => (name, value) => { exchange[headers][name.toLowerCase()] = value; return true; };
-    const remove = (headers) => (name) => { exchange[headers][name.toLowerCase()] = null; return true; };
-    const keep = (key) => (value) => { exchange[key] = value; return true; };
+    const set = (headers) => (name, value) => {
+      exchange[headers][name.toLowerCase()] = value;
+      return true;
+    };
+    const remove = (headers) => (name) => {
+      exchange[headers][name.toLowerCase()] = null;
+      return true;
+    };
+    const keep = (key) => (value) => {
+      exchange[key] = value;
+      return true;
+    };
     const answered = requestOf({ headers: response.headers });
     this.enter({
       request: requestOf(request),
       connection: {},
-      response: { status: () => response.status, header: answered.header, headerAll: answered.headerAll, isLocal: () => false },
-      exchange: { attribute: (name) => attributes[name], key: () => '', note() {}, isNoteWanted: () => false },
+      response: {
+        status: () => response.status,
+        header: answered.header,
+        headerAll: answered.headerAll,
+        isLocal: () => false,
+      },
+      exchange: {
+        attribute: (name) => attributes[name],
+        key: () => '',
+        note() {},
+        isNoteWanted: () => false,
+      },
       changes: {
-        setMethod: keep('method'), setPath: keep('path'), setQuery: keep('query'), delay: keep('delayUs'),
-        takeRoute: keep('route'), takeUpstream: keep('upstream'),
-        checkRoute: () => undefined, checkUpstream: () => undefined,
-        setRequestHeader: set('requestHeaders'), addRequestHeader: set('requestHeaders'), removeRequestHeader: remove('requestHeaders'),
-        setResponseHeader: set('responseHeaders'), addResponseHeader: set('responseHeaders'), removeResponseHeader: remove('responseHeaders'),
-        setAttribute: (name, value) => { attributes[name] = value; return true; },
-        answer: (status, body) => { exchange.answer = { status, body }; return true; },
+        setMethod: keep('method'),
+        setPath: keep('path'),
+        setQuery: keep('query'),
+        delay: keep('delayUs'),
+        takeRoute: keep('route'),
+        takeUpstream: keep('upstream'),
+        checkRoute: () => undefined,
+        checkUpstream: () => undefined,
+        setRequestHeader: set('requestHeaders'),
+        addRequestHeader: set('requestHeaders'),
+        removeRequestHeader: remove('requestHeaders'),
+        setResponseHeader: set('responseHeaders'),
+        addResponseHeader: set('responseHeaders'),
+        removeResponseHeader: remove('responseHeaders'),
+        setAttribute: (name, value) => {
+          attributes[name] = value;
+          return true;
+        },
+        answer: (status, body) => {
+          exchange.answer = { status, body };
+          return true;
+        },
       },
     });
   }

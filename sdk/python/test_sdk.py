@@ -25,8 +25,16 @@ class Sdk(unittest.TestCase):
             ({"mode": "slow"}, "mode", '`mode` must be one of "fast", "safe"'),
             ({"ratio": 2}, "ratio", "`ratio` must be 1 or less"),
             ({"rules": [{"path": "/"}, {}]}, "rules[1].path", "`rules[1].path` is missing"),
-            ({"rules": [{"pth": "/"}]}, "rules[0].pth", "unknown key `rules[0].pth`; did you mean `path`?"),
-            ({"colour": 1}, "colour", "unknown key `colour`; known keys: `mode`, `ratio`, `rules`"),
+            (
+                {"rules": [{"pth": "/"}]},
+                "rules[0].pth",
+                "unknown key `rules[0].pth`; did you mean `path`?",
+            ),
+            (
+                {"colour": 1},
+                "colour",
+                "unknown key `colour`; known keys: `mode`, `ratio`, `rules`",
+            ),
         ]:
             with self.assertRaises(SettingsError) as refused:
                 read(SCHEMA, json.dumps(given))
@@ -48,7 +56,9 @@ class Sdk(unittest.TestCase):
     def test_servers_have_names_and_labels(self):
         class Policy:
             def pick(self, call):
-                names = {fleet.name(index): fleet.label(index, "zone") for index in call.candidates}
+                names = {
+                    fleet.name(index): fleet.label(index, "zone") for index in call.candidates
+                }
                 return list(names.values()).index("b")
 
         servers = [{"name": "x", "labels": {"zone": "a"}}, {"name": "y", "labels": {"zone": "b"}}]

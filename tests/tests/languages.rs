@@ -69,7 +69,8 @@ async fn does_what_the_others_do(language: Language) {
     gate.open();
     assert_eq!(client.response().await.text(), "a");
 
-    for number in 1..=3 {
+    // By either worker: there is one instance that counts.
+    for number in 1..=20 {
         let response = proxy.get_with("/", "X-Tenant: acme\r\n").await;
         assert_eq!(response.header("X-Counted"), number.to_string());
         let server = if response.text() == "a" { 0 } else { 1 };
@@ -79,7 +80,7 @@ async fn does_what_the_others_do(language: Language) {
     }
     let plugin = proxy.shows("/plugins/tenants").await;
     let counters = plugin.to_string();
-    assert!(counters.contains("\"requests_acme\":3"), "{counters}");
+    assert!(counters.contains("\"requests_acme\":20"), "{counters}");
 
     for _ in 0..3 {
         let response = proxy.get_with("/", "X-Fault: now\r\n").await;

@@ -34,7 +34,7 @@ class Interface:
     def __getattr__(self, key):
         grant = next(grant for grant, names in GRANTS.items() if self._name in names)
         raise AttributeError(
-            f"{self._name}.{key} is not there: has your plugin `grants = [\"{grant}\"]`?"
+            f'{self._name}.{key} is not there: has your plugin `grants = ["{grant}"]`?'
         )
 
     def provide(self, functions):

@@ -1,8 +1,8 @@
 """`python -m waypost plugin.py [-o plugin.wasm]`: makes a component of a plugin.
 
-Reads from the plugin what it exports (`policy`, `filter`, `scorer`, `hook`, and the methods of these
-classes) and which `grants` it needs, writes the world of just that, and has componentize-py put an
-interpreter around the code.
+Reads from the plugin what it exports (`policy`, `filter`, `scorer`, `hook`, and the methods of
+these classes) and which `grants` it needs, writes the world of just that, and has componentize-py
+put an interpreter around the code.
 """
 
 import argparse
@@ -27,9 +27,16 @@ KINDS = {
     "hook": (None, ["hook"]),
 }
 METHODS = {
-    "change": "member-changes", "failed": "failures", "done": "observer", "on_request": "on-request",
-    "on_check": "on-check", "on_response": "on-response", "on_end": "on-end",
-    "export_state": "keeper", "tick": "ticker", "changed": "file-changes",
+    "change": "member-changes",
+    "failed": "failures",
+    "done": "observer",
+    "on_request": "on-request",
+    "on_check": "on-check",
+    "on_response": "on-response",
+    "on_end": "on-end",
+    "export_state": "keeper",
+    "tick": "ticker",
+    "changed": "file-changes",
 }
 
 
@@ -48,7 +55,9 @@ def interfaces(plugin):
     imported = list(GRANTS["free"])
     for grant in getattr(plugin, "grants", []):
         if grant not in GRANTS:
-            sys.exit(f"waypost: `{grant}` is no grant: there are `{'`, `'.join(list(GRANTS)[1:])}`")
+            sys.exit(
+                f"waypost: `{grant}` is no grant: there are `{'`, `'.join(list(GRANTS)[1:])}`"
+            )
         imported += GRANTS[grant]
     return list(dict.fromkeys(exported)), imported
 
@@ -66,7 +75,9 @@ globals().update(serve(plugin, imported, types, Err, description.About))
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m waypost", description="Makes a component of a plugin.")
+    parser = argparse.ArgumentParser(
+        prog="python -m waypost", description="Makes a component of a plugin."
+    )
     parser.add_argument("plugin", nargs="?", default="plugin.py", type=Path)
     parser.add_argument("-o", "--output", default="plugin.wasm", type=Path)
     given = parser.parse_args()
@@ -74,9 +85,13 @@ def main():
     sys.path.insert(0, str(source.parent))
     sys.dont_write_bytecode = True
     exported, imported = interfaces(importlib.import_module(source.stem))
-    tool = shutil.which("componentize-py", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    tool = shutil.which(
+        "componentize-py", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     if tool is None:
-        sys.exit("waypost: componentize-py is not installed: `pip install componentize-py==0.25.1`")
+        sys.exit(
+            "waypost: componentize-py is not installed: `pip install componentize-py==0.25.1`"
+        )
     with tempfile.TemporaryDirectory(prefix="waypost-") as folder:
         folder = Path(folder)
         shutil.copytree(HERE / "wit", folder / "wit" / "deps" / "plugin")
@@ -88,14 +103,28 @@ def main():
         (folder / "app" / "waypost").mkdir(parents=True)
         for name in ("__init__", "guest", "settings"):
             shutil.copy(HERE / f"{name}.py", folder / "app" / "waypost")
-        (folder / "app" / "app.py").write_text(APP.format(
-            plugin=source.stem,
-            imported=", ".join(imported),
-            pairs=", ".join(f"{name}={name}" for name in imported),
-        ))
+        (folder / "app" / "app.py").write_text(
+            APP.format(
+                plugin=source.stem,
+                imported=", ".join(imported),
+                pairs=", ".join(f"{name}={name}" for name in imported),
+            )
+        )
         command = [
-            tool, "--quiet", "--wit-path", folder / "wit", "--world", "this", "componentize",
-            "--python-path", folder / "app", "--python-path", source.parent, "--output", output, "app",
+            tool,
+            "--quiet",
+            "--wit-path",
+            folder / "wit",
+            "--world",
+            "this",
+            "componentize",
+            "--python-path",
+            folder / "app",
+            "--python-path",
+            source.parent,
+            "--output",
+            output,
+            "app",
         ]
         # Without a virtual environment's packages: those of a plugin lie beside it.
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,5 +1,5 @@
-"""The glue between a plugin's classes and the component's exports: what the build imports beside the
-plugin. Texts are texts on this side, and bytes on the host's; words of enumerations are texts.
+"""The glue between a plugin's classes and the component's exports: what the build imports beside
+the plugin. Texts are texts on this side, and bytes on the host's; words of enumerations are texts.
 """
 
 import inspect
@@ -40,8 +40,12 @@ ANSWERS = {
 }
 TAKES = {
     "changes": [
-        "set_request_header", "add_request_header", "set_response_header", "add_response_header",
-        "set_attribute", "answer",
+        "set_request_header",
+        "add_request_header",
+        "set_response_header",
+        "add_response_header",
+        "set_attribute",
+        "answer",
     ],
     "attempt": ["add_response_header"],
     "checks": ["verify_password"],
@@ -114,7 +118,7 @@ def serve(plugin, imported, types, err, about):
     this = SimpleNamespace(instance=None, count=0)
 
     def told(called):
-        """An exception ends the instance, and the engine knows nothing of its text: the log does."""
+        """An exception ends the instance. The engine knows nothing of its text; the log does."""
 
         def call(_exports, *given):
             try:
@@ -125,7 +129,9 @@ def serve(plugin, imported, types, err, about):
                 raise
             except BaseException as error:
                 frames = traceback.extract_tb(error.__traceback__)[-4:]
-                where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames))
+                where = " < ".join(
+                    f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames)
+                )
                 log.write("error", f"{type(error).__name__}: {error} (in {where})")
                 raise
 
@@ -137,7 +143,9 @@ def serve(plugin, imported, types, err, about):
         sharing = getattr(this.instance, "sharing", "per-worker")
         if isinstance(sharing, dict):
             return types.Sharing_PerKey(sharing["per_key"])
-        return {"per-worker": types.Sharing_PerWorker, "per-process": types.Sharing_PerProcess}[sharing]()
+        return {"per-worker": types.Sharing_PerWorker, "per-process": types.Sharing_PerProcess}[
+            sharing
+        ]()
 
     def tell(kind):
         of = getattr(plugin, _word(kind))
@@ -163,15 +171,25 @@ def serve(plugin, imported, types, err, about):
 
     def pick(lease, attempt, now_us, random, candidates):
         words = fleet.all_candidates() if this.count > 64 else [candidates]
-        picked = this.instance.pick(SimpleNamespace(
-            lease=lease, attempt=attempt, now_us=now_us, random=random, candidates=indexes(words)))
+        picked = this.instance.pick(
+            SimpleNamespace(
+                lease=lease,
+                attempt=attempt,
+                now_us=now_us,
+                random=random,
+                candidates=indexes(words),
+            )
+        )
         if picked is None:
             return NO_OPINION
         return REFUSED if picked == REFUSE else picked
 
     def narrow(word, candidates, attempt, now_us, random):
-        return this.instance.narrow(SimpleNamespace(
-            word=word, candidates=candidates, attempt=attempt, now_us=now_us, random=random))
+        return this.instance.narrow(
+            SimpleNamespace(
+                word=word, candidates=candidates, attempt=attempt, now_us=now_us, random=random
+            )
+        )
 
     def may_be_ignored():
         return getattr(this.instance, "may_be_ignored", lambda: False)()
@@ -203,7 +221,9 @@ def serve(plugin, imported, types, err, about):
         this.instance.on_response(SimpleNamespace(exchange=exchange, place=place, now_us=now_us))
 
     def on_end(exchange, place, now_us, summary):
-        this.instance.on_end(SimpleNamespace(exchange=exchange, place=place, now_us=now_us, **vars(summary)))
+        this.instance.on_end(
+            SimpleNamespace(exchange=exchange, place=place, now_us=now_us, **vars(summary))
+        )
 
     def import_state(state):
         try:

@@ -55,7 +55,12 @@ def _described(schema):
             told.update(_described(told["properties"]))
         properties[key] = told
     required = [key for key, rule in schema.items() if rule.get("required")]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def _table(schema, given, path):

@@ -1,4 +1,4 @@
-"""A double of the host: runs a policy or a hook in the test runner of one's choice, without Waypost.
+"""A double of the host: runs a policy or a hook in any test runner, without Waypost.
 
 It answers what a test has said, and keeps what a plugin has changed. Hashes are not those of the
 host (XXH64), but as good for telling values apart.
@@ -26,12 +26,20 @@ def _request(method="GET", path="/", query="", authority="test", headers=None, c
 
     def hash(seed=0, **of):
         ((part, name),) = of.items()
-        parts = {"authority": authority, "path": path, "query": query, "client_address": "127.0.0.1"}
+        parts = {
+            "authority": authority,
+            "path": path,
+            "query": query,
+            "client_address": "127.0.0.1",
+        }
         if part == "header":
             value = next(iter(every(name)), "")
         else:
             value = cookies.get(name, "") if part == "cookie" else parts[part]
-        return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8, salt=seed.to_bytes(8, "big")).digest(), "big")
+        return int.from_bytes(
+            hashlib.blake2b(value.encode(), digest_size=8, salt=seed.to_bytes(8, "big")).digest(),
+            "big",
+        )
 
     return {
         "method": lambda: method,
@@ -72,7 +80,11 @@ class Double:
             "clock": {"wall_ms": lambda: int(time.time() * 1000)},
             "metrics": {"counter": counter, "add": add},
             "log": {"write": write, "write_exchange": write},
-            "upstream": {"name": lambda: "test", "has_backups": lambda: False, "carries_streams": lambda: False},
+            "upstream": {
+                "name": lambda: "test",
+                "has_backups": lambda: False,
+                "carries_streams": lambda: False,
+            },
             "nginx": {
                 "check_variable": lambda _: None,
                 "check_early_variable": lambda _: None,
@@ -92,36 +104,65 @@ class Upstream(Double):
 
     def __init__(self, policy, settings=None, servers=1, grants=ALL):
         super().__init__(grants)
-        named = [{"name": f"s{at}"} for at in range(servers)] if isinstance(servers, int) else servers
-        default = {"weight": 1, "labels": {}, "in_flight": 0, "is_down": False, "latency_us": 0, "health": 100}
+        named = (
+            [{"name": f"s{at}"} for at in range(servers)] if isinstance(servers, int) else servers
+        )
+        default = {
+            "weight": 1,
+            "labels": {},
+            "in_flight": 0,
+            "is_down": False,
+            "latency_us": 0,
+            "health": 100,
+        }
         self.servers = [SimpleNamespace(**{**default, **server}) for server in named]
         self._enter_with({})
         self.policy = make(policy, json.dumps(settings or {}))
         if hasattr(self.policy, "update"):
-            self.policy.update([
-                SimpleNamespace(index=at, id=at, address=f"{server.name}:80", weight=server.weight)
-                for at, server in enumerate(self.servers)
-            ])
+            self.policy.update(
+                [
+                    SimpleNamespace(
+                        index=at, id=at, address=f"{server.name}:80", weight=server.weight
+                    )
+                    for at, server in enumerate(self.servers)
+                ]
+            )
 
     def pick(self, attempt=0, tried=(), random=0, **request):
         """The index that is picked for a request; `None`: the fallback chooses."""
         self._enter_with(request)
-        candidates = [at for at, server in enumerate(self.servers) if not server.is_down and at not in tried]
-        picked = self.policy.pick(SimpleNamespace(
-            lease=0, attempt=attempt, now_us=self.now_us, random=random, candidates=candidates))
+        candidates = [
+            at for at, server in enumerate(self.servers) if not server.is_down and at not in tried
+        ]
+        picked = self.policy.pick(
+            SimpleNamespace(
+                lease=0, attempt=attempt, now_us=self.now_us, random=random, candidates=candidates
+            )
+        )
         if picked not in (None, REFUSE) and picked not in candidates:
             raise AssertionError(f"picked {picked}, which is no candidate")
         return picked
 
     def _enter_with(self, request):
         def of(key, none):
-            return lambda index: getattr(self.servers[index], key) if index < len(self.servers) else none
+            return lambda index: (
+                getattr(self.servers[index], key) if index < len(self.servers) else none
+            )
 
         def every(key):
             return lambda: [getattr(server, key) for server in self.servers]
 
         self.response_headers = {}
-        fleet = {key: of(key, none) for key, none in (("name", ""), ("is_down", False), ("in_flight", 0), ("latency_us", 0), ("health", 0))}
+        fleet = {
+            key: of(key, none)
+            for key, none in (
+                ("name", ""),
+                ("is_down", False),
+                ("in_flight", 0),
+                ("latency_us", 0),
+                ("health", 0),
+            )
+        }
         fleet |= {f"all_{key}": every(key) for key in ("in_flight", "latency_us", "health")}
         fleet["label"] = lambda index, name: self.servers[index].labels.get(name)
         self._enter(
@@ -132,9 +173,16 @@ class Upstream(Double):
                 "set_memo": lambda _: None,
                 "set_refusal_status": lambda _: None,
                 "failure": lambda: "none",
-                "add_response_header": lambda name, value: self.response_headers.update({name.lower(): value}),
+                "add_response_header": lambda name, value: self.response_headers.update(
+                    {name.lower(): value}
+                ),
             },
-            exchange={"attribute": lambda _: None, "key": lambda: "", "note": lambda _: None, "is_note_wanted": lambda: False},
+            exchange={
+                "attribute": lambda _: None,
+                "key": lambda: "",
+                "note": lambda _: None,
+                "is_note_wanted": lambda: False,
+            },
         )
 
 
@@ -187,7 +235,11 @@ class Hooked(Double):
 
         answered = _request(headers=headers)
         changes = {f"set_{key}": keep(key) for key in ("method", "path", "query")}
-        changes |= {"delay": keep("delay_us"), "take_route": keep("route"), "take_upstream": keep("upstream")}
+        changes |= {
+            "delay": keep("delay_us"),
+            "take_route": keep("route"),
+            "take_upstream": keep("upstream"),
+        }
         changes |= {f"check_{key}": lambda _: None for key in ("route", "upstream")}
         for verb in ("set", "add", "remove"):
             for of in ("request", "response"):
@@ -201,13 +253,24 @@ class Hooked(Double):
                 "header_all": answered["header_all"],
                 "is_local": lambda: False,
             },
-            exchange={"attribute": exchange.attributes.get, "key": lambda: "", "note": lambda _: None, "is_note_wanted": lambda: False},
+            exchange={
+                "attribute": exchange.attributes.get,
+                "key": lambda: "",
+                "note": lambda _: None,
+                "is_note_wanted": lambda: False,
+            },
             changes=changes,
         )
 
 
 def _exchange(attributes):
-    return SimpleNamespace(request_headers={}, response_headers={}, attributes=dict(attributes), answer=None, verdict=None)
+    return SimpleNamespace(
+        request_headers={},
+        response_headers={},
+        attributes=dict(attributes),
+        answer=None,
+        verdict=None,
+    )
 
 
 def schema_of(plugin):
