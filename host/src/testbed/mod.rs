@@ -10,6 +10,7 @@ mod conformance; // what every plugin has to do
 mod bench; // what its calls cost
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests;
 
 pub use self::bench::{Measured, bench};

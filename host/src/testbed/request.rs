@@ -99,7 +99,7 @@ impl VariableSource for MadeUp {
             Variable::Args => out.extend(self.query.as_bytes()),
             Variable::Scheme => out.extend(b"https"),
             Variable::Argument(name) if name.as_str() == "user" => {
-                out.extend(self.query["user=".len()..].as_bytes());
+                out.extend(&self.query.as_bytes()["user=".len()..]);
             }
             Variable::Header(name) => match self.header(name.as_str()) {
                 Some(value) => out.extend(value),

@@ -13,11 +13,12 @@ const HOSTILE: &str = "answers hostile requests like any";
 const SEED: &str = "decides the same about the same requests at the same times";
 const MEMORY: &str = "does not grow";
 
+type Checked = Result<Finding, ConfigureError>;
+
 const REQUESTS: u64 = 2000;
 
 pub(super) fn findings(subject: &Subject, _: u64, found: &mut impl FnMut(Finding)) {
-    let checks: [fn(&Subject) -> Result<Finding, ConfigureError>; 4] =
-        [answers, hostile, same_again, memory];
+    let checks: [fn(&Subject) -> Checked; 4] = [answers, hostile, same_again, memory];
     for check in checks {
         match check(subject) {
             Ok(finding) => found(finding),
@@ -26,11 +27,11 @@ pub(super) fn findings(subject: &Subject, _: u64, found: &mut impl FnMut(Finding
     }
 }
 
-fn answers(subject: &Subject) -> Result<Finding, ConfigureError> {
+fn answers(subject: &Subject) -> Checked {
     tried(subject, ANSWERS, MadeUp::numbered)
 }
 
-fn hostile(subject: &Subject) -> Result<Finding, ConfigureError> {
+fn hostile(subject: &Subject) -> Checked {
     tried(subject, HOSTILE, MadeUp::hostile)
 }
 
@@ -38,7 +39,7 @@ fn tried(
     subject: &Subject,
     requirement: &'static str,
     request: fn(u64, Vec<u64>) -> Rc<MadeUp>,
-) -> Result<Finding, ConfigureError> {
+) -> Checked {
     let faults = Faults::of(&subject.plugin);
     let mut trial = HookTrial::new(subject)?;
     let answers = (0..REQUESTS).map(|number| trial.exchange(&request(number, Vec::new())));
@@ -50,7 +51,7 @@ fn tried(
     })
 }
 
-fn same_again(subject: &Subject) -> Result<Finding, ConfigureError> {
+fn same_again(subject: &Subject) -> Checked {
     let verdicts = || -> Result<Vec<_>, ConfigureError> {
         let mut trial = HookTrial::new(subject)?;
         let requests = (0..REQUESTS).map(|number| MadeUp::numbered(number % 50, Vec::new()));
@@ -70,7 +71,7 @@ fn same_again(subject: &Subject) -> Result<Finding, ConfigureError> {
     })
 }
 
-fn memory(subject: &Subject) -> Result<Finding, ConfigureError> {
+fn memory(subject: &Subject) -> Checked {
     let mut trial = HookTrial::new(subject)?;
     let mut after = |requests: std::ops::Range<u64>| {
         for number in requests {

@@ -16,12 +16,15 @@ const REMAP: &str = "keeps a client where it is when a server goes";
 const STATE: &str = "goes on where it was when another version takes over";
 const MEMORY: &str = "does not grow";
 
+/// None where it does not concern the plugin.
+type Checked = Result<Option<Finding>, ConfigureError>;
+
 /// Sizes of fleets: one, a few, a word of bits, and beyond.
 const SIZES: &[usize] = &[1, 2, 3, 7, 64, 65, 200];
 const REQUESTS: u64 = 2000;
 
 pub(super) fn findings(subject: &Subject, seed: u64, found: &mut impl FnMut(Finding)) {
-    let checks: [fn(&Subject, u64) -> Result<Option<Finding>, ConfigureError>; 8] = [
+    let checks: [fn(&Subject, u64) -> Checked; 8] = [
         candidates, hostile, same_seed, spread, weights, remap, state, memory,
     ];
     for check in checks {
@@ -40,7 +43,7 @@ const FAILED: Outcome = Outcome {
 };
 
 /// Any number of servers, any of them candidates, and attempts that end in any way.
-fn candidates(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn candidates(subject: &Subject, seed: u64) -> Checked {
     let faults = Faults::of(&subject.plugin);
     let (mut asked, mut refused) = (0, 0);
     for size in SIZES {
@@ -97,7 +100,7 @@ fn candidates(subject: &Subject, seed: u64) -> Result<Option<Finding>, Configure
     }))
 }
 
-fn hostile(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn hostile(subject: &Subject, seed: u64) -> Checked {
     let faults = Faults::of(&subject.plugin);
     let mut trial = PolicyTrial::new(subject, Servers::alike(5), seed)?;
     for number in 0..REQUESTS {
@@ -122,7 +125,7 @@ fn choices(
     Ok(requests.map(|request| trial.pick(&request)).collect())
 }
 
-fn same_seed(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn same_seed(subject: &Subject, seed: u64) -> Checked {
     let first = choices(subject, Servers::alike(7), seed)?;
     let second = choices(subject, Servers::alike(7), seed)?;
     let other = first
@@ -156,7 +159,7 @@ fn in_percent(shares: &[f64]) -> String {
     shares.join(", ")
 }
 
-fn spread(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn spread(subject: &Subject, seed: u64) -> Checked {
     let shares = shares(&choices(subject, Servers::alike(4), seed)?, 4);
     let seen = format!("over 4 servers: {}", in_percent(&shares));
     Ok(Some(
@@ -167,7 +170,7 @@ fn spread(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureErro
     ))
 }
 
-fn weights(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn weights(subject: &Subject, seed: u64) -> Checked {
     let shares = shares(&choices(subject, Servers::weighing(&[5, 2, 1]), seed)?, 3);
     let seen = format!("with weights 5, 2, 1: {}", in_percent(&shares));
     let are_near = [62.5, 25.0, 12.5].iter().zip(&shares);
@@ -179,7 +182,7 @@ fn weights(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureErr
 }
 
 /// Of a policy that keeps clients apart: how many are moved that need not be.
-fn remap(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn remap(subject: &Subject, seed: u64) -> Checked {
     const SERVERS: usize = 10;
     let before = choices(subject, Servers::alike(SERVERS), seed)?;
     let again = choices(subject, Servers::alike(SERVERS), seed.wrapping_add(1))?;
@@ -221,7 +224,7 @@ fn choices_of_one(subject: &Subject, seed: u64) -> Result<Vec<Option<u32>>, Conf
     Ok(requests.map(|request| trial.pick(&request)).collect())
 }
 
-fn state(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn state(subject: &Subject, seed: u64) -> Checked {
     if !subject.plugin.keeps_state() {
         return Ok(None);
     }
@@ -249,7 +252,7 @@ fn state(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError
     }))
 }
 
-fn memory(subject: &Subject, seed: u64) -> Result<Option<Finding>, ConfigureError> {
+fn memory(subject: &Subject, seed: u64) -> Checked {
     let mut trial = PolicyTrial::new(subject, Servers::alike(7), seed)?;
     let all = trial.all();
     let mut after = |requests: std::ops::Range<u64>| {
