@@ -2,6 +2,7 @@
 //! What name servers do meanwhile, vanish, hang or lie, costs no request.
 
 mod learned; // for a change, and what becomes of it
+mod shown; // of servers without an address
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};

@@ -16,9 +16,9 @@ use super::operator::{
 use super::publish::Plan;
 use super::resolve;
 use super::servers;
-use crate::config::model::{Config, ServerName, UpstreamConfig};
+use crate::config::model::{Config, ServerName, UpstreamConfig, UpstreamServer};
 use crate::discovery::{Listed, Sources};
-use crate::names::{Learned, Names, Until};
+use crate::names::{Learned, Names, Resolution, Until};
 
 /// Lists that differ from what is served, by upstream.
 pub(super) struct ChangedLists {
@@ -28,15 +28,37 @@ pub(super) struct ChangedLists {
 }
 
 /// How long a list, or the first of several that follow each other, waits for all names that it has
-/// brought. Beyond that it waits until it has a server: one of the names is known, or there are others.
+/// brought. Beyond that it waits until it has a server: one of the names is known, or there are others;
+/// and for those names that are not asked about again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a list has brought.
 struct New {
-    /// Names that are not asked about yet.
+    /// Names that are not asked about yet, or have no address yet where they serve already.
     names: BTreeSet<ServerName>,
-    /// There are other servers.
+    /// There are other servers that can serve.
     others: bool,
+}
+
+impl New {
+    /// `served`: the names that are served, as they are known by `resolution`.
+    fn of(next: &UpstreamConfig, served: &BTreeSet<ServerName>, resolution: &Resolution) -> New {
+        let is_located = |server: &UpstreamServer| !resolution.addresses(server).located.is_empty();
+        // What is asked about once has had its answer when it is served.
+        let is_new = |name: &ServerName| {
+            let is_known = name.is_once() || !resolution.of(name).located.is_empty();
+            !(served.contains(name) && is_known)
+        };
+        let can_serve = |server: &&UpstreamServer| {
+            let is_known = resolve::name(server).is_none_or(|name| !is_new(name));
+            !server.down && is_known && is_located(server)
+        };
+        let names = next.servers.iter().filter_map(resolve::name);
+        New {
+            others: next.servers.iter().any(|server| can_serve(&server)),
+            names: names.filter(|name| is_new(name)).cloned().collect(),
+        }
+    }
 }
 
 /// A list whose names are asked about.
@@ -141,9 +163,10 @@ impl Listing {
 
     /// Each list that differs from what is served, and what it has brought.
     fn changed(&self) -> Vec<(String, Listed, New)> {
-        let config = self.published.load().snapshot.config.clone();
+        let published = self.published.load_full();
+        let config = &published.snapshot.config;
         // One that changes nothing is served already.
-        note_served(&self.sources, &config);
+        note_served(&self.sources, config);
         let mut changed = Vec::new();
         let mut served = None;
         for upstream in &config.upstreams {
@@ -152,13 +175,8 @@ impl Listing {
             let Some(next) = with_list(upstream, &listed) else {
                 continue;
             };
-            let served = served.get_or_insert_with(|| resolve::names(&config));
-            let is_new = |name: &&ServerName| !served.contains(*name);
-            let names = next.servers.iter().map(resolve::name);
-            let new = New {
-                others: names.clone().any(|name| name.filter(is_new).is_none()),
-                names: names.flatten().filter(is_new).cloned().collect(),
-            };
+            let served = served.get_or_insert_with(|| resolve::names(config));
+            let new = New::of(&next, served, &published.resolution);
             changed.push((upstream.name.clone(), listed, new));
         }
         changed
@@ -296,6 +314,55 @@ impl Operator {
             let names = resolve::names(&config);
             plan.resolution = resolution.updated(&self.names.resolution().only(&names));
         }
-        self.publish(config, plan).await
+        let listed = resolve::names(&config);
+        let generation = self.publish(config, plan).await?;
+        let unanswered = learned.iter().flat_map(|learned| &learned.unanswered);
+        for (name, why) in unanswered.filter(|(name, _)| name.is_once() && listed.contains(*name)) {
+            // What is asked about again says so itself.
+            tracing::error!("{name} could not be resolved ({why}); it is not asked about again");
+        }
+        Ok(generation)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::names::tests_addresses;
+
+    /// What a list has brought, beside two names that serve: one has an address, the other none.
+    fn new(resolve: &str, servers: &str) -> (usize, bool) {
+        let text = format!(
+            "[server]\nresolve = \"{resolve}\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+             [upstream.serves]\nservers = [\"known.test\", \"unknown.test\"]\n\
+             [upstream.next]\nservers = [{servers}]\n"
+        );
+        let config = crate::config::parse(&text, Path::new("test.toml")).unwrap();
+        let served = config.upstreams[0].servers.iter();
+        let served: Vec<ServerName> = served.filter_map(resolve::name).cloned().collect();
+        let resolution = Resolution::default().with(served[0].clone(), tests_addresses());
+        let served = served.into_iter().collect();
+        let New { names, others } = New::of(&config.upstreams[1], &served, &resolution);
+        (names.len(), others)
+    }
+
+    #[test]
+    fn only_a_server_that_can_serve_lets_a_list_go_on_without_its_names() {
+        let slow = "\"slow.test\"";
+        for (other, names, others) in [
+            ("\"10.0.0.1\"", 1, true),
+            ("{ address = \"10.0.0.1\", down = true }", 1, false),
+            ("\"known.test\"", 1, true),
+            ("{ address = \"known.test\", down = true }", 1, false),
+            ("\"unknown.test\"", 2, false),
+        ] {
+            let new = new("again", &format!("{other}, {slow}"));
+            assert_eq!(new, (names, others), "{other}");
+        }
+        assert_eq!(new("again", "\"unknown.test\""), (1, false));
+        assert_eq!(new("once", "\"unknown.test\""), (0, false));
     }
 }

@@ -13,7 +13,8 @@ use tokio::time::sleep_until;
 
 use super::doubt::Doubt;
 use super::known::{BREATH, Change, Known, Outcome, listed};
-use super::name_servers::NameServers;
+use super::name_servers::{Asker, NameServers};
+use super::paces::Paces;
 use super::question::Question;
 use super::resolution::{Located, ServerAddresses};
 use super::shared::{Seen, Shared};
@@ -39,6 +40,8 @@ pub(super) struct Followed {
     pub(super) wanted: Cell<bool>,
     /// See [`Names::try_out`](super::Names::try_out).
     pub(super) by_pattern: watch::Sender<bool>,
+    /// How the questions about it went.
+    paces: Rc<Paces>,
 }
 
 impl Followed {
@@ -48,6 +51,7 @@ impl Followed {
             answered: watch::Sender::new(false),
             wanted: Cell::new(wanted),
             by_pattern: watch::Sender::new(by_pattern),
+            paces: Rc::new(Paces::of_a_name()),
         }
     }
 }
@@ -119,7 +123,10 @@ impl Asking {
         let question = match self.servers_of(&name.resolver) {
             Ok(servers) => Question {
                 servers,
-                by_pattern: followed.by_pattern.subscribe(),
+                asker: Asker {
+                    by_pattern: followed.by_pattern.subscribe(),
+                    paces: followed.paces.clone(),
+                },
             },
             Err(why) => return Outcome::Failed(why),
         };

@@ -10,6 +10,7 @@ mod resolution; // answers, by name
 mod known; // what is known of one name, and when it is asked for again
 mod system; // the name servers, domains and hosts of this machine
 mod runtime; // the event loop, for the DNS library
+mod paces; // how questions went the last time
 mod places; // how many questions there are at a time, and which
 mod name_servers; // one question about one kind of records
 mod question; // one about a name, and what name servers say
@@ -21,6 +22,8 @@ mod service; // what others ask of it: start here
 
 pub(crate) use doubt::Doubt;
 pub(crate) use known::NameState;
+#[cfg(test)]
+pub(crate) use resolution::tests_addresses;
 pub(crate) use resolution::{Located, Resolution, ServerAddresses, Supposed};
 pub(crate) use service::{Learned, Names};
 pub(crate) use tasks::{NamesToFollow, Tried, Unanswered, Until};

@@ -1,7 +1,5 @@
 //! The name servers of one `resolver`: one question about one kind of records, in its place.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::paces::{Asked, Pace, Paces};
 use super::places::{Place, Places};
 use super::runtime::EventLoop;
 use super::system::System;
@@ -36,9 +35,6 @@ const BRIEF: Duration = Duration::from_millis(500);
 /// others: those wait for none of them, whatever strangers do.
 const OF_PATTERNS: usize = 4;
 
-/// Questions whose pace is remembered. Names come and go; without it a question is as a new one.
-const REMEMBERED: usize = 16_384;
-
 /// The name servers of one `resolver`, as they are to be asked now.
 pub(super) struct NameServers {
     dns: DnsResolver<EventLoop>,
@@ -58,19 +54,18 @@ pub(super) struct NameServers {
     moment: Duration,
     /// For how long one that was not answered the last time has its place.
     brief: Duration,
-    /// Of the questions that were asked before.
-    paces: RefCell<HashMap<(Name, RecordType), Pace>>,
+    /// Of names by pattern, beyond the time that each is followed.
+    paces: Paces,
 }
 
-/// How a question went the last time.
-#[derive(Clone, Copy)]
-enum Pace {
-    /// It was over in a moment, whatever the answer was.
-    Quick,
-    /// It was answered, but took its time.
-    Slow,
-    /// It was not answered, and took its time. It was asked at this moment.
-    Unanswered(Instant),
+/// For whom a question is asked.
+#[derive(Clone)]
+pub(super) struct Asker {
+    /// See [`Names::try_out`](super::Names::try_out): it takes the places of such names, as long as
+    /// that is so.
+    pub(super) by_pattern: watch::Receiver<bool>,
+    /// Of the questions about its name.
+    pub(super) paces: Rc<Paces>,
 }
 
 /// What one question about one kind of records has brought.
@@ -152,20 +147,19 @@ impl NameServers {
             by_pattern: Places::one_of(OF_PATTERNS),
             moment: QUICK.min(attempt),
             brief: BRIEF.min(attempt),
-            paces: RefCell::default(),
+            paces: Paces::of_patterns(),
         })
     }
 
-    /// The records of one name in full, those of its aliases included. `by_pattern`: it takes the
-    /// places of such names, as long as that is so.
+    /// The records of one name in full, those of its aliases included.
     pub(super) async fn records(
         &self,
         name: &str,
         kind: RecordType,
-        by_pattern: &watch::Receiver<bool>,
+        asker: &Asker,
     ) -> Result<Records, NoAnswer> {
         let name = Name::from_ascii(name).map_err(|_| NoAnswer::Failed(FORMAT_ERROR.to_owned()))?;
-        let found = self.answer(&(name, kind), by_pattern).await?;
+        let found = self.answer(&(name, kind), asker).await?;
         let records = found.answers().iter();
         let ttl = records.clone().map(|record| record.ttl).min();
         let data: Vec<RData> = records
@@ -182,36 +176,32 @@ impl NameServers {
     }
 
     /// Asks in a place of the kind that there is for it.
-    async fn answer(
-        &self,
-        question: &(Name, RecordType),
-        by_pattern: &watch::Receiver<bool>,
-    ) -> Result<Answers, NoAnswer> {
-        let pace = self.paces.borrow().get(question).copied();
+    async fn answer(&self, question: &Asked, asker: &Asker) -> Result<Answers, NoAnswer> {
+        let pace = self.known(question, asker);
         if matches!(pace, None | Some(Pace::Quick))
-            && let Some(answer) = self.quickly(question, pace.is_none(), by_pattern).await
+            && let Some(answer) = self.quickly(question, pace.is_none(), asker).await
         {
             return answer;
         }
         if let Some(Pace::Slow) = pace {
-            let _place = self.place(by_pattern, Places::slow).await;
-            return self.to_its_end(question).await;
+            let _place = self.place(asker, Places::slow).await;
+            return self.to_its_end(question, asker).await;
         }
         // It was noted by the quick place that it had.
-        let last = match self.paces.borrow().get(question) {
-            Some(Pace::Unanswered(last)) => *last,
+        let last = match self.known(question, asker) {
+            Some(Pace::Unanswered(last)) => last,
             _ => Instant::now(),
         };
-        self.briefly(question, last, by_pattern).await
+        self.briefly(question, last, asker).await
     }
 
     /// Asks for as long as it takes.
-    async fn to_its_end(&self, question: &(Name, RecordType)) -> Result<Answers, NoAnswer> {
+    async fn to_its_end(&self, question: &Asked, asker: &Asker) -> Result<Answers, NoAnswer> {
         let since = Instant::now();
         // Whoever asks may give it up.
-        self.note(question, Pace::Unanswered(since));
+        self.note(question, asker, Pace::Unanswered(since));
         let answer = self.ask(question).await;
-        self.note(question, self.pace(since, &answer));
+        self.note(question, asker, self.pace(since, &answer));
         answer
     }
 
@@ -219,18 +209,18 @@ impl NameServers {
     /// its answer is listened for behind that where there is room.
     async fn briefly(
         &self,
-        question: &(Name, RecordType),
+        question: &Asked,
         last: Instant,
-        by_pattern: &watch::Receiver<bool>,
+        asker: &Asker,
     ) -> Result<Answers, NoAnswer> {
-        let turn = self.place(by_pattern, async |places| places.unanswered(last).await);
+        let turn = self.place(asker, async |places| places.unanswered(last).await);
         let place = timeout(self.timeout, turn).await.ok().flatten();
         let place = place.ok_or_else(NoAnswer::timed_out)?;
-        let mut asked = pin!(self.to_its_end(question));
+        let mut asked = pin!(self.to_its_end(question, asker));
         if let Ok(answer) = timeout(self.brief, &mut asked).await {
             return answer;
         }
-        let places = self.places_now(by_pattern);
+        let places = self.places_now(asker);
         let _listened = places.listened_at_once().ok_or_else(NoAnswer::timed_out)?;
         drop(place);
         asked.await
@@ -240,32 +230,32 @@ impl NameServers {
     /// there is none: others wait for the place. `is_fresh`: it was not asked yet.
     async fn quickly(
         &self,
-        question: &(Name, RecordType),
+        question: &Asked,
         is_fresh: bool,
-        by_pattern: &watch::Receiver<bool>,
+        asker: &Asker,
     ) -> Option<Result<Answers, NoAnswer>> {
         let fresh = match is_fresh {
-            true => self.place(by_pattern, Places::fresh).await,
+            true => self.place(asker, Places::fresh).await,
             false => None,
         };
-        let place = self.place(by_pattern, Places::quick).await;
+        let place = self.place(asker, Places::quick).await;
         let since = Instant::now();
         let mut asked = pin!(self.ask(question));
         if let Ok(answer) = timeout(self.moment, &mut asked).await {
-            self.note(question, Pace::Quick);
+            self.note(question, asker, Pace::Quick);
             return Some(answer);
         }
-        self.note(question, Pace::Unanswered(since));
-        let _slow = self.places_now(by_pattern).slow_at_once()?;
+        self.note(question, asker, Pace::Unanswered(since));
+        let _slow = self.places_now(asker).slow_at_once()?;
         drop((fresh, place));
         let answer = asked.await;
-        self.note(question, self.pace(since, &answer));
+        self.note(question, asker, self.pace(since, &answer));
         Some(answer)
     }
 
     /// The places of a name as it is wanted now.
-    fn places_now(&self, by_pattern: &watch::Receiver<bool>) -> &Places {
-        match *by_pattern.borrow() {
+    fn places_now(&self, asker: &Asker) -> &Places {
+        match *asker.by_pattern.borrow() {
             true => &self.by_pattern,
             false => &self.own,
         }
@@ -274,10 +264,10 @@ impl NameServers {
     /// Waits for a place. One that is wanted by a pattern may become one of all others meanwhile.
     async fn place<'p>(
         &'p self,
-        by_pattern: &watch::Receiver<bool>,
+        asker: &Asker,
         wait: impl AsyncFn(&'p Places) -> Option<Place<'p>>,
     ) -> Option<Place<'p>> {
-        let mut by_pattern = by_pattern.clone();
+        let mut by_pattern = asker.by_pattern.clone();
         // What the wait returns locks the value.
         let is_own = async move { drop(by_pattern.wait_for(|is| !is).await) };
         tokio::select! {
@@ -296,19 +286,20 @@ impl NameServers {
         }
     }
 
-    fn note(&self, question: &(Name, RecordType), pace: Pace) {
-        let mut paces = self.paces.borrow_mut();
-        if let Some(known) = paces.get_mut(question) {
-            *known = pace;
-            return;
-        }
-        if paces.len() >= REMEMBERED {
-            paces.clear();
-        }
-        paces.insert(question.clone(), pace);
+    /// How it went the last time. A name that is wanted by a pattern may be wanted otherwise by now.
+    fn known(&self, question: &Asked, asker: &Asker) -> Option<Pace> {
+        let of_name = asker.paces.of(question);
+        of_name.or_else(|| self.paces.of(question))
     }
 
-    async fn ask(&self, (name, kind): &(Name, RecordType)) -> Result<Answers, NoAnswer> {
+    fn note(&self, question: &Asked, asker: &Asker, pace: Pace) {
+        asker.paces.note(question, pace);
+        if *asker.by_pattern.borrow() {
+            self.paces.note(question, pace);
+        }
+    }
+
+    async fn ask(&self, (name, kind): &Asked) -> Result<Answers, NoAnswer> {
         // What is kept is kept by us, for as long as bounds say.
         self.dns.clear_cache();
         self.patient.clear_cache();
@@ -404,6 +395,32 @@ mod tests {
     use super::*;
     use crate::config::model::tests_resolver;
 
+    fn asker(by_pattern: bool) -> (watch::Sender<bool>, Asker) {
+        let (wanted, by_pattern) = watch::channel(by_pattern);
+        let paces = Rc::new(Paces::of_a_name());
+        (wanted, Asker { by_pattern, paces })
+    }
+
+    /// Else each would be as one that was never asked about, and all others would queue behind it.
+    #[tokio::test]
+    async fn what_is_known_of_a_name_stays_however_many_names_strangers_make() {
+        let resolver = tests_resolver();
+        let servers = NameServers::new(&resolver, &Rc::new(tests_system("", ""))).unwrap();
+        let ((_own, own), (_pattern, pattern)) = (asker(false), asker(true));
+        let question = |name: String| (Name::from_ascii(name).unwrap(), RecordType::A);
+        let dead = question("dead.test.".to_owned());
+        servers.note(&dead, &own, Pace::Unanswered(Instant::now()));
+        for number in 0..40_000 {
+            let (_stranger, stranger) = asker(true);
+            let name = question(format!("n{number}.test."));
+            servers.note(&name, &stranger, Pace::Unanswered(Instant::now()));
+        }
+        let is_dead = |pace| matches!(pace, Some(Pace::Unanswered(_)));
+        assert!(is_dead(servers.known(&dead, &own)));
+        let last = question("n39999.test.".to_owned());
+        assert!(is_dead(servers.known(&last, &pattern)), "made again");
+    }
+
     /// As of five hundred names, of two kinds each. A question that kept its place would keep it for
     /// longer than the test takes.
     #[tokio::test]
@@ -417,15 +434,15 @@ mod tests {
         };
         let system = Rc::new(tests_system("", ""));
         let servers = Rc::new(NameServers::new(&resolver, &system).unwrap());
-        let (_wanted, by_pattern) = watch::channel(false);
+        let (_wanted, asker) = asker(false);
         let tasks = LocalSet::new();
         for number in 0..QUESTIONS {
             let name = Name::from_ascii(format!("n{number}.test.")).unwrap();
             let question = (name, RecordType::A);
-            servers.note(&question, Pace::Unanswered(Instant::now()));
-            let (servers, by_pattern) = (servers.clone(), by_pattern.clone());
+            servers.note(&question, &asker, Pace::Unanswered(Instant::now()));
+            let (servers, asker) = (servers.clone(), asker.clone());
             tasks.spawn_local(async move {
-                let _ = servers.answer(&question, &by_pattern).await;
+                let _ = servers.answer(&question, &asker).await;
             });
         }
         let all_are_asked = async {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::known::{Missing, Outcome, Part};
-use super::name_servers::{Absent, HOST_NOT_FOUND, NameServers, NoAnswer, Records, TIMED_OUT};
+use super::name_servers::{
+    Absent, Asker, HOST_NOT_FOUND, NameServers, NoAnswer, Records, TIMED_OUT,
+};
 use super::resolution::{Located, OfService};
 use super::system::candidates;
 use crate::config::model::{Address, Lookup, ServerName};
@@ -35,8 +36,7 @@ const FOR_EVER: Duration = Duration::from_secs(86_400);
 #[derive(Clone)]
 pub(super) struct Question {
     pub(super) servers: Rc<NameServers>,
-    /// See [`Names::try_out`](super::Names::try_out).
-    pub(super) by_pattern: watch::Receiver<bool>,
+    pub(super) asker: Asker,
 }
 
 /// Addresses of one host.
@@ -283,7 +283,7 @@ impl Question {
 
     async fn records(&self, name: &str, kind: RecordType) -> Result<Records, NoAnswer> {
         let servers = &self.servers;
-        servers.records(name, kind, &self.by_pattern).await
+        servers.records(name, kind, &self.asker).await
     }
 
     /// What the hosts file says of a name as it is written: then nobody else is asked about it.
@@ -336,9 +336,11 @@ fn located(addresses: &[IpAddr], port: u16, service: Option<OfService>) -> Vec<L
 mod tests {
     use std::sync::Arc;
 
+    use super::super::paces::Paces;
     use super::super::system::tests_system;
     use super::*;
     use crate::config::model::{Resolver, tests_resolver};
+    use tokio::sync::watch;
 
     /// Nobody is asked: nobody would answer.
     #[tokio::test]
@@ -358,10 +360,9 @@ mod tests {
                 resolver: Arc::new(resolver(ipv6)),
             };
             let (_, by_pattern) = watch::channel(false);
-            let question = Question {
-                servers,
-                by_pattern,
-            };
+            let paces = Rc::new(Paces::of_a_name());
+            let asker = Asker { by_pattern, paces };
+            let question = Question { servers, asker };
             let Outcome::Found { located, .. } = question.ask(&name, None).await else {
                 panic!("it is there");
             };

@@ -150,3 +150,9 @@ impl Located {
         self.service.as_ref().is_some_and(|service| service.backup)
     }
 }
+
+/// Those of any name.
+#[cfg(test)]
+pub(crate) fn tests_addresses() -> ServerAddresses {
+    ServerAddresses::fixed(vec![Located::at(Address::Tcp(([10, 0, 0, 9], 80).into()))])
+}

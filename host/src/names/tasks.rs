@@ -38,7 +38,8 @@ pub(super) enum Command {
     Release(ServerName),
 }
 
-/// How long names are waited for that are learned together.
+/// How long names are waited for that are learned together. Those that are not asked about again are
+/// waited for until they are over, or stay without addresses.
 #[derive(Clone, Copy)]
 pub(crate) enum Until {
     /// There is an answer for each.
@@ -283,9 +284,9 @@ impl Tasks {
         names: NamesToFollow,
         supposed: &Supposed,
         until: Until,
-        answer: oneshot::Sender<Answers>,
+        mut answer: oneshot::Sender<Answers>,
     ) {
-        // Those that are not over in time end with the wait for them.
+        // Those that are not over in time, or that nobody waits for any more, end with the wait.
         let mut asked = JoinSet::new();
         let mut waiting = BTreeSet::new();
         for (name, by_pattern) in names {
@@ -318,16 +319,23 @@ impl Tasks {
             let mut followed = Vec::new();
             let mut found = false;
             loop {
+                let asks_once = waiting.iter().any(ServerName::is_once);
                 let until = match until {
-                    Until::Some(then) if found => then.min(all),
-                    Until::Then(then) => then.min(all),
+                    Until::Some(then) | Until::Then(then) if asks_once => then + PATIENCE,
+                    Until::Some(then) if found => then,
+                    Until::Then(then) => then,
                     _ => all,
                 };
-                let answer = match timeout_at(until, asked.join_next()).await {
-                    Ok(Some(answer)) => answer,
+                let answered = tokio::select! {
+                    answered = timeout_at(until.min(all), asked.join_next()) => answered,
+                    // Whoever asked has given up.
+                    () = answer.closed() => return,
+                };
+                let answered = match answered {
+                    Ok(Some(answered)) => answered,
                     Ok(None) | Err(_) => break,
                 };
-                let Ok((name, outcome)) = answer else {
+                let Ok((name, outcome)) = answered else {
                     continue;
                 };
                 waiting.remove(&name);
@@ -366,5 +374,105 @@ impl Tasks {
             // Whoever asked may have given up meanwhile.
             let _ = answer.send((Resolution(Arc::new(answers)), unanswered));
         });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::UdpSocket;
+    use tokio::task::yield_now;
+    use tokio::time::sleep_until;
+
+    use super::*;
+    use crate::config::model::{Lookup, Resolve, tests_resolver};
+
+    fn tasks() -> Tasks {
+        let (doubts, _) = unbounded_channel();
+        Tasks {
+            asking: Rc::new(Asking::new(Arc::default(), doubts)),
+            running: JoinSet::new(),
+            by_name: BTreeMap::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    /// A name server that a test answers for, and a name that is asked of it once.
+    async fn asked_once() -> (UdpSocket, ServerName) {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let resolver = Resolver {
+            resolve: Resolve::Once,
+            addresses: vec![server.local_addr().unwrap()],
+            timeout: Duration::from_secs(25),
+            ipv6: false,
+            ..tests_resolver()
+        };
+        let name = ServerName {
+            host: "once.test.".to_owned(),
+            lookup: Lookup::Addresses(8000),
+            resolver: Arc::new(resolver),
+        };
+        (server, name)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_asked_about_again_is_waited_for_until_it_is_answered() {
+        let (server, name) = asked_once().await;
+        let test = async {
+            let (answer, mut answered) = oneshot::channel();
+            let names = NamesToFollow::from([(name.clone(), false)]);
+            let then = Instant::now();
+            tasks().learn(names, &Supposed::new(), Until::Then(then), answer);
+            let mut message = [0; 512];
+            let (length, from) = tokio::select! {
+                asked = server.recv_from(&mut message) => asked.unwrap(),
+                _ = &mut answered => panic!("it is given up"),
+            };
+            // The runtime's next turn of its clock, behind the one that ends the wait.
+            sleep_until(then + Duration::from_millis(10)).await;
+            yield_now().await;
+            assert!(answered.try_recv().is_err(), "it is given up");
+            // Its header, and the question without what follows it (RFC 1035, 4.1.1).
+            let end = 12
+                + message[12..length]
+                    .iter()
+                    .position(|byte| *byte == 0)
+                    .unwrap()
+                + 5;
+            let mut reply = message[..end].to_vec();
+            reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 0, 7]);
+            server.send_to(&reply, from).await.unwrap();
+            answered.await.unwrap()
+        };
+        let (resolution, unanswered) = LocalSet::new().run_until(test).await;
+        let located = resolution.of(&name).located;
+        assert_eq!(located[0].address.to_string(), "10.0.0.7:8000");
+        assert!(unanswered.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_names_whose_asker_has_gone() {
+        let (server, name) = asked_once().await;
+        let test = async {
+            let mut tasks = tasks();
+            let (answer, answered) = oneshot::channel();
+            let names = NamesToFollow::from([(name, false)]);
+            tasks.learn(names, &Supposed::new(), Until::All, answer);
+            server.recv(&mut [0; 512]).await.unwrap();
+            assert!(Rc::strong_count(&tasks.asking) > 1);
+            drop(answered);
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            assert_eq!(
+                Rc::strong_count(&tasks.asking),
+                1,
+                "it is asked about still"
+            );
+        };
+        LocalSet::new().run_until(test).await;
     }
 }

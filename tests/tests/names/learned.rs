@@ -102,6 +102,36 @@ async fn a_name_that_a_list_has_brought_keeps_its_answer() {
 }
 
 #[tokio::test]
+async fn a_listed_name_that_is_not_asked_about_again_and_has_no_address_is_told_once() {
+    let (origins, port) = origins(1).await;
+    let dns = Scripted::start(|question| vec![question.answer(3, &[])]).await;
+    let resolver = format!(
+        "resolve = \"once\"\nresolver = {{ addresses = [\"{}\"] }}",
+        dns.address()
+    );
+    let source = "servers_from = { file = \"s.json\" }";
+    let setup = proxy::to([] as [&Origin; 0]).upstream(source);
+    let setup = setup.server(&resolver).more(ADMIN);
+    let file = setup.directory().join("s.json");
+    let serves = format!("\"{}\"", origins[0].address());
+    std::fs::write(&file, format!("[{serves}]")).unwrap();
+    let proxy = setup.start().await;
+    let told = "gone.test could not be resolved (3: Host not found); it is not asked about again";
+    for weight in [2, 3] {
+        let next = file.with_extension("next");
+        let again = format!("{{\"address\": {serves}, \"weight\": {weight}}}");
+        std::fs::write(&next, format!("[{again}, \"gone.test:{port}\"]")).unwrap();
+        std::fs::rename(next, &file).unwrap();
+        eventually("the list to be served", async || {
+            listed(&proxy).await["servers"][0]["weight"] == weight
+        })
+        .await;
+        proxy.log_contains(told).await;
+    }
+    assert_eq!(proxy.log().matches(told).count(), 1);
+}
+
+#[tokio::test]
 async fn a_name_that_a_command_has_brought_keeps_its_answer() {
     let (origins, port) = origins(2).await;
     let says = says(&origins).await;

@@ -41,6 +41,7 @@ pub(super) fn server(
 /// One whose name has no address, or none that may be dialed. `state`: what is known of the name.
 pub(super) fn without_address(server: &UpstreamServer, state: Option<NameState>) -> ServerStatus {
     let (now, mut why) = (Instant::now(), reason("unresolved"));
+    let down = server.down.then(|| down(server.down_by_command, None));
     if let Some(state) = state {
         let since = state.without_address;
         why.since_ms = since.map(|since| milliseconds(now.saturating_duration_since(since)));
@@ -60,7 +61,7 @@ pub(super) fn without_address(server: &UpstreamServer, state: Option<NameState>)
         in_rotation: false,
         slow_start_s: 0,
         health: Some(0),
-        why: vec![why],
+        why: down.into_iter().chain([why]).collect(),
         check: None,
     }
 }
@@ -74,16 +75,8 @@ fn reasons(
 ) -> Vec<StandingReason> {
     let mut reasons = Vec::new();
     if endpoint.down {
-        let detail = match endpoint.down_by_command {
-            true => "by a command, until `resume`",
-            false => "`down = true`",
-        };
-        let since = endpoint.down_since.map(|since| since.elapsed().as_millis());
-        reasons.push(StandingReason {
-            detail: Some(detail.to_owned()),
-            since_ms: since.map(|since| u64::try_from(since).unwrap_or(u64::MAX)),
-            ..reason("down")
-        });
+        let since = endpoint.down_since;
+        reasons.push(down(endpoint.down_by_command, since));
     }
     for (unfit, name) in [(Unfit::Check, "unhealthy"), (Unfit::Outlier, "ejected")] {
         let health = &endpoint.stats.health;
@@ -130,6 +123,18 @@ fn reasons(
         });
     }
     reasons
+}
+
+fn down(by_command: bool, since: Option<Instant>) -> StandingReason {
+    let detail = match by_command {
+        true => "by a command, until `resume`",
+        false => "`down = true`",
+    };
+    StandingReason {
+        detail: Some(detail.to_owned()),
+        since_ms: since.map(|since| milliseconds(since.elapsed())),
+        ..reason("down")
+    }
 }
 
 fn reason(name: &str) -> StandingReason {

@@ -1,12 +1,12 @@
 //! What the API shows, from what is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Admin, standing};
 use crate::admin_api::{
     LoadStatus, NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
-    SourceStatus, UpstreamList, UpstreamStatus,
+    ServerStatus, SourceStatus, UpstreamList, UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
@@ -167,11 +167,18 @@ fn upstream_of(upstream: &Upstream, clock: Clock, admin: &Admin) -> UpstreamStat
         let name = resolve::name(server).filter(|_| addresses.located.is_empty())?;
         Some(standing::without_address(server, admin.names.state(name)))
     });
+    let mut servers: Vec<ServerStatus> = servers.chain(unresolved).collect();
+    let places = upstream.config.servers.iter().enumerate();
+    let places: HashMap<&str, usize> = places
+        .map(|(place, server)| (&*server.spelling, place))
+        .collect();
+    // Those of one server stay as they are.
+    servers.sort_by_key(|server| (server.backup, places.get(&*server.server).copied()));
     UpstreamStatus {
         name: upstream.config.name.clone(),
         policy: upstream.config.policy.plugin.clone(),
         warnings: Vec::new(),
-        servers: servers.chain(unresolved).collect(),
+        servers,
         names: names_of(upstream, &admin.names),
         source: source_of(upstream, &admin.sources),
         load: load_of(upstream),
