@@ -190,8 +190,10 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             sources: control.sources.clone(),
             started: Instant::now(),
         };
-        let sockets = control.sockets.borrow().clone();
-        let listening = admin::listen(&snapshot.config, admin, &mut inherited, &sockets);
+        let listening = {
+            let sockets = control.sockets.borrow(); // a clone would keep them open
+            admin::listen(&snapshot.config, admin, &mut inherited, &sockets)
+        };
         control.admin = match listening {
             Ok(admin) => admin,
             Err(problem) => {

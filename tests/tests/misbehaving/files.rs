@@ -15,7 +15,7 @@ macro_rules! foreach_file {
             machine_code "plugin `mine`",
             for_another_world "balancer",
             for_another_version "0.9.0",
-            asking_for_sockets "wasi:sockets/tcp@0.2.6",
+            asking_for_a_store "wasi:keyvalue/store@0.2.0",
         }
     };
 }
@@ -129,8 +129,8 @@ fn for_another_version() -> Vec<u8> {
     bytes
 }
 
-fn asking_for_sockets() -> Vec<u8> {
-    let text = r#"(component (import "wasi:sockets/tcp@0.2.6" (instance)))"#;
+fn asking_for_a_store() -> Vec<u8> {
+    let text = r#"(component (import "wasi:keyvalue/store@0.2.0" (instance)))"#;
     wat::parse_str(text).expect("the text is valid")
 }
 
