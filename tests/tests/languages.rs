@@ -91,6 +91,26 @@ async fn does_what_the_others_do(language: Language) {
     assert_eq!(proxy.shows("/plugins/tenants").await["state"], "live");
 }
 
+/// Has it compiled, which is kept for what follows. Waypost does that at a low priority, and so behind all
+/// other specs: it takes as long as they do.
+async fn is_compiled(language: Language) {
+    let file = language.plugin().await.display().to_string();
+    let limits = "limits = { compile_time = \"120s\" }";
+    let text = configuration(language, &file, &origins().await, limits);
+    let directory = tempfile::TempDir::new().expect("there is room for a directory");
+    let text = text.replace("{dir}", &directory.path().display().to_string());
+    std::fs::write(directory.path().join("waypost.toml"), text).expect("it is ours");
+    let mut check = std::process::Command::new(waypost());
+    check
+        .args(["check", "-c", "waypost.toml"])
+        .current_dir(directory.path())
+        .env("XDG_CACHE_HOME", waypost().with_file_name("specs-cache"));
+    let output = tokio::task::spawn_blocking(move || check.output());
+    let output = output.await.expect("it can be waited for");
+    let output = output.expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// A setting that is misspelt.
 async fn refuses_an_unknown_setting(language: Language) {
     let file = language.plugin().await.display().to_string();
@@ -126,6 +146,7 @@ async fn does_what_every_plugin_has_to(language: Language) {
         let mut command = std::process::Command::new(waypost());
         command.args(["plugin", "test"]).arg(&file);
         command.args(["--kind", kind, "--settings", settings]);
+        command.env("XDG_CACHE_HOME", waypost().with_file_name("specs-cache"));
         let (code, said, log) = child::run(command);
         assert_eq!(code, 0, "{said}\n{log}");
     }
@@ -160,6 +181,7 @@ async fn promises(language: Language) {
         return;
     }
     language.test().await;
+    is_compiled(language).await;
     does_what_the_others_do(language).await;
     refuses_an_unknown_setting(language).await;
     if matches!(language, Language::C | Language::Go) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -11,7 +12,9 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use crate::config::{self, model::PluginLimits};
-use crate::plugin::{Compiler, Kind, Plugin, PluginOptions, Runtime, Untrusted};
+use crate::plugin::{
+    Compiler, Kind, Plugin, PluginOptions, Runtime, Untrusted, default_cache_directory,
+};
 use crate::testbed::{Subject, Verdict, bench, conformance};
 
 #[derive(Debug, Args)]
@@ -90,6 +93,12 @@ fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
     })
 }
 
+/// What it compiles is kept where a process without a configuration keeps it.
+fn runtime() -> anyhow::Result<Arc<Runtime>> {
+    let compiler = Compiler::child_process(default_cache_directory())?;
+    Ok(Runtime::new(compiler)?)
+}
+
 /// A plugin that comes with waypost, of that name.
 fn stock(runtime: &Runtime, name: &str) -> anyhow::Result<Option<Plugin>> {
     Ok(runtime.stock(name)?)
@@ -98,7 +107,7 @@ fn stock(runtime: &Runtime, name: &str) -> anyhow::Result<Option<Plugin>> {
 /// Whether it does what every plugin has to: exit code 1 if it does not.
 pub(super) fn test(tried: &Tried, seed: u64) -> anyhow::Result<ExitCode> {
     log_to_stderr();
-    let runtime = Runtime::new(Compiler::child_process(None)?)?;
+    let runtime = runtime()?;
     let subject = tried.subject(&runtime)?;
     let (name, kind) = (subject.plugin.name(), subject.kind.name());
     super::print(&format!(
@@ -135,7 +144,7 @@ const FLEETS: [usize; 3] = [3, 32, 1000];
 /// What its calls cost, beside `round_robin`.
 pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
     log_to_stderr();
-    let runtime = Runtime::new(Compiler::child_process(None)?)?;
+    let runtime = runtime()?;
     let subject = tried.subject(&runtime)?;
     let beside = Subject {
         plugin: subject.picks.clone(),
