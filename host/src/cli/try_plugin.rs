@@ -59,7 +59,9 @@ impl Tried {
         let kind = self.kind.map(Kind::from).or(first);
         let kind = kind.context("it is a plugin of no kind")?;
         Ok(Subject {
-            picks: stock(runtime, "round_robin")?.context("`round_robin` is a stock plugin")?,
+            picks: runtime
+                .stock("round_robin")?
+                .context("`round_robin` is a stock plugin")?,
             plugin,
             kind,
             settings: table("--settings", &self.settings)?,
@@ -73,7 +75,7 @@ impl Tried {
         let name = Untrusted::name(name).to_string();
         if self.what.extension().is_none()
             && !self.what.exists()
-            && let Some(plugin) = stock(runtime, &name)?
+            && let Some(plugin) = runtime.stock(&name)?
         {
             return Ok(plugin);
         }
@@ -97,11 +99,6 @@ fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
 fn runtime() -> anyhow::Result<Arc<Runtime>> {
     let compiler = Compiler::child_process(default_cache_directory())?;
     Ok(Runtime::new(compiler)?)
-}
-
-/// A plugin that comes with waypost, of that name.
-fn stock(runtime: &Runtime, name: &str) -> anyhow::Result<Option<Plugin>> {
-    Ok(runtime.stock(name)?)
 }
 
 /// Whether it does what every plugin has to: exit code 1 if it does not.

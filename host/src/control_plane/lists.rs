@@ -307,17 +307,15 @@ impl Operator {
         if !is_other {
             return Ok(present.snapshot.generation);
         }
-        let mut plan = Plan::of(&present);
+        let (mut plan, names) = (Plan::of(&present), resolve::names(&config));
         if let Some(learned) = learned {
             let resolution = present.resolution.updated(&learned.resolution);
             // What has come meanwhile was not learned with it.
-            let names = resolve::names(&config);
             plan.resolution = resolution.updated(&self.names.resolution().only(&names));
         }
-        let listed = resolve::names(&config);
         let generation = self.publish(config, plan).await?;
         let unanswered = learned.iter().flat_map(|learned| &learned.unanswered);
-        for (name, why) in unanswered.filter(|(name, _)| name.is_once() && listed.contains(*name)) {
+        for (name, why) in unanswered.filter(|(name, _)| name.is_once() && names.contains(*name)) {
             // What is asked about again says so itself.
             tracing::error!("{name} could not be resolved ({why}); it is not asked about again");
         }

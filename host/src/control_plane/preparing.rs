@@ -134,16 +134,15 @@ impl Preparing {
     /// Reads the configuration and has it served. It is read again where another version of one of its
     /// plugins came into force meanwhile.
     async fn reload(&self) -> ChangeResult {
-        for _ in 0..ATTEMPTS {
+        let outcome = until_not_overtaken(async || {
             let read = self.prepared(true, self.read()).await;
-            let outcome = self.change(Change::Reload(read.map(Box::new))).await;
-            if !matches!(outcome, Err(ChangeRefused::Overtaken)) {
-                return outcome;
-            }
+            self.change(Change::Reload(read.map(Box::new))).await
+        });
+        let outcome = outcome.await;
+        if let Err(refusal @ ChangeRefused::Overtaken) = &outcome {
+            tracing::error!("reload refused, everything stays as it was: {refusal}");
         }
-        let refusal = ChangeRefused::Overtaken;
-        tracing::error!("reload refused, everything stays as it was: {refusal}");
-        Err(refusal)
+        outcome
     }
 
     async fn load_all(&self, mut requests: mpsc::UnboundedReceiver<Load>) {
@@ -197,7 +196,7 @@ impl Preparing {
     async fn load(&self, name: String, component: Option<Arc<[u8]>>) -> ChangeResult {
         let began = Instant::now();
         let is_asked_for = component.is_some();
-        for _ in 0..ATTEMPTS {
+        let outcome = until_not_overtaken(async || {
             let version = self.version(&name, component.clone());
             let loaded = self.prepared(is_asked_for, version).await?;
             let Some((loaded, file)) = loaded else {
@@ -209,14 +208,13 @@ impl Preparing {
                 file,
                 began,
             };
-            let outcome = self.change(change).await;
-            if !matches!(outcome, Err(ChangeRefused::Overtaken)) {
-                return outcome;
-            }
+            self.change(change).await
+        });
+        let outcome = outcome.await;
+        if let Err(refusal @ ChangeRefused::Overtaken) = &outcome {
+            tracing::error!(plugin = name, "plugin `{name}` not loaded: {refusal}");
         }
-        let refusal = ChangeRefused::Overtaken;
-        tracing::error!(plugin = name, "plugin `{name}` not loaded: {refusal}");
-        Err(refusal)
+        outcome
     }
 
     /// A version of a plugin, and the hash of its file if that has it. None if the file has nothing
@@ -280,4 +278,15 @@ impl Preparing {
         let load = move || registry.load_ahead(&config);
         Ok(run_blocking("loading plugins", limit, load).await?)
     }
+}
+
+/// Prepares a change and makes it; again, where another one of its plugins came into force meanwhile.
+async fn until_not_overtaken(mut change: impl AsyncFnMut() -> ChangeResult) -> ChangeResult {
+    for _ in 0..ATTEMPTS {
+        match change().await {
+            Err(ChangeRefused::Overtaken) => {}
+            outcome => return outcome,
+        }
+    }
+    Err(ChangeRefused::Overtaken)
 }

@@ -289,9 +289,11 @@ impl Tasks {
         // Those that are not over in time, or that nobody waits for any more, end with the wait.
         let mut asked = JoinSet::new();
         let mut waiting = BTreeSet::new();
+        let mut asked_once = 0;
         for (name, by_pattern) in names {
             let asking = self.asking.clone();
             if name.is_once() {
+                asked_once += 1;
                 waiting.insert(name.clone());
                 asked.spawn_local(async move {
                     let outcome = asking.ask_once(&name).await;
@@ -319,9 +321,8 @@ impl Tasks {
             let mut followed = Vec::new();
             let mut found = false;
             loop {
-                let asks_once = waiting.iter().any(ServerName::is_once);
                 let until = match until {
-                    Until::Some(then) | Until::Then(then) if asks_once => then + PATIENCE,
+                    Until::Some(then) | Until::Then(then) if asked_once > 0 => then + PATIENCE,
                     Until::Some(then) if found => then,
                     Until::Then(then) => then,
                     _ => all,
@@ -339,6 +340,7 @@ impl Tasks {
                     continue;
                 };
                 waiting.remove(&name);
+                asked_once -= usize::from(outcome.is_some());
                 match outcome {
                     Some(Outcome::Found { located, .. }) => {
                         found = true;

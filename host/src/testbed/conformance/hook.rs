@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Faults, Finding};
+use super::{Faults, Finding, growth};
 use crate::plugin::ConfigureError;
 use crate::testbed::hook_trial::HookTrial;
 use crate::testbed::request::MadeUp;
@@ -11,7 +11,6 @@ use crate::testbed::subject::Subject;
 const ANSWERS: &str = "answers each question, and hears of each end";
 const HOSTILE: &str = "answers hostile requests like any";
 const SEED: &str = "decides the same about the same requests at the same times";
-const MEMORY: &str = "does not grow";
 
 type Checked = Result<Finding, ConfigureError>;
 
@@ -73,16 +72,7 @@ fn same_again(subject: &Subject) -> Checked {
 
 fn memory(subject: &Subject) -> Checked {
     let mut trial = HookTrial::new(subject)?;
-    let mut after = |requests: std::ops::Range<u64>| {
-        for number in requests {
-            let _ = trial.exchange(&MadeUp::numbered(number, Vec::new()));
-        }
-        subject.plugin.cost().memory_bytes >> 10
-    };
-    let (early, late) = (after(0..10_000), after(10_000..40_000));
-    let seen = format!("{early} KiB after 10,000 clients, {late} KiB after 40,000");
-    Ok(match late <= early + early / 4 {
-        true => Finding::holds(MEMORY, seen),
-        false => Finding::note(MEMORY, seen),
-    })
+    Ok(growth(&subject.plugin, |number| {
+        let _ = trial.exchange(&MadeUp::numbered(number, Vec::new()));
+    }))
 }

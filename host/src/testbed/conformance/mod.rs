@@ -103,3 +103,19 @@ impl Faults<'_> {
         (!seen.is_empty()).then(|| seen.join(", "))
     }
 }
+
+const MEMORY: &str = "does not grow";
+
+/// What its instances hold after some requests, and after more of them.
+fn growth(plugin: &Plugin, mut ask: impl FnMut(u64)) -> Finding {
+    let mut after = |requests: std::ops::Range<u64>| {
+        requests.for_each(&mut ask);
+        plugin.cost().memory_bytes >> 10
+    };
+    let (early, late) = (after(0..10_000), after(10_000..40_000));
+    let seen = format!("{early} KiB after 10,000 requests, {late} KiB after 40,000");
+    match late <= early + early / 4 {
+        true => Finding::holds(MEMORY, seen),
+        false => Finding::note(MEMORY, seen),
+    }
+}

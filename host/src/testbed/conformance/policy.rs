@@ -1,6 +1,6 @@
 //! What a policy chooses, or lets others choose.
 
-use super::{Faults, Finding};
+use super::{Faults, Finding, growth};
 use crate::plugin::{ConfigureError, Ending, ExchangeContext as _, FleetView as _, Kind, Outcome};
 use crate::testbed::policy_trial::{COMPLETED, PolicyTrial};
 use crate::testbed::request::MadeUp;
@@ -14,7 +14,6 @@ const SPREAD: &str = "spreads requests";
 const WEIGHTS: &str = "spreads them by weight";
 const REMAP: &str = "keeps a client where it is when a server goes";
 const STATE: &str = "goes on where it was when another version takes over";
-const MEMORY: &str = "does not grow";
 
 /// None where it does not concern the plugin.
 type Checked = Result<Option<Finding>, ConfigureError>;
@@ -255,16 +254,7 @@ fn state(subject: &Subject, seed: u64) -> Checked {
 fn memory(subject: &Subject, seed: u64) -> Checked {
     let mut trial = PolicyTrial::new(subject, Servers::alike(7), seed)?;
     let all = trial.all();
-    let mut after = |requests: std::ops::Range<u64>| {
-        for number in requests {
-            let _ = trial.pick(&MadeUp::numbered(number, all.clone()));
-        }
-        subject.plugin.cost().memory_bytes >> 10
-    };
-    let (early, late) = (after(0..10_000), after(10_000..40_000));
-    let seen = format!("{early} KiB after 10,000 requests, {late} KiB after 40,000");
-    Ok(Some(match late <= early + early / 4 {
-        true => Finding::holds(MEMORY, seen),
-        false => Finding::note(MEMORY, seen),
-    }))
+    Ok(Some(growth(&subject.plugin, |number| {
+        let _ = trial.pick(&MadeUp::numbered(number, all.clone()));
+    })))
 }
