@@ -81,7 +81,8 @@ export interface Summary {
 export interface Hook {
   sharing?: Sharing;
   attach?(place: number, settings: any): void;
-  onRequest?(call: Call & { random: bigint }): Verdict | void;
+  /** `async` where it waits for a `fetch`: the grant `http`. */
+  onRequest?(call: Call & { random: bigint }): Verdict | void | Promise<Verdict | void>;
   onCheck?(call: Call & { passed: boolean }): Verdict | void;
   onResponse?(call: Call): void;
   onEnd?(call: Call & Summary): void;

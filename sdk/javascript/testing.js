@@ -193,9 +193,9 @@ export class Hooked extends Double {
   request(request = {}, { place = 0, attributes = {} } = {}) {
     const exchange = { requestHeaders: {}, responseHeaders: {}, attributes: { ...attributes } };
     this.#enter(request, exchange);
-    exchange.verdict =
-      this.hook.onRequest?.({ exchange: 1n, place, nowUs: this.nowUs, random: 0n }) ?? 'proceed';
-    return exchange;
+    const verdict = this.hook.onRequest?.({ exchange: 1n, place, nowUs: this.nowUs, random: 0n });
+    const told = (verdict) => Object.assign(exchange, { verdict: verdict ?? 'proceed' });
+    return verdict instanceof Promise ? verdict.then(told) : told(verdict);
   }
 
   /** Goes on with an exchange: its answer, of this status, is about to be sent. */

@@ -10,10 +10,17 @@ import time
 from types import SimpleNamespace
 from urllib.parse import unquote
 
-from . import GRANTS, REFUSE, host
+from . import GRANTS, REFUSE, host, http
 from .settings import describe, make, read
 
 ALL = list(GRANTS)[1:]
+
+
+def upstreams(answer):
+    """Has a function answer what hooks ask of upstreams by `waypost.http`: it gets a dict of
+    `upstream`, `target`, `method`, `headers` and `body`, and gives a status, headers and bytes.
+    """
+    http._double = answer
 
 
 def _request(method="GET", path="/", query="", authority="test", headers=None, cookies=None):
