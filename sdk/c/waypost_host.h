@@ -29,6 +29,14 @@
 #define WP_TAKES_TEXT(result, function, interface, name)                                          \
   WP_IMPORT(interface, name) extern result function##_core(const char *, size_t);                 \
   static inline result function(wp_text text) { return function##_core(text.at, text.length); }
+#define WP_INDEX_FINDS_TEXT(function, interface, name)                                            \
+  WP_IMPORT(interface, name)                                                                      \
+  extern void function##_core(uint32_t, const char *, size_t, void *result);                      \
+  static inline wp_maybe_text function(uint32_t index, wp_text key) {                             \
+    wp_maybe_text found = {0};                                                                    \
+    function##_core(index, key.at, key.length, &found);                                           \
+    return found;                                                                                 \
+  }
 #define WP_TAKES_TEXTS(function, interface, name)                                                 \
   WP_IMPORT(interface, name)                                                                      \
   extern bool function##_core(const char *, size_t, const char *, size_t);                        \
@@ -42,6 +50,8 @@
 #define WP_GIVES_TEXT(function, interface, name) static wp_text function(void);
 #define WP_FINDS_TEXT(function, interface, name) static wp_maybe_text function(wp_text key);
 #define WP_TAKES_TEXT(result, function, interface, name) static result function(wp_text text);
+#define WP_INDEX_FINDS_TEXT(function, interface, name)                                            \
+  static wp_maybe_text function(uint32_t index, wp_text key);
 #define WP_TAKES_TEXTS(function, interface, name) static bool function(wp_text key, wp_text value);
 #endif
 
@@ -50,6 +60,7 @@ WP_OF_INDEX(uint64_t, wp_fleet_candidates, "fleet", "candidates")
 WP_OF_INDEX(uint32_t, wp_fleet_in_flight, "fleet", "in-flight")
 WP_OF_INDEX(uint32_t, wp_fleet_latency_us, "fleet", "latency-us")
 WP_OF_INDEX(uint32_t, wp_fleet_health, "fleet", "health")
+WP_INDEX_FINDS_TEXT(wp_fleet_label, "fleet", "label")
 WP_GIVES_TEXT(wp_upstream_name, "upstream", "name")
 WP_NUMBER(uint64_t, wp_clock_wall_ms, "clock", "wall-ms")
 WP_TAKES_TEXT(uint32_t, wp_metrics_counter, "metrics", "counter")
@@ -66,6 +77,7 @@ WP_FINDS_TEXT(wp_variables_variable, "variables", "variable")
 // By `exchange`.
 WP_FINDS_TEXT(wp_exchange_attribute, "exchange", "attribute")
 WP_GIVES_TEXT(wp_exchange_key, "exchange", "key")
+WP_TAKES_TEXT(void, wp_exchange_note, "exchange", "note")
 WP_NUMBER(uint64_t, wp_attempt_memo, "attempt", "memo")
 
 // By `response`.

@@ -71,6 +71,10 @@ func (response) Header(name string) (string, bool) { return responseHeader(name)
 
 func (exchange) Attribute(name string) (string, bool) { return exchangeAttribute(name) }
 
+
+// Note says why it was decided so: `$plugin_note` in logs.
+func (exchange) Note(text string) { exchangeNote(text) }
+
 func (attempt) Memo() uint64                         { return attemptMemo() }
 func (attempt) SetMemo(value uint64)                 { attemptSetMemo(value) }
 func (attempt) AddResponseHeader(name, value string) { attemptAddResponseHeader(name, value) }
