@@ -30,6 +30,8 @@ pub(super) enum PluginCommand {
     New(project::NewArguments),
     /// Build the plugin of a folder, and say what came out
     Build(project::Folder),
+    /// Build and load each change of a plugin into a proxy with a few servers, and show what it decides
+    Dev(project::DevArguments),
     /// Try a plugin: whether it does what every plugin has to
     Test {
         #[command(flatten)]
@@ -62,6 +64,7 @@ pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
         },
         PluginCommand::New(arguments) => project::new(&arguments),
         PluginCommand::Build(folder) => project::build(&folder),
+        PluginCommand::Dev(arguments) => project::dev(&arguments),
         PluginCommand::Test { tried, seed } => try_plugin::test(&tried, seed),
         PluginCommand::Bench { tried } => try_plugin::measure(&tried),
         PluginCommand::Admin(command) => admin::run(admin::AdminCommand::Plugin(command)),

@@ -89,7 +89,7 @@ impl Tried {
 }
 
 /// What an argument says, as within the braces of an inline table.
-fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
     config::inline_table(text).map_err(|error| {
         anyhow::anyhow!("`{argument}` has to be like `key = \"$host\", size = 3`: {error}")
     })

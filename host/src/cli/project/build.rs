@@ -83,7 +83,7 @@ fn check(project: &PluginProject) -> anyhow::Result<()> {
 }
 
 /// A path below the current directory, as users write it.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here)
         .unwrap_or(path)

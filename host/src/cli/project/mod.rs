@@ -3,6 +3,7 @@
 
 mod new;
 mod build;
+mod dev;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 pub(super) use self::build::build;
+pub(super) use self::dev::{DevArguments, dev};
 pub(super) use self::new::{NewArguments, new};
 use crate::config;
 use crate::config::model::PluginProject;
