@@ -90,11 +90,12 @@ async fn each_change_is_built_and_loaded_and_what_is_wrong_keeps_the_version_bef
     assert!(!said.contains(" -> s3,"), "{said}");
 
     change(&folder, LAST);
-    let loaded = "\nversion 2 decides from here on\n";
+    // The one that was refused has a number too.
+    let loaded = "\nversion 3 decides from here on\n";
     let decides = |text: &String| behind(text, loaded).contains(" -> s3, 200\n");
     child
         .stdout
-        .wait_until("decisions of version 2", decides)
+        .wait_until("decisions of version 3", decides)
         .await;
 
     child.signal(Signal::INT);
