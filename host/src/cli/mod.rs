@@ -12,6 +12,7 @@ mod admin;
 mod plugin;
 mod project;
 mod try_plugin;
+mod simulate;
 mod compile_plugin;
 
 use std::io::Write;

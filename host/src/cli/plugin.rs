@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{admin, project, try_plugin};
+use super::{admin, project, simulate, try_plugin};
 use crate::plugin::{
     Compiler, Hash, Inspection, Plugin, PluginKind, PluginOptions, Runtime, Untrusted,
     grants_needed,
@@ -45,6 +45,9 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         tried: try_plugin::Tried,
     },
+    /// Have policies choose for a load, in a time that takes none: shares, latencies, who moves when
+    /// a server goes
+    Simulate(simulate::SimulateArguments),
     #[command(flatten)]
     Admin(admin::PluginAdminCommand),
 }
@@ -67,6 +70,7 @@ pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
         PluginCommand::Dev(arguments) => project::dev(&arguments),
         PluginCommand::Test { tried, seed } => try_plugin::test(&tried, seed),
         PluginCommand::Bench { tried } => try_plugin::measure(&tried),
+        PluginCommand::Simulate(arguments) => simulate::simulate(&arguments),
         PluginCommand::Admin(command) => admin::run(admin::AdminCommand::Plugin(command)),
     }
 }
