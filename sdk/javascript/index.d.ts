@@ -64,6 +64,28 @@ export interface Policy {
   tick?(nowUs: bigint): number;
 }
 
+export interface Choice {
+  attempt: number;
+  nowUs: bigint;
+  random: bigint;
+}
+/** Narrows the candidates before a policy picks. */
+export interface Filter {
+  sharing?: Sharing;
+  update?(endpoints: Endpoint[]): void;
+  /** Those that stay of the candidates of one word: endpoint `64 * word` in the lowest bit. */
+  narrow(call: Choice & { word: number; candidates: bigint }): bigint;
+  /** Whether all candidates may be chosen from, where none was left: without it, no. */
+  mayBeIgnored?(): boolean;
+}
+/** Ranks the candidates before a policy picks. */
+export interface Scorer {
+  sharing?: Sharing;
+  update?(endpoints: Endpoint[]): void;
+  /** How good each endpoint is, in order, from 0 to 65,535. */
+  score(call: Choice): ArrayLike<number>;
+}
+
 export interface Call {
   exchange: bigint;
   place: number;
