@@ -32,6 +32,7 @@ mod names; // what the names of servers stand for
     reason = "each request has its time; beside that it waits for what is to be read"
 )]
 mod discovery; // servers that are listed elsewhere
+pub mod store; // what plugins share
 pub mod plugin;
 pub mod testbed; // plugins tried without a proxy
 pub mod access_log;

@@ -19,6 +19,7 @@ export const GRANTS = {
   changes: ['changes'],
   checks: ['checks'],
   files: ['files'],
+  store: ['store'],
 };
 
 const grantOf = (name) => Object.keys(GRANTS).find((grant) => GRANTS[grant].includes(name));
@@ -57,6 +58,7 @@ export const {
   changes,
   checks,
   files,
+  store,
 } = host;
 
 /** Gives an interface its functions; whatever it had is gone. */

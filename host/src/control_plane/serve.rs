@@ -30,6 +30,7 @@ use super::panics;
 use super::plugins::{PluginRegistry, compiler};
 use super::preparing::{Preparations, Preparing};
 use super::refused_lists::leave_out;
+use super::reloads::store_size;
 use super::resolve::{self, Unknown};
 use super::signals::{ChangeSignals, SignalEvent, Signals};
 use super::sockets::{Sockets, remove_files};
@@ -82,6 +83,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;
     let runtime = Runtime::new(compiler(&config)?)?;
+    runtime.store().set_size(store_size(&config));
     let names =
         Names::start(inherited.names()).context("cannot start the thread that resolves names")?;
     let sources = Sources::start(names.clone(), inherited.lists())

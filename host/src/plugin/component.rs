@@ -28,6 +28,7 @@ use super::stats::{Cost, PluginCounters, PluginStats};
 use super::stubs;
 use super::untrusted::Untrusted;
 use super::world::{Exporter, Kind, World};
+use crate::store::{Figures, PluginStore, Store};
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
 /// up no request.
@@ -57,6 +58,8 @@ pub(super) struct Inner {
     pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<EpochClock>,
     pub(super) stats: Arc<PluginStats>,
+    /// What all versions share; none for one that does not ask for it.
+    pub(super) store: Option<PluginStore>,
     /// Of all versions of the plugin.
     pub(super) history: Arc<PluginHistory>,
     /// Rung when a plugin is put into quarantine.
@@ -112,6 +115,8 @@ pub(super) struct Identity<'a> {
     /// Bytes that its file has.
     pub(super) file_size: usize,
     pub(super) history: Arc<PluginHistory>,
+    /// What plugins share, each its own part.
+    pub(super) store: &'a Store,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -218,6 +223,11 @@ impl Plugin {
         self.0.stats.own_counters()
     }
 
+    /// What all versions of it keep in the store; none where it does not ask for it.
+    pub fn stored(&self) -> Option<Figures> {
+        self.0.store.as_ref().map(|store| store.entries.figures())
+    }
+
     /// What it says of itself (`description` in the WIT); nothing where it does not, or fails.
     pub fn about(&self) -> &About {
         self.0.about.get_or_init(|| {
@@ -239,7 +249,7 @@ impl Plugin {
             return Ok(About::default());
         }
         let mut instance = Instance::<W>::new(self, Surroundings::default())?;
-        instance.exclude_from_statistics();
+        instance.set_apart();
         instance.describe().map_err(|fault| self.faulted(fault))
     }
 
@@ -290,6 +300,10 @@ impl Plugin {
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
             stats: Arc::new(PluginStats::new(options.max_faults, options.fault_window)),
+            store: imports
+                .iter()
+                .any(|import| interfaces::split(import).0 == interfaces::STORE)
+                .then(|| identity.store.of_plugin(name)),
             history: identity.history.clone(),
             alarm: alarm.clone(),
         }));

@@ -31,6 +31,7 @@ use super::inspect::Inspection;
 use super::options::PluginOptions;
 use super::untrusted::Untrusted;
 use super::wasi;
+use crate::store::Store;
 
 /// The stock plugins as the build script left them: code for exactly this engine.
 mod stock {
@@ -88,6 +89,8 @@ pub struct Runtime {
     stock: Vec<OnceLock<Plugin>>,
     /// By name. One for each plugin that a configuration has named.
     histories: Mutex<HashMap<String, Arc<PluginHistory>>>,
+    /// What plugins share.
+    store: Arc<Store>,
 }
 
 impl Runtime {
@@ -117,6 +120,7 @@ impl Runtime {
             alarm: Arc::default(),
             stock: vec![OnceLock::new(); stock::PLUGINS.len()],
             histories: Mutex::default(),
+            store: Arc::default(),
         }))
     }
 
@@ -145,6 +149,7 @@ impl Runtime {
             hash: Hash(hash),
             file_size: 0, // what it may do is said in its options
             history: self.history(name),
+            store: &self.store,
         };
         let plugin = self.link(&identity, code, &PluginOptions::stock())?;
         Ok(Some(self.stock[place].get_or_init(|| plugin).clone()))
@@ -240,6 +245,7 @@ impl Runtime {
             hash,
             file_size,
             history: self.history(name),
+            store: &self.store,
         };
         self.link(&identity, code, options)
     }
@@ -248,6 +254,11 @@ impl Runtime {
     pub fn history(&self, name: &str) -> Arc<PluginHistory> {
         let mut histories = self.histories.lock();
         histories.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// What plugins share.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     /// Returns once a plugin was put into quarantine since the last call.

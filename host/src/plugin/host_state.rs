@@ -10,6 +10,7 @@ use super::guest_log::{GuestLog, LineBuffer};
 use super::imports::{Answers, CallState, Surroundings};
 use super::limits::InstanceLimits;
 use super::stats::Figures;
+use crate::store::PluginStore;
 
 /// The data of an instance's store.
 pub(super) struct HostState {
@@ -26,6 +27,8 @@ pub(super) struct HostState {
     pub(super) call: CallState,
     /// What it counts itself; none before it is instantiated.
     pub(super) figures: Option<Figures>,
+    /// What it shares with all others of its plugin; none before it is instantiated.
+    pub(super) store: Option<PluginStore>,
     /// Buffers for what it asks.
     pub(super) answers: Answers,
     /// The time of its last call, in microseconds.
@@ -48,6 +51,7 @@ impl HostState {
             surroundings,
             call: CallState::default(),
             figures: None,
+            store: None,
             answers: Answers::default(),
             latest_us: 0,
         }

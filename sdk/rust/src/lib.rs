@@ -97,6 +97,7 @@ pub mod files;
 pub mod headers;
 pub mod log;
 pub mod metrics;
+pub mod store;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 #[doc(hidden)]

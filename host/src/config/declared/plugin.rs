@@ -6,8 +6,8 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 /// `start`: the second one is where the fallback serves.
 const STARTS: [&str; 2] = ["wait", "fallback"];
 
-pub(in crate::config) const GRANTS: [&str; 6] = [
-    "request", "response", "exchange", "changes", "checks", "files",
+pub(in crate::config) const GRANTS: [&str; 7] = [
+    "request", "response", "exchange", "changes", "checks", "files", "store",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -49,7 +49,7 @@ pub(in crate::config) static PLUGIN: Table = Table {
              attributes and a hook's key, and in policies to keep a value through retries and to \
              add headers to the response; `changes` to change requests and responses and to \
              answer; `checks` to have passwords verified; `files` to read the files that its \
-             settings name.",
+             settings name; `store` to keep counters and values that all of its instances share.",
         )
         .or(Default::Words(&[])),
         Key::new(

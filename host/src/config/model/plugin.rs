@@ -45,6 +45,8 @@ pub struct Grants {
     pub checks: bool,
     /// Reads the files that its settings name.
     pub files: bool,
+    /// Keeps counters and values that all of its instances share.
+    pub store: bool,
 }
 
 impl Grants {
@@ -56,6 +58,7 @@ impl Grants {
         changes: true,
         checks: true,
         files: true,
+        store: true,
     };
 }
 

@@ -13,6 +13,7 @@ mod plugin_names;
 mod policy;
 mod hook;
 mod plugin;
+mod store;
 mod resolver;
 mod health;
 mod source;
@@ -93,6 +94,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         streams,
         hooks: hooks.into_list(),
         plugins,
+        store: store::store(&root),
         admin,
         warnings: [
             document.warnings.clone(),

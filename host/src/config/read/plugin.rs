@@ -121,6 +121,7 @@ fn grants(section: &Section<'_>) -> Grants {
         changes: granted("changes"),
         checks: granted("checks"),
         files: granted("files"),
+        store: granted("store"),
     }
 }
 
@@ -134,6 +135,7 @@ impl Grants {
             "changes" => self.changes,
             "checks" => self.checks,
             "files" => self.files,
+            "store" => self.store,
             _ => false,
         };
         GRANTS.into_iter().filter(granted).collect()

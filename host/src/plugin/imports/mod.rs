@@ -29,6 +29,7 @@ mod fleet; // endpoints
 mod attempt; // one way to an endpoint
 mod changes; // what hooks change
 mod services; // files, the time of day, counters
+mod store; // what all instances share
 
 pub(super) use self::answers::Answers;
 
@@ -121,6 +122,7 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     changes::add_to(&mut interface(linker, "changes")?)?;
     changes::add_checks_to(&mut interface(linker, "checks")?)?;
     services::add_files_to(&mut interface(linker, "files")?)?;
+    store::add_to(&mut interface(linker, "store")?)?;
     services::add_clock_to(&mut interface(linker, "clock")?)?;
     services::add_metrics_to(&mut interface(linker, "metrics")?)?;
     guest_log::add_to(&mut interface(linker, "log")?)

@@ -277,6 +277,7 @@ impl<P: Policy> Upstream<P> {
         state.added.clear();
         state.refusal_status = 503;
         self.host.fleet.borrow_mut().free = free;
+        self.host.services.borrow().store.pass_until(self.now_us);
         self.leases += 1;
         let numbers = (self.leases, attempt, self.now_us, self.random.draw());
         let host = &self.host;

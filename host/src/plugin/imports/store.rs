@@ -1,0 +1,123 @@
+//! `store` in the WIT.
+
+use std::sync::Arc;
+
+use wasmtime::Result;
+use wasmtime::component::{ComponentType, LinkerInstance, Lower, WasmList};
+
+use super::answers::found_bytes;
+use super::{Caller, Phase};
+use crate::plugin::host_state::HostState;
+use crate::store::{PluginStore, Pour, StoreError};
+
+/// `store.error` in the WIT.
+#[derive(ComponentType, Lower, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+enum Error {
+    #[component(name = "full")]
+    Full,
+    #[component(name = "unavailable")]
+    Unavailable,
+    #[component(name = "too-large")]
+    TooLarge,
+    #[component(name = "wrong-kind")]
+    WrongKind,
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        match error {
+            StoreError::Full => Error::Full,
+            StoreError::Unavailable => Error::Unavailable,
+            StoreError::TooLarge => Error::TooLarge,
+            StoreError::WrongKind => Error::WrongKind,
+        }
+    }
+}
+
+type Bytes = WasmList<u8>;
+type Answer<T> = std::result::Result<T, Error>;
+
+pub(super) fn add_to(store: &mut LinkerInstance<'_, HostState>) -> Result<()> {
+    store.func_wrap("get", |mut host: Caller<'_>, (key,): (Bytes,)| {
+        Ok((get(&mut host, &key),))
+    })?;
+    store.func_wrap(
+        "set",
+        |host: Caller<'_>, (key, value, ttl_ms): (Bytes, Bytes, u64)| {
+            let (key, value) = (key.as_le_slice(&host), value.as_le_slice(&host));
+            Ok((ask(&host, |store| {
+                store.entries.set(store.now_ms(), key, value, ttl_ms)
+            }),))
+        },
+    )?;
+    store.func_wrap(
+        "add",
+        |host: Caller<'_>, (key, amount, ttl_ms): (Bytes, i64, u64)| {
+            let key = key.as_le_slice(&host);
+            Ok((ask(&host, |store| {
+                store.entries.add(store.now_ms(), key, amount, ttl_ms)
+            }),))
+        },
+    )?;
+    store.func_wrap(
+        "compare-and-swap",
+        |host: Caller<'_>, (key, expected, value, ttl_ms): (Bytes, Option<Bytes>, Bytes, u64)| {
+            let (key, value) = (key.as_le_slice(&host), value.as_le_slice(&host));
+            let expected = expected
+                .as_ref()
+                .map(|expected| expected.as_le_slice(&host));
+            Ok((ask(&host, |store| {
+                let now_ms = store.now_ms();
+                let entries = &store.entries;
+                entries.compare_and_swap(now_ms, key, expected, value, ttl_ms)
+            }),))
+        },
+    )?;
+    store.func_wrap("delete", |host: Caller<'_>, (key,): (Bytes,)| {
+        let key = key.as_le_slice(&host);
+        Ok((ask(&host, |store| {
+            store.entries.delete(store.now_ms(), key)
+        }),))
+    })?;
+    store.func_wrap(
+        "fill",
+        |host: Caller<'_>, (key, amount, leak, capacity): (Bytes, u64, u64, u64)| {
+            let key = key.as_le_slice(&host);
+            let pour = Pour {
+                amount,
+                leak,
+                capacity,
+            };
+            Ok((ask(&host, |store| {
+                store.entries.fill(store.now_ms(), key, pour)
+            }),))
+        },
+    )
+}
+
+fn get(host: &mut Caller<'_>, key: &Bytes) -> Answer<Option<Arc<Vec<u8>>>> {
+    let mut failed = None;
+    let value = found_bytes(host, |host, out| {
+        let key = key.as_le_slice(host);
+        let found = ask(host, |store| store.entries.get(store.now_ms(), key, out));
+        found.unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        })
+    });
+    failed.map_or(Ok(value), Err)
+}
+
+/// Asks the store of the plugin at hand, in calls in which there is one.
+fn ask<T>(
+    host: &Caller<'_>,
+    ask: impl FnOnce(&PluginStore) -> std::result::Result<T, StoreError>,
+) -> Answer<T> {
+    let HostState { store, call, .. } = host.data();
+    match store {
+        Some(store) if call.phase != Phase::Setup => ask(store).map_err(Error::from),
+        _ => Err(Error::Unavailable),
+    }
+}
