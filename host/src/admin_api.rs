@@ -28,6 +28,22 @@ pub(crate) struct ProcessStatus {
     #[serde(default)]
     pub(crate) streams: Vec<String>,
     pub(crate) reloads: ReloadCounts,
+    /// Where what plugins share is kept, if not in the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<RemoteStoreStatus>,
+}
+
+/// How a store that is elsewhere does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RemoteStoreStatus {
+    /// Without its password.
+    pub(crate) url: String,
+    pub(crate) connected: bool,
+    pub(crate) asked: u64,
+    /// What was not answered, or not in time.
+    pub(crate) failed: u64,
+    /// The last one.
+    pub(crate) error: Option<String>,
 }
 
 /// How reloads went so far.

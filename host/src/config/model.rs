@@ -62,7 +62,7 @@ pub(crate) use self::resolver::tests_resolver;
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
 pub use self::settings::SettingsPlace;
 pub use self::source::{Overlay, ServerSource, SourceKind, SourcePlace, SourceUrl};
-pub use self::store::StoreConfig;
+pub use self::store::{RemoteStore, StoreConfig, StoreLocation};
 pub use self::tls::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
     UpstreamTls,

@@ -557,7 +557,18 @@ fn answer(answer: &Return) -> String {
 
 fn store(out: &mut TomlWriter, store: &StoreConfig) {
     out.header("[store]");
-    out.key("size", text(&size_text(store.size)));
+    let Some(remote) = &store.remote else {
+        out.key("size", text(&size_text(store.size)));
+        return;
+    };
+    out.key("url", text(&remote.url));
+    out.key("prefix", text(&remote.prefix));
+    if let Some(ca) = &remote.ca {
+        out.key("ca", text(&ca.path.display().to_string()));
+    }
+    out.key("timeout", text(&duration_text(remote.timeout)));
+    let connect_timeout = duration_text(remote.connect_timeout);
+    out.key("connect_timeout", text(&connect_timeout));
 }
 
 fn admin(out: &mut TomlWriter, admin: &AdminConfig) {

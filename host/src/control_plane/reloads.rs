@@ -69,7 +69,7 @@ impl Operator {
             let served = &present.snapshot.config;
             let of_servers = self.written.warnings(served, &config, &written);
             let warnings = [of_names, of_servers, self.cannot_change(&config)].concat();
-            let store_size = store_size(&config);
+            let store_size = usize::try_from(config.store.size).unwrap_or(usize::MAX);
             let generation = self.publish(config, plan).await?;
             let runtime = &self.published.load().registry.runtime;
             runtime.store().set_size(store_size);
@@ -189,6 +189,7 @@ impl Operator {
                 "plugin_cache",
                 config.server.plugin_cache != before.server.plugin_cache,
             ),
+            ("[store]", config.store.remote != before.store.remote),
             ("[admin]", admin_address(config) != admin_address(before)),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);
@@ -196,11 +197,6 @@ impl Operator {
             .map(|(key, _)| format!("`{key}` has changed, which takes effect with `waypost upgrade` or at the next start"))
             .collect()
     }
-}
-
-/// Bytes that each plugin may have of what plugins share.
-pub(super) fn store_size(config: &Config) -> usize {
-    usize::try_from(config.store.size).unwrap_or(usize::MAX)
 }
 
 fn admin_address(config: &Config) -> Option<&Address> {

@@ -223,9 +223,10 @@ impl Plugin {
         self.0.stats.own_counters()
     }
 
-    /// What all versions of it keep in the store; none where it does not ask for it.
+    /// What all versions of it keep in the store; none where it does not ask for it, or where that is
+    /// not known.
     pub fn stored(&self) -> Option<Figures> {
-        self.0.store.as_ref().map(|store| store.entries.figures())
+        self.0.store.as_ref().and_then(PluginStore::figures)
     }
 
     /// What it says of itself (`description` in the WIT); nothing where it does not, or fails.

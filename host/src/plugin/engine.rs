@@ -94,8 +94,13 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts the engine: a few milliseconds.
+    /// Starts the engine: a few milliseconds. What plugins share is in this process.
     pub fn new(compiler: Compiler) -> Result<Arc<Runtime>, PluginError> {
+        Runtime::with_store(compiler, Arc::default())
+    }
+
+    /// As [`new`](Runtime::new), with what plugins share.
+    pub fn with_store(compiler: Compiler, store: Arc<Store>) -> Result<Arc<Runtime>, PluginError> {
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
         let mut linker = Linker::new(&engine);
         imports::add_to(&mut linker)
@@ -120,7 +125,7 @@ impl Runtime {
             alarm: Arc::default(),
             stock: vec![OnceLock::new(); stock::PLUGINS.len()],
             histories: Mutex::default(),
-            store: Arc::default(),
+            store,
         }))
     }
 

@@ -8,11 +8,11 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
 use super::bucket::Pour;
+use super::key::Kept;
 use super::shard::{Shard, Value, cost, expiry};
-use super::{LONGEST, PLAIN_KEY, StoreError};
+use super::{LONGEST, StoreError};
 
 /// A power of two.
 const SHARDS: usize = 64;
@@ -37,34 +37,6 @@ pub struct Entries {
     bytes: AtomicUsize,
     size: AtomicUsize,
     refused: AtomicU64,
-}
-
-/// A key as it is kept: one that is long by its hash, which no plain one can be.
-enum Kept<'a> {
-    Plain(&'a [u8]),
-    Hashed([u8; PLAIN_KEY + 1]),
-}
-
-impl Kept<'_> {
-    fn of(key: &[u8]) -> Result<Kept<'_>, StoreError> {
-        match key.len() {
-            0..=PLAIN_KEY => Ok(Kept::Plain(key)),
-            ..=LONGEST => {
-                let mut kept = [0; PLAIN_KEY + 1]; // longer than what is plain
-                let hash = Sha256::digest(key);
-                kept[..hash.len()].copy_from_slice(&hash);
-                Ok(Kept::Hashed(kept))
-            }
-            _ => Err(StoreError::TooLarge),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Kept::Plain(key) => key,
-            Kept::Hashed(key) => key,
-        }
-    }
 }
 
 impl Entries {

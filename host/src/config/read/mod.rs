@@ -94,7 +94,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         streams,
         hooks: hooks.into_list(),
         plugins,
-        store: store::store(&root),
+        store: store::store(&root, &server),
         admin,
         warnings: [
             document.warnings.clone(),

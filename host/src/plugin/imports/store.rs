@@ -8,7 +8,7 @@ use wasmtime::component::{ComponentType, LinkerInstance, Lower, WasmList};
 use super::answers::found_bytes;
 use super::{Caller, Phase};
 use crate::plugin::host_state::HostState;
-use crate::store::{PluginStore, Pour, StoreError};
+use crate::store::{EmbeddedEntries, PluginStore, Pour, StoreError};
 
 /// `store.error` in the WIT.
 #[derive(ComponentType, Lower, Clone, Copy)]
@@ -110,14 +110,17 @@ fn get(host: &mut Caller<'_>, key: &Bytes) -> Answer<Option<Arc<Vec<u8>>>> {
     failed.map_or(Ok(value), Err)
 }
 
-/// Asks the store of the plugin at hand, in calls in which there is one.
+/// Asks the store of the plugin at hand, in calls in which there is one, and where it is in this
+/// process.
 fn ask<T>(
     host: &Caller<'_>,
-    ask: impl FnOnce(&PluginStore) -> std::result::Result<T, StoreError>,
+    ask: impl FnOnce(&EmbeddedEntries) -> std::result::Result<T, StoreError>,
 ) -> Answer<T> {
     let HostState { store, call, .. } = host.data();
     match store {
-        Some(store) if call.phase != Phase::Setup => ask(store).map_err(Error::from),
+        Some(PluginStore::Embedded(store)) if call.phase != Phase::Setup => {
+            ask(store).map_err(Error::from)
+        }
         _ => Err(Error::Unavailable),
     }
 }
