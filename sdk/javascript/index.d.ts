@@ -205,6 +205,7 @@ export const checks: {
 };
 /** What all instances share. What fails throws, with `payload` one of the words of `store.error`. */
 export const store: {
+  isElsewhere(): boolean;
   get(key: Text): string | undefined;
   set(key: Text, value: Text, ttlMs: bigint): void;
   add(key: Text, amount: bigint, ttlMs: bigint): bigint;

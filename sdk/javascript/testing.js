@@ -54,6 +54,7 @@ function fnv(text, seed) {
 function storeOf(entries) {
   const name = (key) => (typeof key === 'string' ? key : new TextDecoder().decode(key));
   const store = {
+    isElsewhere: () => false,
     get: (key) => entries.get(name(key)),
     set: (key, value) => void entries.set(name(key), name(value)),
     add: (key, amount) => {

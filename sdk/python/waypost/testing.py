@@ -84,6 +84,7 @@ def _store(entries):
         return level
 
     return {
+        "is_elsewhere": lambda: False,
         "get": lambda key: entries.get(name(key)),
         "set": put,
         "add": add,

@@ -8,6 +8,12 @@ use crate::host::store;
 
 pub use crate::bindings::imported::store::Error as StoreError;
 
+/// Whether it is in another process, as the operator has it: then only `on-request` and `on-check` can
+/// wait for its answers, and in all other calls it is [`StoreError::Unavailable`].
+pub fn is_elsewhere() -> bool {
+    store::is_elsewhere()
+}
+
 /// A value; `None` where there is no entry. Of a counter its number in decimal digits.
 ///
 /// # Errors

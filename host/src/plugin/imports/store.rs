@@ -40,6 +40,10 @@ type Bytes = WasmList<u8>;
 type Answer<T> = std::result::Result<T, Error>;
 
 pub(super) fn add_to(store: &mut LinkerInstance<'_, HostState>) -> Result<()> {
+    store.func_wrap("is-elsewhere", |host: Caller<'_>, (): ()| {
+        let store = host.data().store.as_ref();
+        Ok((store.is_some_and(PluginStore::is_elsewhere),))
+    })?;
     store.func_wrap("get", |mut host: Caller<'_>, (key,): (Bytes,)| {
         Ok((get(&mut host, &key),))
     })?;

@@ -166,6 +166,9 @@ pub(crate) mod fleet {
 pub(crate) mod upstream {
     use super::of_services;
 
+    pub(crate) fn name() -> String {
+        "test".to_owned()
+    }
     pub(crate) fn has_backups() -> bool {
         of_services(|services| services.has_backups)
     }
@@ -498,6 +501,9 @@ pub(crate) mod store {
         answer.unwrap_or(Err(StoreError::Unavailable))
     }
 
+    pub(crate) fn is_elsewhere() -> bool {
+        of_host(|host| host.services.borrow().store.is_elsewhere())
+    }
     pub(crate) fn get(key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         of_store(|store| store.get(key))
     }

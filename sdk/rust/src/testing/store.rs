@@ -16,6 +16,7 @@ struct State {
     entries: BTreeMap<Vec<u8>, Entry>,
     now_ms: u64,
     error: Option<StoreError>,
+    is_elsewhere: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -30,6 +31,17 @@ impl Store {
     /// Empty.
     pub fn new() -> Self {
         Store::default()
+    }
+
+    /// An empty one in another process.
+    pub fn elsewhere() -> Self {
+        let store = Store::default();
+        store.0.borrow_mut().is_elsewhere = true;
+        store
+    }
+
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.0.borrow().is_elsewhere
     }
 
     /// From now on each call fails so; none for no longer.

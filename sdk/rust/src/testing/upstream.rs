@@ -7,6 +7,7 @@ use super::host::{ExchangeState, Figures, Host, enter};
 use super::preparation::Preparation;
 use super::request::{Request, Response};
 use super::{EndpointBuilder, Services, description, endpoint};
+use crate::log::Level;
 use crate::pick::{Pick, REFUSED, Words};
 use crate::{
     Choice, Describe, Done, Draws, Ending, Endpoint, FailureKind, Failures, Keeper, Observer,
@@ -173,6 +174,11 @@ impl<P: Policy> Upstream<P> {
             refused: self.refused,
             preparation: self.preparation,
         }
+    }
+
+    /// The lines that were logged since the last call of this function.
+    pub fn log_lines(&mut self) -> Vec<(Level, String)> {
+        std::mem::take(&mut self.host.services.borrow_mut().lines)
     }
 
     /// The configuration is loaded again, with these endpoints: as [`swap`](Upstream::swap), but
