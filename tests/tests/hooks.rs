@@ -12,6 +12,7 @@ mod endings; // each exchange that was asked about has one
 mod hot_load; // hooks are swapped while requests run
 mod streams; // hooks of sessions
 mod passwords; // work that is waited for
+mod waiting; // upstreams that are
 mod operator; // what commands and the admin API show
 mod access; // clients by address
 mod basic_auth; // users and passwords

@@ -157,6 +157,7 @@ const FLOORS: &[&str] = &[
     "data_plane/worker",
     "data_plane/hooked",
     "data_plane/downstream",
+    "data_plane/hook_requests",
     "data_plane/exchange",
     "data_plane/relay",
     "data_plane/serve",

@@ -31,6 +31,8 @@ pub(crate) mod host;
 mod preparation;
 mod upstream;
 mod hooked;
+#[cfg(feature = "http")]
+pub mod outgoing;
 mod simulation;
 
 pub use changed::Changed;

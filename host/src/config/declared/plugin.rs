@@ -6,8 +6,8 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 /// `start`: the second one is where the fallback serves.
 const STARTS: [&str; 2] = ["wait", "fallback"];
 
-pub(in crate::config) const GRANTS: [&str; 7] = [
-    "request", "response", "exchange", "changes", "checks", "files", "store",
+pub(in crate::config) const GRANTS: [&str; 8] = [
+    "request", "response", "exchange", "changes", "checks", "files", "http", "store",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -49,7 +49,9 @@ pub(in crate::config) static PLUGIN: Table = Table {
              attributes and a hook's key, and in policies to keep a value through retries and to \
              add headers to the response; `changes` to change requests and responses and to \
              answer; `checks` to have passwords verified; `files` to read the files that its \
-             settings name; `store` to keep counters and values that all of its instances share.",
+             settings name; `http` for a hook that asks upstreams which its settings name, and waits \
+             for what they answer; `store` to keep counters and values that all of its instances \
+             share.",
         )
         .or(Default::Words(&[])),
         Key::new(
@@ -78,7 +80,7 @@ pub(in crate::config) static PLUGIN: Table = Table {
 
 pub(in crate::config) static LIMITS: Table = Table {
     title: "limits",
-    doc: "Bounds on a plugin: the first five on each of its instances, the others on turning its file into machine code.",
+    doc: "Bounds on a plugin: the first seven on each of its instances, the others on turning its file into machine code.",
     groups: &[&[
         Key::new(
             "memory",
@@ -122,6 +124,25 @@ pub(in crate::config) static LIMITS: Table = Table {
             "State carried from one instance to the next. Zero carries none.",
         )
         .or(Default::Text("1m")),
+        Key::new(
+            "instances",
+            ValueKind::Integer {
+                min: 1,
+                max: 10_000,
+            },
+            "Instances that each worker may have of a hook that waits (`grants` has `http`): as many \
+             calls may wait at once, further ones wait for an instance. Without it 256, and 16 for a \
+             file of 1 MiB or more.",
+        ),
+        Key::new(
+            "wait",
+            ValueKind::Duration {
+                min: 1,
+                max: 3600 * SECOND,
+            },
+            "For one call of a hook that waits, all in all.",
+        )
+        .or(Default::Text("60s")),
         Key::new(
             "file_size",
             ValueKind::Size { min: KIB, max: GIB },
@@ -185,6 +206,8 @@ mod tests {
             table_elements: integer("table_elements"),
             core_instances: integer("core_instances"),
             state: size("state"),
+            instances: None,
+            wait: duration("wait"),
         };
         assert_eq!(instance, PluginLimits::default());
         let compile = CompileLimits {

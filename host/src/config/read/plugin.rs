@@ -99,6 +99,8 @@ fn plugin(
             table_elements: limits.integer("table_elements"),
             core_instances: limits.integer("core_instances"),
             state: limits.size("state"),
+            instances: limits.integer_given("instances"),
+            wait: limits.duration("wait"),
         },
         compile: CompileLimits {
             file_size: limits.size("file_size"),
@@ -121,6 +123,7 @@ fn grants(section: &Section<'_>) -> Grants {
         changes: granted("changes"),
         checks: granted("checks"),
         files: granted("files"),
+        http: granted("http"),
         store: granted("store"),
     }
 }
@@ -135,6 +138,7 @@ impl Grants {
             "changes" => self.changes,
             "checks" => self.checks,
             "files" => self.files,
+            "http" => self.http,
             "store" => self.store,
             _ => false,
         };

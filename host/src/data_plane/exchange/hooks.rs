@@ -12,11 +12,12 @@ use super::state::Exchange;
 use super::wait;
 use crate::config::model::{HookUse, OnError};
 use crate::data_plane::downstream::Session;
+use crate::data_plane::hook_requests::{Origin, carry_until};
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
     Asked, BadAttribute, Changes, Check, ExchangeAtHand, HookAnswer, HookCall, Ran, Untrusted,
-    Verdict, WorkerHook, checks,
+    Verdict, WorkerHook, checks, hook_requests,
 };
 
 /// What the hooks of a phase have decided.
@@ -65,17 +66,20 @@ pub(super) async fn ask(
             place: place.place_number,
             now_us: session.worker.clock.micros(delay.now),
         };
-        let asked = hook.on_request(&at_hand(finish), &call);
-        if let Some(asked) = &asked {
+        let asked = match hook.waits() {
+            false => (hook.on_request(&at_hand(finish), &call))
+                .ok_or_else(|| Failed::hook(hook.why_unasked())),
+            // Few hooks wait: exchanges need not carry the room for it.
+            true => Box::pin(ask_waiting(session, finish, hook, &call, None)).await,
+        };
+        if let Ok(asked) = &asked {
             // It is owed the end from here on, whatever comes between.
             finish
                 .exchange()
                 .hooked
                 .note_run(hook, &call, asked.ran.clone());
         }
-        let unasked = || Failed::hook(hook.why_unasked());
-        let step = asked.ok_or_else(unasked);
-        let asked = match step.and_then(|asked| decide(finish, asked, &mut delay)) {
+        let asked = match asked.and_then(|asked| decide(finish, asked, &mut delay)) {
             Ok(Step::Decided(decided)) => Ok(decided),
             Ok(Step::Wait(check)) => wait_for(session, finish, hook, call, check, &mut delay).await,
             Err(failed) => Err(failed),
@@ -237,9 +241,12 @@ async fn wait_for(
         };
         delay.now = Instant::now();
         call.now_us = session.worker.clock.micros(delay.now);
-        let asked = hook.on_check(&at_hand(finish), &call, &ran, passed);
-        let gone = || Failed::hook("the instance that began the check failed meanwhile");
-        match decide(finish, asked.ok_or_else(gone)?, delay)? {
+        let asked = match hook.waits() {
+            false => (hook.on_check(&at_hand(finish), &call, &ran, passed))
+                .ok_or_else(|| Failed::hook("the instance that began the check failed meanwhile")),
+            true => Box::pin(ask_waiting(session, finish, hook, &call, Some(passed))).await,
+        };
+        match decide(finish, asked?, delay)? {
             Step::Decided(decided) => return Ok(decided),
             Step::Wait(next) => pending = next,
         }
@@ -247,6 +254,33 @@ async fn wait_for(
     Err(Failed::hook(format!(
         "it began more than {MAX_CHECKS} checks"
     )))
+}
+
+/// Asks a hook that waits, or, where a check has `passed`, what now; carries what it asks of upstreams
+/// meanwhile.
+async fn ask_waiting(
+    session: &mut Session<'_>,
+    finish: &Finish,
+    hook: &WorkerHook,
+    call: &HookCall,
+    passed: Option<bool>,
+) -> Result<Asked, Failed> {
+    let exchange = finish.exchange();
+    let origin = Origin {
+        worker: exchange.worker.clone(),
+        worker_config: exchange.worker_config.clone(),
+        client: exchange.client.clone(),
+        address: exchange.remote_ip(),
+        longest: hook.longest_wait(),
+    };
+    let at_hand = at_hand(finish);
+    let (sender, requests) = hook_requests();
+    let asking = hook.ask_waiting(&at_hand, call, passed, sender);
+    let carrying = carry_until(&origin, requests, asking);
+    match wait::watched(session, carrying).await {
+        Ok(asked) => asked.map_err(Failed::hook),
+        Err(gone) => Err(Failed::Fault(gone)),
+    }
 }
 
 /// Goes on without a hook that failed, if its place says so.

@@ -6,6 +6,7 @@ use super::super::context::ExchangeAtHand;
 use super::super::error::{ConfigureError, PluginFault};
 use super::super::imports::{AT_HAND, Phase};
 use super::super::instance::Instance;
+use super::super::waiting::HookRequestSender;
 use super::world::Hook;
 use super::{Changes, Check, ExchangeSummary, HookCall, PooledChanges, Verdict};
 
@@ -87,6 +88,38 @@ impl Instance<Hook> {
         Ok(decision.delayed_from(now_us, call.now_us))
     }
 
+    /// `on-request`, or `on-check` where a check has `passed`, of a hook that waits.
+    pub(super) async fn decide_waiting(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        passed: Option<bool>,
+        requests: HookRequestSender,
+    ) -> Result<Decision, PluginFault> {
+        let (exchange_number, place) = (call.exchange, call.place);
+        let now_us = self.state().now_us(call.now_us);
+        self.state().call.begin_about(Phase::Request, &[]);
+        self.count();
+        let answer = match (passed, self.functions.on_request, self.functions.on_check) {
+            (None, Some(function), _) => {
+                let params = (exchange_number, place, now_us, fastrand::u64(..));
+                self.call_waiting(exchange, requests, function, params)
+                    .await
+            }
+            (Some(passed), _, Some(function)) => {
+                let params = (exchange_number, place, now_us, passed);
+                self.call_waiting(exchange, requests, function, params)
+                    .await
+            }
+            (None, None, _) => Ok((Verdict::Proceed,)),
+            (Some(_), _, None) => return Err(PluginFault::nonsense(NO_ON_CHECK)),
+        };
+        self.note_memory();
+        let (verdict,) = answer?;
+        let decision = self.decided(verdict)?;
+        Ok(decision.delayed_from(now_us, call.now_us))
+    }
+
     /// A call that answers a verdict.
     #[inline]
     fn decide(
@@ -101,6 +134,15 @@ impl Instance<Hook> {
         let answer = AT_HAND.set(exchange, || call(self, deadline));
         self.end(timed);
         let (verdict,) = answer?;
+        self.decided(verdict)
+    }
+
+    /// The decision that a verdict and the calls before it make.
+    ///
+    /// # Errors
+    /// It makes no sense.
+    #[inline]
+    fn decided(&mut self, verdict: Verdict) -> Result<Decision, PluginFault> {
         let decision = Decision {
             verdict,
             changes: self.take_changes(),

@@ -13,6 +13,7 @@ use super::super::error::ConfigureError;
 use super::super::files::PluginFiles;
 use super::super::role::Role;
 use super::super::untrusted::Untrusted;
+use super::super::waiting::Reachable;
 use super::slot::HookSpec;
 use crate::http::template::Template;
 use crate::http::variable::KnownNames;
@@ -79,6 +80,7 @@ impl SharedHook {
                 .collect(),
             traits: context.traits,
             variables: context.variables.clone(),
+            reachable: Reachable::named_in(texts.clone()),
             files: PluginFiles::named_in(texts, context.directory),
             destinations: Destinations::new(context.destinations.clone()),
             was_made: AtomicBool::new(false),
@@ -89,6 +91,16 @@ impl SharedHook {
             key: Untrusted::name("key"),
             message: Untrusted::message(message),
         };
+        if plugin.inner().asks_upstreams && !role.shared().is_empty() {
+            return Err(ConfigureError::Refused {
+                plugin: plugin.name().to_owned(),
+                key: Untrusted::name(""),
+                message: Untrusted::message(
+                    "a hook that waits (`grants` has `http`) has an instance for each call under way: \
+                     its `sharing` has to be `per-worker`",
+                ),
+            });
+        }
         let key = role.key.as_deref().map(|key| {
             let template = Template::parse_named(key).map_err(|error| refused(&error))?;
             // By name, as the instance may outlive the configuration; but there has to be one.
@@ -109,6 +121,12 @@ impl SharedHook {
     /// As the configuration names it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether its calls about requests may wait: each has an instance of its own meanwhile, so no
+    /// instance can be shared.
+    pub fn waits(&self) -> bool {
+        self.plugin().waits() && self.role.shared().is_empty()
     }
 
     pub fn plugin(&self) -> &Plugin {

@@ -17,6 +17,7 @@ use super::guest_log;
 use super::hook::{Check, PooledChanges};
 use super::host_state::HostState;
 use super::interfaces::{PACKAGE, VERSION};
+use super::waiting::Reachable;
 use crate::http::variable::KnownNames;
 
 mod answers; // buffers that are kept
@@ -30,6 +31,7 @@ mod attempt; // one way to an endpoint
 mod changes; // what hooks change
 mod services; // files, the time of day, counters
 mod store; // what all instances share
+mod store_waiting; // ... and what is waited for
 
 pub(super) use self::answers::Answers;
 
@@ -51,6 +53,8 @@ pub(super) struct Surroundings {
     pub(super) variables: Arc<KnownNames>,
     pub(super) files: Option<Arc<PluginFiles>>,
     pub(super) destinations: Option<Arc<Destinations>>,
+    /// The upstreams that it may ask.
+    pub(super) reachable: Reachable,
 }
 
 /// What a call is about: which questions have answers in it, and what it may change.
@@ -108,8 +112,8 @@ impl CallState {
 
 type Caller<'a> = StoreContextMut<'a, HostState>;
 
-/// Adds everything that `world imports` imports.
-pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
+/// Adds everything that `world imports` imports. `waits`: for plugins whose calls may be suspended.
+pub(super) fn add_to(linker: &mut Linker<HostState>, waits: bool) -> Result<()> {
     connection::add_to(&mut interface(linker, "connection")?)?;
     request::add_to(&mut interface(linker, "request")?)?;
     response::add_to(&mut interface(linker, "response")?)?;
@@ -122,7 +126,10 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     changes::add_to(&mut interface(linker, "changes")?)?;
     changes::add_checks_to(&mut interface(linker, "checks")?)?;
     services::add_files_to(&mut interface(linker, "files")?)?;
-    store::add_to(&mut interface(linker, "store")?)?;
+    match waits {
+        false => store::add_to(&mut interface(linker, "store")?)?,
+        true => store_waiting::add_to(&mut interface(linker, "store")?)?,
+    }
     services::add_clock_to(&mut interface(linker, "clock")?)?;
     services::add_metrics_to(&mut interface(linker, "metrics")?)?;
     guest_log::add_to(&mut interface(linker, "log")?)
