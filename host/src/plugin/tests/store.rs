@@ -1,9 +1,13 @@
 //! What a plugin keeps in the store is there for all of its instances, and for no other plugin.
 
-use crate::config::model::Grants;
-use crate::plugin::{Plugin, PluginOptions, WorkerHook};
+use std::sync::Arc;
 
-use super::guests::{Guest, Is, load, options};
+use crate::config;
+use crate::config::model::Grants;
+use crate::plugin::{Compiler, Plugin, PluginOptions, Runtime, WorkerHook, hook_requests};
+use crate::store::Store;
+
+use super::guests::{Guest, Is, PROCESS, load, options};
 use super::peers::{about, balancer, exchange, hook, pick};
 
 /// All of `store`. The key is `key`, values are `1` and `22`; answers are at 2,048, where a number or
@@ -201,4 +205,83 @@ fn only_plugins_that_are_granted_it_have_a_store() {
     let error = super::guests::refusal(&counting().module(), &without);
     assert!(error.contains("waypost:plugin/store"), "{error}");
     assert!(error.contains("\"store\""), "{error}");
+}
+
+/// A runtime whose store is in another process, where nobody listens.
+fn elsewhere() -> Arc<Runtime> {
+    let text = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[store]\nurl = \"redis://127.0.0.1:1\"";
+    let config = config::parse(text, "waypost.toml".as_ref()).unwrap();
+    let store = Arc::new(Store::of(&config.store));
+    Runtime::with_store(Compiler::Here, store).unwrap()
+}
+
+#[test]
+fn a_store_elsewhere_is_unavailable_to_calls_that_cannot_wait_and_to_nobodys_harm() {
+    let runtime = elsewhere();
+    let load = |guest: &Guest| {
+        runtime
+            .load("guest", 1, &guest.module(), &options())
+            .unwrap()
+    };
+    // An instance that all workers share is in one call at a time: it does not wait in it.
+    let shared = Guest {
+        configured: PROCESS,
+        ..counting()
+    };
+    let plugin = load(&shared);
+    assert!(!hook(&plugin).waits());
+    assert_eq!(told(&plugin), UNAVAILABLE);
+    assert_eq!(plugin.stats().traps, 0);
+    // A policy likewise; it is asked without a stack of its own.
+    let policy = Guest {
+        more: STORE,
+        is: Is::Policy("(call $add-one) (i32.sub (i32.wrap_i64 (call $number)) (i32.const 1000))"),
+        ..Guest::default()
+    };
+    let plugin = load(&policy);
+    assert!(!plugin.waits());
+    let mut worker = balancer(&plugin).attach(None);
+    assert_eq!(pick(&mut worker, 1), Some(1));
+    assert_eq!(plugin.stored(), None);
+}
+
+#[test]
+fn a_hook_with_an_instance_of_its_own_waits_for_a_store_elsewhere() {
+    let runtime = elsewhere();
+    let plugin = runtime
+        .load("guest", 1, &counting().module(), &options())
+        .unwrap();
+    let worker = WorkerHook::attach(&hook(&plugin), None);
+    assert!(worker.waits());
+    let event_loop = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (sender, _requests) = hook_requests();
+    let exchange = exchange(0);
+    let call = about(1);
+    let asking = worker.ask_waiting(&exchange, &call, None, sender);
+    let asked = event_loop.block_on(asking).unwrap();
+    assert_eq!(asked.changes.unwrap().delay.as_micros(), UNAVAILABLE);
+    // Plugins that do not ask for it are asked as ever.
+    let plugin = Guest::asked("(i32.const 0)").module();
+    let plugin = runtime.load("plain", 1, &plugin, &options()).unwrap();
+    assert!(!plugin.waits());
+}
+
+#[test]
+fn a_plugin_is_told_where_its_store_is() {
+    let guest = Guest {
+        more: r#"(import "waypost:plugin/store@0.2.0" "is-elsewhere" (func $elsewhere (result i32)))
+                 (import "waypost:plugin/changes@0.2.0" "delay" (func $delay (param i64) (result i32)))"#,
+        setup: "(i32.store (i32.const 600) (call $elsewhere))",
+        configured: PROCESS,
+        ..Guest::asked(
+            "(drop (call $delay (i64.add (i64.const 5) (i64.load32_u (i32.const 600)))))
+             (i32.const 0)",
+        )
+    };
+    assert_eq!(told(&loaded("here", &guest)), 5);
+    let there = elsewhere().load("there", 1, &guest.module(), &options());
+    assert_eq!(told(&there.unwrap()), 6);
 }

@@ -388,8 +388,16 @@ fn a_user_and_a_password_are_those_of_the_url_and_are_in_no_message() {
         "me",
         "on",
         ">pass/word",
-        "~*",
-        "+@all",
+        "~waypost:*",
+        "+get",
+        "+set",
+        "+del",
+        "+eval",
+        "+evalsha",
+        "+script|load",
+        "+exists",
+        "+incrby",
+        "+time",
     ]) else {
         return;
     };
@@ -409,6 +417,21 @@ fn a_user_and_a_password_are_those_of_the_url_and_are_in_no_message() {
             "{good}"
         );
     }
+    // What `docs/store.md` lets a user of Waypost's do is enough.
+    let there = as_whom("user=me&pass=pass%2Fword");
+    let pour = Pour {
+        amount: 1,
+        leak: 1,
+        capacity: 1,
+    };
+    block_on(async {
+        assert_eq!(there.add(b"n", 1, 1000).await, Ok(1));
+        assert_eq!(there.fill(b"b", pour).await, Ok(0));
+        let swap = there.compare_and_swap(b"s", None, b"v".to_vec(), 0);
+        assert_eq!(swap.await, Ok(true));
+        assert_eq!(there.get(b"s").await, Ok(Some(b"v".to_vec())));
+        assert_eq!(there.delete(b"s").await, Ok(true));
+    });
     for bad in [
         "pass=wr0ng",
         "user=me&pass=s3cret",
@@ -499,4 +522,80 @@ fn nothing_is_asked_before_the_thread_is_started() {
     let store = Store::of(&configured("url = \"redis://127.0.0.1:1\""));
     let there = part(&store, "p");
     assert_eq!(block_on(there.get(b"k")), Err(StoreError::Unavailable));
+}
+
+/// A certificate of its own, for `localhost`.
+fn certificate(directory: &TempDir) -> Option<(PathBuf, PathBuf)> {
+    let (certificate, key) = (
+        directory.path().join("c.pem"),
+        directory.path().join("k.pem"),
+    );
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args(["-subj", "/CN=localhost", "-days", "2"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .stderr(Stdio::null())
+        .status();
+    made.is_ok_and(|made| made.success())
+        .then_some((certificate, key))
+}
+
+#[test]
+fn a_redis_with_tls_is_verified() {
+    let files = TempDir::new().unwrap();
+    let Some((certificate, key)) = certificate(&files) else {
+        eprintln!("SKIPPED: openssl is not installed");
+        assert!(std::env::var_os("CI").is_none(), "CI runs with openssl");
+        return;
+    };
+    // A port that was free a moment ago: redis tells nobody which one it took.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let options = [
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        certificate,
+        "--tls-key-file",
+        key,
+        "--tls-auth-clients",
+        "no",
+    ];
+    let Some(_redis) = redis(&options) else {
+        return;
+    };
+    let url = format!(
+        "url = \"rediss://127.0.0.1:{port}\"\ntimeout = \"{LONG}\"\nconnect_timeout = \"{LONG}\""
+    );
+    let trusting = entries(&format!("{url}\nca = \"{certificate}\""));
+    assert_eq!(block_on(trusting.add(b"n", 1, 0)), Ok(1));
+    let doubting = entries(&url);
+    assert_eq!(
+        block_on(doubting.add(b"n", 1, 0)),
+        Err(StoreError::Unavailable)
+    );
+    let why = doubting.remote.figures().error.unwrap();
+    assert!(why.contains("TLS handshake"), "{why}");
+    let plain = entries(&url.replace("rediss", "redis"));
+    assert_eq!(
+        block_on(plain.add(b"n", 1, 0)),
+        Err(StoreError::Unavailable)
+    );
 }
