@@ -166,6 +166,21 @@ fn renewed_entries_are_swept_when_their_last_time_is_over() {
 }
 
 #[test]
+fn an_entry_that_is_to_expire_sooner_makes_room_sooner() {
+    let all = entries(10_000);
+    let mut kept = 0_u8;
+    while all.add(0, &[kept], 1, 1_000_000).is_ok() {
+        kept += 1;
+    }
+    for key in 0..kept {
+        all.compare_and_swap(0, &[key], Some(b"1"), b"", 10)
+            .unwrap();
+    }
+    assert_eq!(all.set(9, b"new", &[0; 1000], 10), Err(StoreError::Full));
+    assert_eq!(all.set(10, b"new", &[0; 1000], 10), Ok(()));
+}
+
+#[test]
 fn long_keys_are_kept_apart_and_those_beyond_the_bound_refused() {
     let all = entries(1 << 20);
     let long = |last: u8| [vec![b'k'; PLAIN_KEY], vec![last]].concat();

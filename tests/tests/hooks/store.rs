@@ -76,7 +76,8 @@ async fn a_store_that_is_full_lets_requests_pass_and_keeps_those_that_it_counts(
 }
 
 fn elsewhere(redis: &Redis, more: &str) -> String {
-    format!("[store]\nurl = \"{}\"\n{more}", redis.url())
+    let url = redis.url();
+    format!("[store]\nurl = \"{url}\"\nconnect_timeout = \"60s\"\n{more}")
 }
 
 #[tokio::test]
