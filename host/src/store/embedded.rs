@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::bucket::Pour;
-use super::key::Kept;
+use super::key::kept;
 use super::shard::{Shard, Value, cost, expiry};
 use super::{LONGEST, StoreError};
 
@@ -66,10 +66,10 @@ impl Entries {
 
     /// Whether there is a value, which is appended.
     pub fn get(&self, now_ms: u64, key: &[u8], out: &mut Vec<u8>) -> Result<bool, StoreError> {
-        let kept = Kept::of(key)?;
-        let (hash, shard) = self.shard(kept.bytes());
+        let key = kept(key)?;
+        let (hash, shard) = self.shard(&key);
         let mut shard = shard.lock();
-        let found = shard.find(hash, kept.bytes(), now_ms);
+        let found = shard.find(hash, &key, now_ms);
         Ok(found.is_some_and(|entry| {
             entry.value.append(out);
             true
@@ -97,9 +97,9 @@ impl Entries {
         amount: i64,
         ttl_ms: u64,
     ) -> Result<i64, StoreError> {
-        let kept = Kept::of(key)?;
-        let (hash, shard) = self.shard(kept.bytes());
-        if let Some(entry) = shard.lock().find(hash, kept.bytes(), now_ms) {
+        let kept = kept(key)?;
+        let (hash, shard) = self.shard(&kept);
+        if let Some(entry) = shard.lock().find(hash, &kept, now_ms) {
             let counter = entry.value.as_counter().ok_or(StoreError::WrongKind)?;
             let sum = counter.checked_add(amount).ok_or(StoreError::WrongKind)?;
             if let Value::Counter(counter) = &mut entry.value {
@@ -141,9 +141,9 @@ impl Entries {
 
     /// Whether there was one.
     pub fn delete(&self, now_ms: u64, key: &[u8]) -> Result<bool, StoreError> {
-        let kept = Kept::of(key)?;
-        let (hash, shard) = self.shard(kept.bytes());
-        let (was_there, freed) = shard.lock().remove(hash, kept.bytes(), now_ms);
+        let key = kept(key)?;
+        let (hash, shard) = self.shard(&key);
+        let (was_there, freed) = shard.lock().remove(hash, &key, now_ms);
         self.bytes.fetch_sub(freed, Relaxed);
         Ok(was_there)
     }
@@ -179,8 +179,7 @@ impl Entries {
         key: &[u8],
         mut decide: impl FnMut(Option<(&Value, u64)>) -> Result<(T, Option<(Value, u64)>), StoreError>,
     ) -> Result<T, StoreError> {
-        let kept = Kept::of(key)?;
-        let key = kept.bytes();
+        let key = &*kept(key)?;
         let (hash, shard) = self.shard(key);
         let mut has_made_room = false;
         loop {

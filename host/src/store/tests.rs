@@ -188,6 +188,9 @@ fn long_keys_are_kept_apart_and_those_beyond_the_bound_refused() {
     all.set(0, &long(2), b"2", 0).unwrap();
     assert_eq!(get(&all, 0, &long(1)).as_deref(), Some(&b"1"[..]));
     assert_eq!(get(&all, 0, &long(2)).as_deref(), Some(&b"2"[..]));
+    assert_eq!(all.add(0, &long(3), 1, 0), Ok(1));
+    assert_eq!(all.add(0, &long(3), 1, 0), Ok(2));
+    assert_eq!(all.delete(0, &long(3)), Ok(true));
     assert!(all.figures().bytes < 2000);
     assert_eq!(all.set(0, &vec![0; LONGEST], &vec![0; LONGEST], 0), Ok(()));
     let beyond = vec![0; LONGEST + 1];
