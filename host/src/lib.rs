@@ -39,6 +39,7 @@ mod discovery; // servers that are listed elsewhere
 pub mod store; // what plugins share
 pub mod plugin;
 pub mod testbed; // plugins tried without a proxy
+pub mod scaffold; // the files of a new plugin
 pub mod access_log;
 mod files; // that routes answer with
 mod file; // opened without waiting, read up to a bound

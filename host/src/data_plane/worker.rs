@@ -44,8 +44,6 @@ pub(crate) struct Worker {
     pub(crate) client_connections: Rc<ClientConnections>,
     /// Exchanges and sessions that were numbered so far.
     numbered: Cell<u64>,
-    /// Requests of hooks that are under way.
-    pub(crate) hook_requests: Cell<usize>,
 }
 
 impl Worker {
@@ -72,7 +70,6 @@ impl Worker {
             request_ids: RequestIds::new(),
             client_connections: ClientConnections::new(),
             numbered: Cell::new(0),
-            hook_requests: Cell::new(0),
         }
     }
 

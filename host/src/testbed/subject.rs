@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::servers::Servers;
 use crate::plugin::{
-    Balancer, BalancerParts, ConfigureError, DestinationNames, HookContext, Kind, Plugin,
-    PolicyContext, ScorerPart, SharedHook, UpstreamTraits,
+    Balancer, BalancerParts, ConfigureError, DestinationNames, FleetView, HookContext, Kind,
+    Plugin, PolicyContext, ScorerPart, SharedHook, UpstreamTraits,
 };
 
 /// A plugin, one of its kinds, and the settings that it is tried with.
@@ -30,6 +30,18 @@ impl Subject {
     pub(super) fn over(
         &self,
         servers: &Arc<Servers>,
+        settings: &Map<String, Value>,
+    ) -> Result<Arc<Balancer>, ConfigureError> {
+        self.over_fleet(servers.clone(), settings)
+    }
+
+    /// As [`over`](Subject::over), with a fleet of any kind.
+    ///
+    /// # Errors
+    /// It refuses the settings, or fails.
+    pub(super) fn over_fleet(
+        &self,
+        fleet: Arc<dyn FleetView>,
         settings: &Map<String, Value>,
     ) -> Result<Arc<Balancer>, ConfigureError> {
         let (settings, none) = (Value::Object(settings.clone()), Value::Object(Map::new()));
@@ -61,7 +73,7 @@ impl Subject {
             upstream: "trial".to_owned(),
             ..PolicyContext::default()
         };
-        Balancer::new(parts, servers.clone(), &context).map(Arc::new)
+        Balancer::new(parts, fleet, &context).map(Arc::new)
     }
 
     /// It as a hook that is used in one place.

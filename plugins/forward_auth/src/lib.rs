@@ -175,12 +175,13 @@ impl ForwardAuth {
     fn refuse(&self, call: &Call, answer: &Response) -> Verdict {
         let changes = call.changes();
         match answer.status() {
-            status @ (401 | 403) => {
+            401 => {
                 for challenge in answer.header_all("www-authenticate") {
                     changes.add_response_header("WWW-Authenticate", challenge);
                 }
-                changes.answer(status, "");
+                changes.answer(401, "");
             }
+            403 => _ = changes.answer(403, ""),
             status => {
                 let message = format!("auth request unexpected status: {status}");
                 log::exchange(Level::Error, &message);

@@ -23,6 +23,7 @@
 mod damage;
 mod description;
 mod endpoint;
+mod first;
 mod services;
 mod store;
 mod request;
@@ -40,6 +41,7 @@ pub use damage::damaged;
 pub use description::{check_filter_description, check_scorer_description};
 pub(crate) use endpoint::Facts;
 pub use endpoint::{EndpointBuilder, endpoint};
+pub use first::First;
 pub use hooked::{HookExchange, Hooked};
 pub use request::{Request, Response};
 pub use services::Services;

@@ -271,6 +271,7 @@ async fn ask_waiting(
         worker_config: exchange.worker_config.clone(),
         client: exchange.client.clone(),
         address: exchange.remote_ip(),
+        under_way: hook.requests_under_way().clone(),
         longest: hook.longest_wait(),
     };
     let at_hand = at_hand(finish);

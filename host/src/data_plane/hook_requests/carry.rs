@@ -94,7 +94,7 @@ impl Carrying {
         let keeps = upstream.keeps_connections() || upstream.shared.config.http2.is_some();
         let text = head_text(method.as_str(), &target, &headers, body.len(), keeps);
         let mut head = RequestHead::default();
-        if head.parse(&text, FIELDS).is_err() {
+        if method == http::Method::CONNECT || head.parse(&text, FIELDS).is_err() {
             return Err((RefusedRequest::Inexpressible, answer));
         }
         let limits = ProxyLimits::of(&upstream.shared.config, &RouteLimits::default());

@@ -22,7 +22,7 @@ use super::worker::Worker;
 use super::worker_config::WorkerConfig;
 use crate::plugin::{HookRequest, HookRequests, RefusedRequest};
 
-/// Requests of hooks that are under way in one worker.
+/// Requests of one hook that are under way in one worker.
 const MOST: usize = 4096;
 
 /// The exchange that a hook is asked about, as far as its requests have to know.
@@ -33,6 +33,8 @@ pub(crate) struct Origin {
     pub(crate) client: Rc<Client>,
     /// The client's address, as it is believed.
     pub(crate) address: Option<IpAddr>,
+    /// How many requests of the hook are under way.
+    pub(crate) under_way: Rc<Cell<usize>>,
     /// The longest that a request may take, all in all.
     pub(crate) longest: Duration,
 }
@@ -62,7 +64,7 @@ pub(crate) async fn carry_until<T>(
 }
 
 fn begin(under_way: &mut JoinSet<()>, origin: &Origin, request: HookRequest) {
-    let Some(counted) = Counted::new(&origin.worker) else {
+    let Some(counted) = Counted::new(&origin.under_way) else {
         return request.answer.give(Err(RefusedRequest::TooMany));
     };
     let origin = origin.clone();
@@ -74,23 +76,21 @@ fn begin(under_way: &mut JoinSet<()>, origin: &Origin, request: HookRequest) {
     });
 }
 
-/// One of the requests of hooks that are under way in a worker.
-struct Counted(Rc<Worker>);
+/// One of the requests of a hook that are under way.
+struct Counted(Rc<Cell<usize>>);
 
 impl Counted {
-    fn new(worker: &Rc<Worker>) -> Option<Counted> {
-        let count: &Cell<usize> = &worker.hook_requests;
-        if count.get() >= MOST {
+    fn new(under_way: &Rc<Cell<usize>>) -> Option<Counted> {
+        if under_way.get() >= MOST {
             return None;
         }
-        count.set(count.get() + 1);
-        Some(Counted(worker.clone()))
+        under_way.set(under_way.get() + 1);
+        Some(Counted(under_way.clone()))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let count = &self.0.hook_requests;
-        count.set(count.get() - 1);
+        self.0.set(self.0.get() - 1);
     }
 }

@@ -36,6 +36,7 @@ pub struct WorkerHook {
     shard: Cell<usize>,
     /// Instances for calls that may wait. Of other calls, the worker's own instance hears.
     pool: Option<Rc<InstancePool>>,
+    requests_under_way: Rc<Cell<usize>>,
 }
 
 /// Those that took over from each other: the same hook under one configuration after the other.
@@ -146,6 +147,9 @@ impl WorkerHook {
                 let same = before.filter(|pool| pool.is_for(spec));
                 same.unwrap_or_else(|| InstancePool::new(spec))
             }),
+            requests_under_way: previous
+                .map(|previous| previous.requests_under_way.clone())
+                .unwrap_or_default(),
         });
         attached.lineage.borrow_mut().newest = Rc::downgrade(&attached);
         if let Some(previous) = previous {
@@ -265,6 +269,12 @@ impl WorkerHook {
     /// How long a call that may wait takes at the most.
     pub fn longest_wait(&self) -> Duration {
         self.hook.plugin().inner().longest_wait
+    }
+
+    /// A count of the requests that it has made of upstreams and that are not over: of this worker,
+    /// through all configurations. Kept by whoever carries them.
+    pub fn requests_under_way(&self) -> &Rc<Cell<usize>> {
+        &self.requests_under_way
     }
 
     /// Asks a hook that waits about a request, or, where a check has `passed`, what now. Requests that

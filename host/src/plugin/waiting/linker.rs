@@ -7,13 +7,10 @@ use wasmtime::component::Linker;
 use super::super::host_state::HostState;
 use super::super::{interfaces, wasi};
 
-/// The interface that makes a plugin one that waits.
-const OUTGOING: &str = "wasi:http/outgoing-handler";
-
 /// Whether a plugin with these imports is one that waits, where it is granted `http`.
 pub(in crate::plugin) fn is_waiting(imports: &[String]) -> bool {
     let mut imports = imports.iter();
-    imports.any(|import| interfaces::split(import).0 == OUTGOING)
+    imports.any(|import| interfaces::split(import).0 == interfaces::OUTGOING.0)
 }
 
 /// Adds every interface of it that such a plugin may import.
