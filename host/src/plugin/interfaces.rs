@@ -11,7 +11,7 @@ pub(super) const VERSION: &str = "0.2.0";
 
 /// What a plugin may import, in words.
 pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (nginx, fleet, upstream, clock, metrics, log, \
-                                  and request, connection, variables, response, exchange, attempt, changes, checks, files where granted) and \
+                                  and request, connection, variables, response, exchange, attempt, changes, checks, files, store where granted) and \
                                   `wasi` 0.2 (io, cli, clocks, random; its files, sockets and http reach nothing)";
 
 /// The versions that this host has, by package: any patch of them will do.
@@ -46,6 +46,9 @@ const FREE: &[&str] = &[
     "wasi:random/insecure-seed",
 ];
 
+/// What plugins share.
+pub(super) const STORE: &str = "waypost:plugin/store";
+
 /// The packages of WASI 0.2: of what is not in [`FREE`] of them, there is only a
 /// [stub](super::stubs).
 const WASI: &[&str] = &[
@@ -69,6 +72,7 @@ const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/changes", "changes"),
     ("waypost:plugin/checks", "checks"),
     ("waypost:plugin/files", "files"),
+    (STORE, "store"),
 ];
 
 /// What asks upstreams, and the word that grants it. Toolchains import it whether or not it is used:
@@ -119,7 +123,8 @@ pub(super) fn check_imports(
         "exchange" => grants.exchange,
         "changes" => grants.changes,
         "checks" => grants.checks,
-        _ => grants.files,
+        "files" => grants.files,
+        _ => grants.store,
     };
     let missing = |import: &&String| {
         GRANTED
