@@ -12,6 +12,7 @@ mod endings; // each exchange that was asked about has one
 mod hot_load; // hooks are swapped while requests run
 mod streams; // hooks of sessions
 mod passwords; // work that is waited for
+mod bodies; // of requests and answers, seen and replaced
 mod operator; // what commands and the admin API show
 mod access; // clients by address
 mod basic_auth; // users and passwords
@@ -29,8 +30,7 @@ use waypost_tests::proxy::Setup;
 use waypost_tests::{Client, Http2, Proxy, http2, plugin};
 
 /// Everything that a plugin may be granted.
-const GRANTS: &str =
-    "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"checks\", \"files\"]";
+const GRANTS: &str = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"checks\", \"files\"]";
 
 /// The probe, as `[plugin.probe]`. Limits within which it does as it is told on a slow machine as
 /// well, and faults that add up to nothing.

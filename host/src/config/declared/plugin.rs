@@ -6,8 +6,8 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 /// `start`: the second one is where the fallback serves.
 const STARTS: [&str; 2] = ["wait", "fallback"];
 
-pub(in crate::config) const GRANTS: [&str; 6] = [
-    "request", "response", "exchange", "changes", "checks", "files",
+pub(in crate::config) const GRANTS: [&str; 7] = [
+    "request", "response", "exchange", "changes", "bodies", "checks", "files",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -48,7 +48,7 @@ pub(in crate::config) static PLUGIN: Table = Table {
              the client's connection; `response` to read the response; `exchange` to read \
              attributes and a hook's key, and in policies to keep a value through retries and to \
              add headers to the response; `changes` to change requests and responses and to \
-             answer; `checks` to have passwords verified; `files` to read the files that its \
+             answer; `bodies` to see and replace the bodies of requests and answers; `checks` to have passwords verified; `files` to read the files that its \
              settings name.",
         )
         .or(Default::Words(&[])),

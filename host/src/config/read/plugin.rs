@@ -119,6 +119,7 @@ fn grants(section: &Section<'_>) -> Grants {
         response: granted("response"),
         exchange: granted("exchange"),
         changes: granted("changes"),
+        bodies: granted("bodies"),
         checks: granted("checks"),
         files: granted("files"),
     }
@@ -132,6 +133,7 @@ impl Grants {
             "response" => self.response,
             "exchange" => self.exchange,
             "changes" => self.changes,
+            "bodies" => self.bodies,
             "checks" => self.checks,
             "files" => self.files,
             _ => false,
