@@ -34,6 +34,7 @@ mod names; // what the names of servers stand for
 mod discovery; // servers that are listed elsewhere
 pub mod plugin;
 pub mod testbed; // plugins tried without a proxy
+pub mod scaffold; // the files of a new plugin
 pub mod access_log;
 mod files; // that routes answer with
 mod file; // opened without waiting, read up to a bound

@@ -17,6 +17,18 @@ pub enum Kind {
     Hook,
 }
 
+impl Kind {
+    /// As messages have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Policy => "policy",
+            Kind::Filter => "filter",
+            Kind::Scorer => "scorer",
+            Kind::Hook => "hook",
+        }
+    }
+}
+
 /// The kinds of a stock plugin; none for any other name.
 pub fn kinds(name: &str) -> Option<&'static [Kind]> {
     let mut all = KINDS.iter();

@@ -396,6 +396,8 @@ fn a_file_means_what_it_says() {
         table_elements: 20_000,
         core_instances: 4,
         state: 0,
+        instances: Some(8),
+        wait: Duration::from_secs(5),
     };
     assert_eq!(plugin.limits, limits);
     let compile = CompileLimits {

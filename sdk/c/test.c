@@ -48,6 +48,8 @@ int main(void) {
           "unknown key `colour`; known keys: `mode`, `count`, `strict`, `names`");
   wp_text text = wp_json_text(WP_TEXT("\"a\\n\\u0009\\/\""));
   assert(wp_equal(text, WP_TEXT("a\n\t/")));
+  wp_text told = wp_utf8(WP_TEXT("a\xff\xc3\xa4\xe2\x82\xac\xed\xa0\x80\xc3"));
+  assert(wp_equal(told, WP_TEXT("a?\xc3\xa4\xe2\x82\xac????")));
   puts("the SDK's tests passed");
   return 0;
 }

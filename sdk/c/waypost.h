@@ -64,6 +64,10 @@ typedef struct {
   uint64_t now_us, random, candidates;
 } wp_pick;
 typedef struct {
+  uint32_t attempt;
+  uint64_t now_us, random;
+} wp_choice;
+typedef struct {
   uint64_t exchange;
   uint32_t place;
   uint64_t now_us, random;

@@ -5,6 +5,11 @@
 //                                    wp_about describe(wp_kind)
 //   WAYPOST_POLICY(update, pick)     void update(const wp_endpoint *, size_t)
 //                                    uint32_t pick(const wp_pick *)
+//   WAYPOST_FILTER(update, narrow, may_be_ignored)
+//                                    uint64_t narrow(uint32_t word, uint64_t candidates,
+//                                                    const wp_choice *)
+//                                    bool may_be_ignored(void)
+//   WAYPOST_SCORER(update, score)    void score(const wp_choice *, uint16_t *scores)
 //   WAYPOST_DONE(done)               void done(uint64_t lease, uint32_t index, wp_outcome)
 //   WAYPOST_FAILED(failed)           void failed(uint32_t index)
 //   WAYPOST_HOOK(attach)             bool attach(uint32_t place, wp_settings *)
@@ -12,6 +17,9 @@
 //   WAYPOST_ON_RESPONSE(on_response) void on_response(const wp_call *)
 //   WAYPOST_ON_END(on_end)           void on_end(const wp_call *, wp_summary)
 //   WAYPOST_TICK(tick)               uint32_t tick(uint64_t now_us)
+//
+// A file has one of policy, filter and scorer: all three are told of endpoints by `update`. `scores`
+// has room for one of each endpoint, all 0.
 //
 // Further exports are written as these are: see `wit/`, and `component_types.h` for their types.
 
@@ -111,21 +119,55 @@ static wp_text wp_or_empty(const char *text) { return wp_text_of(text ? text : "
                      wp_or_empty(about.place_settings), !about.no_backups, !about.no_streams};    \
     return &told;                                                                                 \
   }
-#define WAYPOST_POLICY(update_, pick_)                                                            \
+#define WP_MEMBERS(update_)                                                                       \
   WP_SECTION(members)                                                                             \
-  WP_SECTION(balancer) WP_EXPORT("members", "update") void wp_export_update(                      \
-      uint64_t generation, const wp_endpoint *endpoints, size_t count) {                          \
+  WP_EXPORT("members", "update")                                                                  \
+  void wp_export_update(uint64_t generation, const wp_endpoint *endpoints, size_t count) {        \
     (void)generation;                                                                             \
     wp_count = (uint32_t)count;                                                                   \
     update_(endpoints, count);                                                                    \
     wp_keep();                                                                                    \
-  }                                                                                               \
+  }
+#define WAYPOST_POLICY(update_, pick_)                                                            \
+  WP_MEMBERS(update_)                                                                             \
+  WP_SECTION(balancer)                                                                            \
   WP_EXPORT("balancer", "pick")                                                                   \
   uint32_t wp_export_pick(uint64_t lease, uint32_t attempt, uint64_t now_us, uint64_t random,     \
                           uint64_t candidates) {                                                  \
     wp_begin();                                                                                   \
     wp_pick call = {lease, attempt, now_us, random, candidates};                                  \
     return pick_(&call);                                                                          \
+  }
+#define WAYPOST_FILTER(update_, narrow_, may_be_ignored_)                                         \
+  WP_MEMBERS(update_)                                                                             \
+  WP_SECTION(filter)                                                                              \
+  WP_EXPORT("filter", "narrow")                                                                   \
+  uint64_t wp_export_narrow(uint32_t word, uint64_t candidates, uint32_t attempt,                 \
+                            uint64_t now_us, uint64_t random) {                                   \
+    wp_begin();                                                                                   \
+    wp_choice choice = {attempt, now_us, random};                                                 \
+    return narrow_(word, candidates, &choice);                                                    \
+  }                                                                                               \
+  WP_EXPORT("filter", "may-be-ignored") bool wp_export_may_be_ignored(void) {                     \
+    wp_begin();                                                                                   \
+    return may_be_ignored_();                                                                     \
+  }
+#define WAYPOST_SCORER(update_, score_)                                                           \
+  WP_MEMBERS(update_)                                                                             \
+  WP_SECTION(scorer)                                                                              \
+  WP_EXPORT("scorer", "score")                                                                    \
+  void *wp_export_score(uint32_t attempt, uint64_t now_us, uint64_t random) {                     \
+    static struct {                                                                               \
+      uint16_t *at;                                                                               \
+      size_t count;                                                                               \
+    } scores;                                                                                     \
+    wp_begin();                                                                                   \
+    if (scores.count < wp_count) scores.at = realloc(scores.at, wp_count * sizeof *scores.at);    \
+    scores.count = wp_count;                                                                      \
+    memset(scores.at, 0, wp_count * sizeof *scores.at);                                           \
+    wp_choice choice = {attempt, now_us, random};                                                 \
+    score_(&choice, scores.at);                                                                   \
+    return &scores;                                                                               \
   }
 #define WAYPOST_DONE(done_)                                                                       \
   WP_SECTION(observer)                                                                            \
@@ -193,6 +235,17 @@ static wp_text wp_or_empty(const char *text) { return wp_text_of(text ? text : "
   static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) =      \
       update_;                                                                                    \
   static uint32_t (*const wp_test_pick)(const wp_pick *) __attribute__((unused)) = pick_;
+#define WAYPOST_FILTER(update_, narrow_, may_be_ignored_)                                         \
+  static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) =      \
+      update_;                                                                                    \
+  static uint64_t (*const wp_test_narrow)(uint32_t, uint64_t, const wp_choice *)                  \
+      __attribute__((unused)) = narrow_;                                                          \
+  static bool (*const wp_test_may_be_ignored)(void) __attribute__((unused)) = may_be_ignored_;
+#define WAYPOST_SCORER(update_, score_)                                                           \
+  static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) =      \
+      update_;                                                                                    \
+  static void (*const wp_test_score)(const wp_choice *, uint16_t *) __attribute__((unused)) =     \
+      score_;
 #define WAYPOST_DONE(done_)                                                                       \
   static void (*const wp_test_done)(uint64_t, uint32_t, wp_outcome) __attribute__((unused)) =     \
       done_;

@@ -17,6 +17,7 @@ static struct {
   struct {
     uint32_t in_flight, latency_us, health;
     bool is_down;
+    wp_named labels[WP_MOST];
   } servers[WP_MOST];
   wp_named request_headers[WP_MOST], cookies[WP_MOST], attributes[WP_MOST],
       response_headers[WP_MOST];
@@ -30,7 +31,7 @@ static struct {
     char body[1024];
   } answer;
   uint64_t delay_us, memo;
-  char log[1024], upstream[64], route[64];
+  char log[1024], note[256], upstream[64], route[64];
 } wp_host;
 
 static wp_named *wp_named_find(wp_named *all, wp_text name) {
@@ -63,6 +64,9 @@ static wp_text wp_or(const char *text, const char *otherwise) {
 static inline void wp_test_servers(uint32_t count) {
   memset(&wp_host, 0, sizeof wp_host);
   wp_count = count;
+}
+static inline void wp_test_label(uint32_t index, const char *name, const char *value) {
+  wp_named_set(wp_host.servers[index].labels, wp_text_of(name), wp_text_of(value));
 }
 static inline void wp_test_header(const char *name, const char *value) {
   memset(wp_host.request_headers, 0, sizeof wp_host.request_headers);
@@ -107,6 +111,9 @@ WP_HOST wp_numbers wp_fleet_all_in_flight(void) {
 }
 WP_HOST uint32_t wp_fleet_latency_us(uint32_t index) { return wp_host.servers[index].latency_us; }
 WP_HOST uint32_t wp_fleet_health(uint32_t index) { return wp_host.servers[index].health; }
+WP_HOST wp_maybe_text wp_fleet_label(uint32_t index, wp_text key) {
+  return wp_named_text(wp_host.servers[index].labels, key);
+}
 WP_HOST wp_text wp_upstream_name(void) { return WP_TEXT("test"); }
 WP_HOST uint64_t wp_clock_wall_ms(void) { return wp_host.now_us / 1000; }
 WP_HOST uint32_t wp_metrics_counter(wp_text name) {
@@ -141,6 +148,9 @@ WP_HOST uint64_t wp_request_hash(wp_part part, wp_text name, uint64_t seed) {
 }
 WP_HOST wp_maybe_text wp_exchange_attribute(wp_text key) {
   return wp_named_text(wp_host.attributes, key);
+}
+WP_HOST void wp_exchange_note(wp_text text) {
+  snprintf(wp_host.note, sizeof wp_host.note, "%.*s", (int)text.length, text.at);
 }
 WP_HOST wp_text wp_exchange_key(void) { return WP_TEXT(""); }
 WP_HOST uint64_t wp_attempt_memo(void) { return wp_host.memo; }

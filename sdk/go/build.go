@@ -32,7 +32,7 @@ func Main() {
 
 func build(output string) error {
 	if len(kinds) == 0 {
-		return fmt.Errorf("nothing is registered: call `waypost.Policy` or `waypost.Hook` in `init`")
+		return fmt.Errorf("nothing is registered: call `waypost.Policy`, `Filter`, `Scorer` or `Hook` in `init`")
 	}
 	command := exec.Command(
 		"go", "build", "-buildmode=c-shared", "-ldflags=-s", "-trimpath", "-o", output, ".")
@@ -67,6 +67,8 @@ func interfaces() []string {
 	}
 	for kind, of := range kinds {
 		add(kind == KindPolicy, "members", "balancer")
+		add(kind == KindFilter, "members", "filter")
+		add(kind == KindScorer, "members", "scorer")
 		add(kind == KindHook, "hook")
 		add(has[Observer](of), "observer")
 		add(has[FailureObserver](of), "failures")

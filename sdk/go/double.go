@@ -4,6 +4,7 @@ package waypost
 
 import (
 	"hash/fnv"
+	"math/bits"
 	"strings"
 	"time"
 )
@@ -36,6 +37,7 @@ type Double struct {
 	// What the plugin has said.
 	Counters        map[string]uint64
 	Lines           []string
+	Notes           []string
 	ChangedRequest  Headers
 	ChangedResponse Headers
 	AnswerStatus    uint32
@@ -49,28 +51,36 @@ type Double struct {
 
 var double = &Double{}
 
-func newDouble(servers int) *Double {
+func newDouble(servers []Server) *Double {
 	double = &Double{
 		Headers: Headers{}, Cookies: Headers{}, Method: "GET", Path: "/", ResponseHeaders: Headers{},
 		Attributes: map[string]string{}, Counters: map[string]uint64{},
 		ChangedRequest: Headers{}, ChangedResponse: Headers{},
 	}
-	for range servers {
-		double.Servers = append(double.Servers, Server{Weight: 1})
-	}
+	double.Servers = servers
 	return double
 }
 
-// Upstream with the program's policy.
+// Upstream with the program's policy, or its filter or scorer.
 type Upstream struct {
 	*Double
-	policy Picker
+	made any
 }
 
-// NewUpstream configures the policy with settings in JSON, for so many servers.
+// NewUpstream configures the policy with settings in JSON, for so many servers: what there is of
+// policy, filter and scorer, in this order.
 func NewUpstream(settings string, servers int) (*Upstream, error) {
+	alike := make([]Server, servers)
+	for i := range alike {
+		alike[i].Weight = 1
+	}
+	return NewUpstreamOf(settings, alike...)
+}
+
+// NewUpstreamOf is NewUpstream with servers of one's own.
+func NewUpstreamOf(settings string, servers ...Server) (*Upstream, error) {
 	double := newDouble(servers)
-	made, err := kinds[KindPolicy].configure([]byte(settings))
+	made, err := balancing().configure([]byte(settings))
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +91,42 @@ func NewUpstream(settings string, servers int) (*Upstream, error) {
 		}
 		updated.Update(endpoints)
 	}
-	return &Upstream{double, made.(Picker)}, nil
+	return &Upstream{double, made}, nil
+}
+
+func balancing() *registered {
+	for _, kind := range []Kind{KindPolicy, KindFilter, KindScorer} {
+		if of := kinds[kind]; of != nil {
+			return of
+		}
+	}
+	panic("the program registers no policy, filter or scorer")
 }
 
 // Pick is what the policy picks for a request with these headers.
 func (u *Upstream) Pick(headers Headers) uint32 {
 	u.Headers = headers
-	return u.policy.Pick(&Pick{NowUs: u.NowUs, Candidates: fleetCandidates(0), count: len(u.Servers)})
+	pick := Pick{NowUs: u.NowUs, Candidates: fleetCandidates(0), count: len(u.Servers)}
+	return u.made.(Picker).Pick(&pick)
+}
+
+// Narrow is what the filter leaves for a request with these headers: indexes.
+func (u *Upstream) Narrow(headers Headers) (left []uint32) {
+	u.Headers = headers
+	for word := uint32(0); int(word)*64 < len(u.Servers); word++ {
+		set := fleetCandidates(word)
+		set &= u.made.(Narrower).Narrow(&Choice{Word: word, Candidates: set, NowUs: u.NowUs})
+		for ; set != 0; set &= set - 1 {
+			left = append(left, 64*word+uint32(bits.TrailingZeros64(set)))
+		}
+	}
+	return left
+}
+
+// Score is how the scorer ranks the servers for a request with these headers.
+func (u *Upstream) Score(headers Headers) []uint16 {
+	u.Headers = headers
+	return u.made.(Ranker).Score(&Choice{NowUs: u.NowUs})
 }
 
 // Hooked is the program's hook in use.
@@ -98,7 +137,7 @@ type Hooked struct {
 
 // NewHooked configures the hook with settings in JSON, and attaches it to places that say this.
 func NewHooked(settings string, places ...string) (*Hooked, error) {
-	double := newDouble(1)
+	double := newDouble([]Server{{Weight: 1}})
 	made, err := kinds[KindHook].configure([]byte(settings))
 	if err != nil {
 		return nil, err
@@ -205,6 +244,7 @@ func exchangeAttribute(name string) (string, bool) {
 	value, is := double.Attributes[name]
 	return value, is
 }
+func exchangeNote(text string)                    { double.Notes = append(double.Notes, text) }
 func attemptMemo() uint64                         { return double.memo }
 func attemptSetMemo(value uint64)                 { double.memo = value }
 func attemptAddResponseHeader(name, value string) { set(double.ChangedResponse, name, value) }

@@ -9,10 +9,13 @@ import "unsafe"
 var (
 	instance any // there is one, and it is configured once
 	picker   Picker
+	narrower Narrower
+	ranker   Ranker
 	hook     OnRequester
 	count    int
 	answer   [8]uint32 // what is answered, where it is larger than a number
 	kept     []string  // texts in it
+	scores   []uint16  // likewise
 )
 
 func Main() {}
@@ -45,6 +48,8 @@ func exportConfigure(kind, pointer, length uint32) uint32 {
 	}
 	instance = made
 	picker, _ = made.(Picker)
+	narrower, _ = made.(Narrower)
+	ranker, _ = made.(Ranker)
 	hook, _ = made.(OnRequester)
 	answer[0], answer[1] = 0, uint32(PerWorker)
 	if shared, is := made.(Shared); is {
@@ -83,14 +88,38 @@ func exportUpdate(generation uint64, pointer, length uint32) {
 
 // The calls of the data path take the same memory each time.
 var (
-	pick Pick
-	call Call
+	pick   Pick
+	choice Choice
+	call   Call
 )
 
 //go:wasmexport waypost:plugin/balancer@0.2.0#pick
 func exportPick(lease uint64, attempt uint32, nowUs, random, candidates uint64) uint32 {
 	pick = Pick{lease, attempt, nowUs, random, candidates, count, pick.indexes[:0]}
 	return picker.Pick(&pick)
+}
+
+//go:wasmexport waypost:plugin/filter@0.2.0#narrow
+func exportNarrow(word uint32, candidates uint64, attempt uint32, nowUs, random uint64) uint64 {
+	choice = Choice{word, candidates, attempt, nowUs, random}
+	return narrower.Narrow(&choice)
+}
+
+//go:wasmexport waypost:plugin/filter@0.2.0#may-be-ignored
+func exportMayBeIgnored() uint32 {
+	if narrower.MayBeIgnored() {
+		return 1
+	}
+	return 0
+}
+
+//go:wasmexport waypost:plugin/scorer@0.2.0#score
+func exportScore(attempt uint32, nowUs, random uint64) uint32 {
+	choice = Choice{Attempt: attempt, NowUs: nowUs, Random: random}
+	scores = ranker.Score(&choice)
+	answer[0] = uint32(uintptr(unsafe.Pointer(unsafe.SliceData(scores))))
+	answer[1] = uint32(len(scores))
+	return answered()
 }
 
 //go:wasmexport waypost:plugin/observer@0.2.0#done

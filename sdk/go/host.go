@@ -1,5 +1,10 @@
 package waypost
 
+import "strings"
+
+// valid is a text as it may be told: UTF-8, which what clients send need not be.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
 // The host's interfaces, by name. A method that is not called is not imported, and needs no grant.
 var (
 	Fleet     fleet     // needs no grant, as Clock, Metrics and Log
@@ -46,10 +51,10 @@ func (clock) WallMs() uint64 { return clockWallMs() }
 func (metrics) Counter(name string) uint32       { return metricsCounter(name) }
 func (metrics) Add(counter uint32, value uint64) { metricsAdd(counter, value) }
 
-func (log) Error(line string) { logWrite(0, line) }
-func (log) Warn(line string)  { logWrite(1, line) }
-func (log) Info(line string)  { logWrite(2, line) }
-func (log) Debug(line string) { logWrite(3, line) }
+func (log) Error(line string) { logWrite(0, valid(line)) }
+func (log) Warn(line string)  { logWrite(1, valid(line)) }
+func (log) Info(line string)  { logWrite(2, valid(line)) }
+func (log) Debug(line string) { logWrite(3, valid(line)) }
 
 func (request) Method() string                    { return requestMethod() }
 func (request) Authority() string                 { return requestAuthority() }
@@ -70,6 +75,10 @@ func (response) Status() uint32                    { return responseStatus() }
 func (response) Header(name string) (string, bool) { return responseHeader(name) }
 
 func (exchange) Attribute(name string) (string, bool) { return exchangeAttribute(name) }
+
+
+// Note says why it was decided so: `$plugin_note` in logs.
+func (exchange) Note(text string) { exchangeNote(valid(text)) }
 
 func (attempt) Memo() uint64                         { return attemptMemo() }
 func (attempt) SetMemo(value uint64)                 { attemptSetMemo(value) }

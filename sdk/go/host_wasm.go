@@ -40,6 +40,9 @@ func requestHash(part uint32, name string, seed uint64) uint64
 //go:wasmimport waypost:plugin/response@0.2.0 status
 func responseStatus() uint32
 
+//go:wasmimport waypost:plugin/exchange@0.2.0 note
+func exchangeNote(text string)
+
 //go:wasmimport waypost:plugin/attempt@0.2.0 memo
 func attemptMemo() uint64
 

@@ -38,3 +38,12 @@ func TestASectionIsOneOfAModule(t *testing.T) {
 		t.Errorf("%q", made)
 	}
 }
+
+func TestWhatIsToldIsUTF8WhateverAClientSends(t *testing.T) {
+	double := newDouble(nil)
+	Exchange.Note("tenant \xff")
+	Log.Info("tenant \xff")
+	if double.Notes[0] != "tenant \uFFFD" || double.Lines[0] != double.Notes[0] {
+		t.Error(double.Notes, double.Lines)
+	}
+}

@@ -90,6 +90,16 @@ func (p *Pick) Indexes() []uint32 {
 	return p.indexes
 }
 
+// Choice is the attempt that a filter or a scorer prepares: for a filter with the candidates of one
+// word, endpoint 64*Word in the lowest bit.
+type Choice struct {
+	Word       uint32
+	Candidates uint64
+	Attempt    uint32
+	NowUs      uint64
+	Random     uint64
+}
+
 // Call is a call about an exchange.
 type Call struct {
 	Exchange uint64
@@ -127,6 +137,14 @@ type Summary struct {
 type (
 	// Picker is a policy.
 	Picker interface{ Pick(*Pick) uint32 }
+	// Narrower is a filter: it answers which of the candidates stay.
+	Narrower interface {
+		Narrow(*Choice) uint64
+		// MayBeIgnored is asked when none was left: whether all of them may be chosen after all.
+		MayBeIgnored() bool
+	}
+	// Ranker is a scorer: how good each endpoint is, in order, 65,535 for the best.
+	Ranker interface{ Score(*Choice) []uint16 }
 	// Updated hears of its endpoints.
 	Updated interface{ Update([]Endpoint) }
 	// Observer hears how attempts ended.
@@ -168,6 +186,16 @@ var kinds = map[Kind]*registered{}
 // Policy registers a policy: the type of its settings, a struct, is what the function takes.
 func Policy[S any, P Picker](summary string, configure func(S) (P, error)) {
 	register(KindPolicy, summary, configure)
+}
+
+// Filter registers a filter.
+func Filter[S any, F Narrower](summary string, configure func(S) (F, error)) {
+	register(KindFilter, summary, configure)
+}
+
+// Scorer registers a scorer.
+func Scorer[S any, R Ranker](summary string, configure func(S) (R, error)) {
+	register(KindScorer, summary, configure)
 }
 
 // Hook registers a hook, which has one phase at least.

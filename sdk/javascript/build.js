@@ -121,7 +121,8 @@ async function main() {
       sourcePath: 'plugin.js',
       witPath: join(folder, 'wit'),
       worldName: 'this',
-      disableFeatures: ['http', 'fetch-event'],
+      // `fetch` is there for hooks that wait: all others are smaller without.
+      disableFeatures: [...(plugin.grants?.includes('http') ? [] : ['http']), 'fetch-event'],
     });
     await writeFile(output, component);
     console.log(

@@ -87,14 +87,21 @@ export function serve(plugin, imported) {
   const told =
     (called) =>
     (...given) => {
-      try {
-        return called(...given);
-      } catch (error) {
+      const tell = (error) => {
         const where = (error?.stack ?? '').trim().split('\n').slice(0, 4).join(' < ');
         log.write('error', `${error} (${where})`);
         throw error;
+      };
+      try {
+        const answer = called(...given);
+        // Of a hook that waits: the engine goes on with it until it is settled.
+        return answer instanceof Promise ? answer.catch(tell) : answer;
+      } catch (error) {
+        return tell(error);
       }
     };
+  const verdict = (answer) =>
+    answer instanceof Promise ? answer.then(verdict) : (answer ?? 'proceed');
   /** The same for calls that may refuse settings, which is no fault. */
   const refusing = (called) => {
     const checked = told((...given) => {
@@ -188,13 +195,13 @@ export function serve(plugin, imported) {
     onRequest: {
       onRequest: told(
         (exchange, place, nowUs, random) =>
-          instance.onRequest({ exchange, place, nowUs, random }) ?? 'proceed',
+          verdict(instance.onRequest({ exchange, place, nowUs, random })),
       ),
     },
     onCheck: {
       onCheck: told(
         (exchange, place, nowUs, passed) =>
-          instance.onCheck({ exchange, place, nowUs, passed }) ?? 'proceed',
+          verdict(instance.onCheck({ exchange, place, nowUs, passed })),
       ),
     },
     onResponse: {

@@ -64,6 +64,28 @@ export interface Policy {
   tick?(nowUs: bigint): number;
 }
 
+export interface Choice {
+  attempt: number;
+  nowUs: bigint;
+  random: bigint;
+}
+/** Narrows the candidates before a policy picks. */
+export interface Filter {
+  sharing?: Sharing;
+  update?(endpoints: Endpoint[]): void;
+  /** Those that stay of the candidates of one word: endpoint `64 * word` in the lowest bit. */
+  narrow(call: Choice & { word: number; candidates: bigint }): bigint;
+  /** Whether all candidates may be chosen from, where none was left: without it, no. */
+  mayBeIgnored?(): boolean;
+}
+/** Ranks the candidates before a policy picks. */
+export interface Scorer {
+  sharing?: Sharing;
+  update?(endpoints: Endpoint[]): void;
+  /** How good each endpoint is, in order, from 0 to 65,535. */
+  score(call: Choice): ArrayLike<number>;
+}
+
 export interface Call {
   exchange: bigint;
   place: number;
@@ -81,7 +103,8 @@ export interface Summary {
 export interface Hook {
   sharing?: Sharing;
   attach?(place: number, settings: any): void;
-  onRequest?(call: Call & { random: bigint }): Verdict | void;
+  /** `async` where it waits for a `fetch`: the grant `http`. */
+  onRequest?(call: Call & { random: bigint }): Verdict | void | Promise<Verdict | void>;
   onCheck?(call: Call & { passed: boolean }): Verdict | void;
   onResponse?(call: Call): void;
   onEnd?(call: Call & Summary): void;

@@ -19,6 +19,7 @@ export const GRANTS = {
   changes: ['changes'],
   checks: ['checks'],
   files: ['files'],
+  http: [], // `fetch` asks an upstream that the settings name: `http://NAME/path`
 };
 
 const grantOf = (name) => Object.keys(GRANTS).find((grant) => GRANTS[grant].includes(name));

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { fleet, request } from './index.js';
+import { changes, fleet, request } from './index.js';
 import { indexes } from './guest.js';
 import { describe, read, SettingsError } from './settings.js';
-import { Upstream } from './testing.js';
+import { Hooked, Upstream } from './testing.js';
 
 const schema = {
   mode: { type: 'string', enum: ['fast', 'safe'], default: 'safe' },
@@ -33,6 +33,33 @@ test('settings are read by their schema, and refused by their key', () => {
       () => read(schema, JSON.stringify(given)),
       (error) => error instanceof SettingsError && error.key === key && error.message === message,
     );
+  }
+});
+
+test('a hook may wait for what another server says', async () => {
+  class Login {
+    async onRequest() {
+      const answer = await fetch('http://auth/verify');
+      if (answer.status === 200) return;
+      changes.answer(answer.status, await answer.text());
+      return 'answer';
+    }
+  }
+  const asked = [];
+  const { fetch: before } = globalThis;
+  globalThis.fetch = async (url) => {
+    asked.push(url);
+    return new Response('no', { status: asked.length === 1 ? 200 : 403 });
+  };
+  try {
+    const hooked = new Hooked(Login);
+    assert.equal((await hooked.request()).verdict, 'proceed');
+    const { verdict, answer } = await hooked.request();
+    assert.equal(verdict, 'answer');
+    assert.deepEqual(answer, { status: 403, body: 'no' });
+    assert.deepEqual(asked, ['http://auth/verify', 'http://auth/verify']);
+  } finally {
+    globalThis.fetch = before;
   }
 });
 

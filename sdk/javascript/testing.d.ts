@@ -1,4 +1,4 @@
-import type { Grant, Hook, PluginClass, Policy, Verdict } from './index.js';
+import type { Filter, Grant, Hook, PluginClass, Policy, Scorer, Verdict } from './index.js';
 
 /** A request as a test gives it. */
 export interface TestRequest {
@@ -21,9 +21,11 @@ export interface TestServer {
 declare class Double {
   counters: Record<string, number>;
   log: string[];
+  notes: string[];
   nowUs: bigint;
 }
-export class Upstream<P extends Policy> extends Double {
+/** With a policy, which picks; or with a filter, which narrows, or a scorer, which scores. */
+export class Upstream<P extends Policy | Filter | Scorer> extends Double {
   constructor(
     policy: PluginClass<P>,
     given?: {
@@ -39,6 +41,8 @@ export class Upstream<P extends Policy> extends Double {
     request?: TestRequest,
     attempt?: { attempt?: number; tried?: number[]; random?: bigint },
   ): number | undefined;
+  narrow(request?: TestRequest, attempt?: { attempt?: number; random?: bigint }): number[];
+  score(request?: TestRequest, attempt?: { attempt?: number; random?: bigint }): number[];
 }
 export interface TestExchange {
   verdict: Verdict;

@@ -4,6 +4,7 @@
 // It answers what a test has said, and keeps what a plugin has changed. Hashes are not those of the
 // host (XXH64), but as good for telling values apart.
 
+import { indexes } from './guest.js';
 import { GRANTS, host, provide, REFUSE } from './index.js';
 import { describe, read } from './settings.js';
 
@@ -54,6 +55,7 @@ function fnv(text, seed) {
 class Double {
   counters = {};
   log = [];
+  notes = [];
   #grants;
 
   constructor(grants) {
@@ -137,6 +139,27 @@ export class Upstream extends Double {
     return picked;
   }
 
+  /** The indexes that a filter leaves for a request: `new Upstream(Filter, ...)`. */
+  narrow(request = {}, { attempt = 0, random = 0n } = {}) {
+    this.#enter(request);
+    const words = Array.from({ length: Math.ceil(this.servers.length / 64) }, () => 0n);
+    for (const index of this.#candidates())
+      words[Math.floor(index / 64)] |= 1n << BigInt(index % 64);
+    const { nowUs } = this;
+    return indexes(
+      words.map(
+        (candidates, word) =>
+          candidates & this.policy.narrow({ word, candidates, attempt, nowUs, random }),
+      ),
+    );
+  }
+
+  /** How a scorer ranks the servers for a request: `new Upstream(Scorer, ...)`. */
+  score(request = {}, { attempt = 0, random = 0n } = {}) {
+    this.#enter(request);
+    return [...this.policy.score({ attempt, nowUs: this.nowUs, random })];
+  }
+
   #candidates() {
     return this.servers.flatMap(({ isDown }, index) => (isDown ? [] : [index]));
   }
@@ -171,8 +194,8 @@ export class Upstream extends Double {
       exchange: {
         attribute: () => undefined,
         key: () => '',
-        note() {},
-        isNoteWanted: () => false,
+        note: (text) => this.notes.push(text),
+        isNoteWanted: () => true,
       },
     });
   }
@@ -193,9 +216,9 @@ export class Hooked extends Double {
   request(request = {}, { place = 0, attributes = {} } = {}) {
     const exchange = { requestHeaders: {}, responseHeaders: {}, attributes: { ...attributes } };
     this.#enter(request, exchange);
-    exchange.verdict =
-      this.hook.onRequest?.({ exchange: 1n, place, nowUs: this.nowUs, random: 0n }) ?? 'proceed';
-    return exchange;
+    const verdict = this.hook.onRequest?.({ exchange: 1n, place, nowUs: this.nowUs, random: 0n });
+    const told = (verdict) => Object.assign(exchange, { verdict: verdict ?? 'proceed' });
+    return verdict instanceof Promise ? verdict.then(told) : told(verdict);
   }
 
   /** Goes on with an exchange: its answer, of this status, is about to be sent. */
@@ -236,8 +259,8 @@ export class Hooked extends Double {
       exchange: {
         attribute: (name) => attributes[name],
         key: () => '',
-        note() {},
-        isNoteWanted: () => false,
+        note: (text) => this.notes.push(text),
+        isNoteWanted: () => true,
       },
       changes: {
         setMethod: keep('method'),

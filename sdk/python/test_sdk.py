@@ -3,9 +3,9 @@
 import json
 import unittest
 
-from waypost import SettingsError, fleet, request
+from waypost import SettingsError, changes, fleet, http, request
 from waypost.settings import describe, read
-from waypost.testing import Upstream
+from waypost.testing import Hooked, Upstream, upstreams
 
 SCHEMA = {
     "mode": {"type": "string", "enum": ["fast", "safe"], "default": "safe"},
@@ -52,6 +52,27 @@ class Sdk(unittest.TestCase):
 
         with self.assertRaisesRegex(AttributeError, r'grants = \["request"\]'):
             Upstream(Policy, grants=[]).pick()
+
+    def test_a_hook_may_wait_for_what_another_server_says(self):
+        class Login:
+            def on_request(self, call):
+                answer = http.request("auth", "/verify", headers={"x": "y"})
+                if answer.status != 200:
+                    changes.answer(answer.status, answer.body)
+                    return "answer"
+
+        asked = []
+
+        def answer(request):
+            asked.append(request["target"])
+            return (200 if len(asked) == 1 else 403), {}, b"no"
+
+        upstreams(answer)
+        self.addCleanup(upstreams, None)
+        hooked = Hooked(Login)
+        self.assertEqual(hooked.request().verdict, "proceed")
+        self.assertEqual(hooked.request().verdict, "answer")
+        self.assertEqual(asked, ["/verify", "/verify"])
 
     def test_servers_have_names_and_labels(self):
         class Policy:

@@ -1,9 +1,11 @@
 //! Plugins in languages other than Rust: the examples in `examples/LANGUAGE`, built by the SDK of the
 //! language with its real toolchain, once for what they are made of.
 
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tokio::sync::Mutex;
 
@@ -178,6 +180,40 @@ impl Language {
         std::fs::write(folder.join(name), text).expect("the directory is ours");
     }
 
+    /// Gives the folder of a plugin what its language would install there: what is installed already.
+    pub fn equip(self, folder: &Path) {
+        match self {
+            Language::JavaScript => {
+                let modules = folder.join("node_modules");
+                std::fs::create_dir(&modules).expect("the directory is ours");
+                let installed = self.sdk().join("node_modules").canonicalize();
+                let installed = installed.expect("it is installed");
+                for entry in std::fs::read_dir(installed).expect("it can be listed") {
+                    let entry = entry.expect("it can be listed");
+                    symlink(entry.path(), modules.join(entry.file_name()))
+                        .expect("the directory is ours");
+                }
+                symlink("../waypost-sdk", modules.join("waypost")).expect("the directory is ours");
+            }
+            Language::Python | Language::C => {
+                let module = match self {
+                    Language::C => "ziglang",
+                    _ => "componentize_py",
+                };
+                let python = python(module).get_program().to_owned();
+                let python = Path::new(&python).display().to_string();
+                let script = format!("#!/bin/sh\nexec '{python}' \"$@\"\n");
+                let bin = folder.join(".venv/bin");
+                std::fs::create_dir_all(&bin).expect("the directory is ours");
+                std::fs::write(bin.join("python"), script).expect("the directory is ours");
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                std::fs::set_permissions(bin.join("python"), mode).expect("it is ours");
+                std::fs::write(folder.join(".venv/ready"), "").expect("the directory is ours");
+            }
+            Language::Go => {}
+        }
+    }
+
     fn build(self, folder: &Path) -> Command {
         let mut command = match self {
             Language::JavaScript => Command::new("node"),
@@ -250,6 +286,28 @@ fn hash(folder: &Path, hasher: &mut DefaultHasher) {
 /// Runs a command to its end, which must be a good one. It may take as long as it takes: compilers
 /// do.
 async fn done(command: &mut Command) {
+    let what = format!("{command:?}");
+    let output = ended(command).await;
+    assert!(
+        output.status.success(),
+        "{what}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A program that finds the toolchains, and takes what time the other specs leave.
+pub fn behind_others(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nice");
+    command
+        .args(["-n", "19"])
+        .arg(program)
+        .env("ZIG_GLOBAL_CACHE_DIR", built().join("zig"));
+    command
+}
+
+/// Runs a command to its end, however long that takes.
+pub async fn ended(command: &mut Command) -> Output {
     // The compiler's own tools are beside it.
     if let Some(folder) = go().parent().filter(|folder| folder.is_absolute()) {
         let path = std::env::var("PATH").unwrap_or_default();
@@ -265,11 +323,5 @@ async fn done(command: &mut Command) {
     // The spec's own servers have to go on meanwhile.
     let output = tokio::task::spawn_blocking(move || spawned.wait_with_output());
     let output = output.await.expect("it can be waited for");
-    let output = output.expect("it can be waited for");
-    assert!(
-        output.status.success(),
-        "{what}\n{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    output.expect("it can be waited for")
 }

@@ -178,6 +178,10 @@ async fn every_command_of_the_documentation_works() {
             // It would serve until it is ended: that is what all other specs do with it.
             ["run", ..] => continue,
             ["proxy", ..] => says(&[&words[..], &["--show"]].concat(), &proxy).await,
+            // What they do to a folder, `new_plugin` follows.
+            ["plugin", "new" | "build" | "dev", ..] => {
+                says(&[&words[..], &["--help"]].concat(), &proxy).await
+            }
             [last, ..] if LAST_WORDS.contains(&last) => says(&words, &example().await).await,
             _ => {
                 // Servers are what the file says again.

@@ -1114,6 +1114,33 @@ async fn basic_auth() {
 }
 
 #[tokio::test]
+async fn forward_auth() {
+    let app = origin::says("app").await;
+    let auth = origin::answers(|request| match request.header("Cookie") {
+        "session=1" => Answer::ok("").header("X-User", "jo"),
+        _ => Answer::status(302, "log in").header("Location", "/login"),
+    })
+    .await;
+    let proxy = example("forward_auth", &[app.address(), auth.address()]).await;
+    assert_eq!(proxy.get("/public/").await.text(), "app");
+    let asked = proxy.get_with("/", "X-User: root\r\n").await;
+    assert_eq!((asked.status, asked.header("Location")), (302, "/login"));
+    let session = "Cookie: session=1\r\nX-User: root\r\n";
+    assert_eq!(proxy.get_with("/", session).await.text(), "app");
+    assert_eq!(app.requests()[1].header("X-User"), "jo");
+    assert_eq!(auth.requests()[1].target, "/verify");
+}
+
+#[tokio::test]
+async fn mirror() {
+    let (app, next) = (origin::says("app").await, origin::says("next").await);
+    let proxy = example("mirror", &[app.address(), next.address()]).await;
+    assert_eq!(proxy.get("/a").await.text(), "app");
+    next.received(1).await;
+    assert_eq!(next.request().target, "/a");
+}
+
+#[tokio::test]
 async fn jwt() {
     let app = origin::says("app").await;
     let proxy = example("jwt", &[app.address()]).await;

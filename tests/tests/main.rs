@@ -37,6 +37,8 @@ mod member_changes; // a policy that takes them in place lives on
 mod hot_load; // a policy is swapped, and no request fails
 mod misbehaving; // every request is answered, despite a policy's faults
 mod plugin_trial; // what a plugin must not do is found out before
+mod new_plugin; // from an empty folder to one that decides
+mod simulate; // policies under a load that is made up
 mod hooks; // requests are changed, answered, delayed and led elsewhere
 mod routing; // which route serves a request
 mod redirects; // where clients are sent

@@ -10,7 +10,9 @@ mod version;
 mod demo;
 mod admin;
 mod plugin;
+mod project;
 mod try_plugin;
+mod simulate;
 mod compile_plugin;
 
 use std::io::Write;

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{admin, try_plugin};
+use super::{admin, project, simulate, try_plugin};
 use crate::plugin::{
-    Compiler, Hash, Inspection, PluginKind, PluginOptions, Runtime, Untrusted, grants_needed,
+    Compiler, Hash, Inspection, Plugin, PluginKind, PluginOptions, Runtime, Untrusted,
+    grants_needed,
 };
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +26,12 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         form: admin::OutputFormat,
     },
+    /// Make the folder of a plugin, with code that builds
+    New(project::NewArguments),
+    /// Build the plugin of a folder, and say what came out
+    Build(project::Folder),
+    /// Build and load each change of a plugin into a proxy with a few servers, and show what it decides
+    Dev(project::DevArguments),
     /// Try a plugin: whether it does what every plugin has to
     Test {
         #[command(flatten)]
@@ -38,6 +45,9 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         tried: try_plugin::Tried,
     },
+    /// Have policies choose for a load, in a time that takes none: shares, latencies, who moves when
+    /// a server goes
+    Simulate(simulate::SimulateArguments),
     #[command(flatten)]
     Admin(admin::PluginAdminCommand),
 }
@@ -49,10 +59,18 @@ pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
                 let command = admin::PluginAdminCommand::Inspect { name, reach, form };
                 admin::run(admin::AdminCommand::Plugin(command))
             }
-            None => inspect(&what),
+            None => {
+                let name = what.file_stem().unwrap_or_default().to_string_lossy();
+                inspect(&Untrusted::name(name).to_string(), &what, None)?;
+                Ok(ExitCode::SUCCESS)
+            }
         },
+        PluginCommand::New(arguments) => project::new(&arguments),
+        PluginCommand::Build(folder) => project::build(&folder),
+        PluginCommand::Dev(arguments) => project::dev(&arguments),
         PluginCommand::Test { tried, seed } => try_plugin::test(&tried, seed),
         PluginCommand::Bench { tried } => try_plugin::measure(&tried),
+        PluginCommand::Simulate(arguments) => simulate::simulate(&arguments),
         PluginCommand::Admin(command) => admin::run(admin::AdminCommand::Plugin(command)),
     }
 }
@@ -64,13 +82,12 @@ fn as_name(what: &Path) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// Prints what the file tells by itself, and then tries it with everything granted.
-fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
+/// Prints what the file tells by itself, and then tries it with everything granted. What is compiled
+/// for that is kept in the directory.
+pub(super) fn inspect(name: &str, file: &Path, kept: Option<PathBuf>) -> anyhow::Result<Plugin> {
     let options = PluginOptions::stock();
-    let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    let name = Untrusted::name(name).to_string();
-    let bytes = Runtime::read(&name, file, &options.compile)?;
-    let inspection = Inspection::of(&name, &bytes)?;
+    let bytes = Runtime::read(name, file, &options.compile)?;
+    let inspection = Inspection::of(name, &bytes)?;
     let kind = match inspection.kind {
         PluginKind::Component => "component",
         PluginKind::CoreModule => "core module, of which a component is made when it is loaded",
@@ -88,12 +105,13 @@ fn inspect(file: &Path) -> anyhow::Result<ExitCode> {
         column(&inspection.exports),
         column(&inspection.imports),
     ))?;
-    let runtime = Runtime::new(Compiler::child_process(None)?)?;
-    let plugin = runtime.load(&name, 1, &bytes, &options)?;
+    let runtime = Runtime::new(Compiler::child_process(kept)?)?;
+    let plugin = runtime.load(name, 1, &bytes, &options)?;
     super::print(&format!(
         "loads       yes: {}\n",
         plugin.interfaces().join(", ")
-    ))
+    ))?;
+    Ok(plugin)
 }
 
 /// One below the other, the first 40 of them.

@@ -1,6 +1,6 @@
 //! `waypost plugin test` and `plugin bench`: an author tries a plugin before anybody sees it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl From<KindArgument> for Kind {
 
 impl Tried {
     fn subject(&self, runtime: &Runtime) -> anyhow::Result<Subject> {
-        let plugin = self.plugin(runtime)?;
+        let plugin = plugin(&self.what, runtime)?;
         let first = plugin.kinds().next();
         let kind = self.kind.map(Kind::from).or(first);
         let kind = kind.context("it is a plugin of no kind")?;
@@ -68,35 +68,36 @@ impl Tried {
             place: table("--place", &self.place)?,
         })
     }
+}
 
-    /// With the bounds of an entry that says none, everything granted, and no quarantine.
-    fn plugin(&self, runtime: &Runtime) -> anyhow::Result<Plugin> {
-        let name = self.what.file_stem().unwrap_or_default().to_string_lossy();
-        let name = Untrusted::name(name).to_string();
-        if self.what.extension().is_none()
-            && !self.what.exists()
-            && let Some(plugin) = runtime.stock(&name)?
-        {
-            return Ok(plugin);
-        }
-        let options = PluginOptions {
-            limits: PluginLimits::default(),
-            ..PluginOptions::stock()
-        };
-        let bytes = Runtime::read(&name, &self.what, &options.compile)?;
-        Ok(runtime.load(&name, 1, &bytes, &options)?)
+/// A file, or a stock plugin by its name: with the bounds of an entry that says none, everything
+/// granted, and no quarantine.
+pub(super) fn plugin(what: &Path, runtime: &Runtime) -> anyhow::Result<Plugin> {
+    let name = what.file_stem().unwrap_or_default().to_string_lossy();
+    let name = Untrusted::name(name).to_string();
+    if what.extension().is_none()
+        && !what.exists()
+        && let Some(plugin) = runtime.stock(&name)?
+    {
+        return Ok(plugin);
     }
+    let options = PluginOptions {
+        limits: PluginLimits::default(),
+        ..PluginOptions::stock()
+    };
+    let bytes = Runtime::read(&name, what, &options.compile)?;
+    Ok(runtime.load(&name, 1, &bytes, &options)?)
 }
 
 /// What an argument says, as within the braces of an inline table.
-fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn table(argument: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
     config::inline_table(text).map_err(|error| {
         anyhow::anyhow!("`{argument}` has to be like `key = \"$host\", size = 3`: {error}")
     })
 }
 
 /// What it compiles is kept where a process without a configuration keeps it.
-fn runtime() -> anyhow::Result<Arc<Runtime>> {
+pub(super) fn runtime() -> anyhow::Result<Arc<Runtime>> {
     let compiler = Compiler::child_process(default_cache_directory())?;
     Ok(Runtime::new(compiler)?)
 }
@@ -176,7 +177,7 @@ pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
 }
 
 /// What the plugin says, and what it does instead of answering.
-fn log_to_stderr() {
+pub(super) fn log_to_stderr() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .without_time()

@@ -31,14 +31,14 @@ pub(crate) use self::declared::{COMPRESSED_TYPES, COOKIE_FLAGS};
 use self::files::Document;
 pub(crate) use self::files::reason;
 pub use self::list::{CheckedList, ListFormat, check_list, is_same_server, list_item, list_items};
-use self::model::{AdminConfig, Config, UpstreamConfig, UpstreamServer};
+use self::model::{AdminConfig, Config, PluginProject, UpstreamConfig, UpstreamServer};
 pub use self::nginx::nginx_directives;
 pub(crate) use self::nginx::{
     Twin as NginxTwin, is_directive as is_nginx_directive, twin as nginx_twin,
 };
 use self::problem::{Place, Problem, Problems};
-pub use self::read::admin_address;
 pub(crate) use self::read::{DEEPEST_VARIABLES, REDIRECTS};
+pub use self::read::{admin_address, plugin_name};
 pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::show::show;
@@ -116,6 +116,20 @@ pub fn load_admin(path: &Path) -> Result<Option<AdminConfig>, Vec<Problem>> {
             problems if problems.is_empty() => Ok(None),
             problems => Err(problems),
         },
+    }
+}
+
+/// Reads a `waypost-plugin.toml`.
+///
+/// # Errors
+/// All problems, from top to bottom.
+pub fn load_plugin_project(path: &Path) -> Result<PluginProject, Vec<Problem>> {
+    let problems = Problems::default();
+    let document = files::read(path, &ThisMachine, &problems);
+    let project = read::plugin_project(&document, &problems);
+    match problems.into_sorted(&document.files) {
+        problems if problems.is_empty() => Ok(project),
+        problems => Err(problems),
     }
 }
 

@@ -26,6 +26,7 @@ mod log;
 mod overload;
 mod plugin;
 mod policy;
+mod project;
 mod proxy;
 mod real_ip;
 mod resolver;
@@ -51,6 +52,7 @@ pub use self::log::{AccessLog, ErrorLog, Escape, LogConditions, LogField, LogFor
 pub use self::overload::{Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
+pub use self::project::{PluginProject, Preparation};
 pub use self::proxy::{
     CookieFlags, CookieNames, CookieRules, Proxy, ProxyUpstream, ProxyUri, RedirectRules, Replaced,
     Replacement, RequestBody, SameSite,

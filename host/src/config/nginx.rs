@@ -595,9 +595,13 @@ static PROXYING: &[Directive] = &[
         &["grpc_pass"],
         "`proxy` in `[[route]]`, and `http2 = true` in the upstream",
     ),
+    is(
+        &["mirror"],
+        "the hook `mirror` in `hooks`: `hooks = [{ plugin = \"mirror\", upstream = \"NAME\" }]`",
+    ),
     not_there(
-        &["mirror*"],
-        "a request goes to one server: mirror in the application, or in a proxy beside Waypost",
+        &["mirror_request_body"],
+        "the hook `mirror` sends copies without a body",
     ),
 ];
 
@@ -909,14 +913,14 @@ static ACCESS: &[Directive] = &[
     ),
     is(&["auth_basic*"], "the hook `basic_auth` in `hooks`"),
     is(&["auth_jwt*"], "the hook `jwt` in `hooks`"),
-    not_there(
+    is(
         &["auth_request"],
-        "hooks ask no other server yet: the application may ask, or an nginx behind Waypost for these \
-         paths; the hooks `jwt` and `basic_auth` check clients by themselves",
+        "the hook `forward_auth` in `hooks`: `hooks = [{ plugin = \"forward_auth\", upstream = \
+         \"NAME\", path = \"/verify\" }]`",
     ),
-    not_there(
+    is(
         &["auth_request_set"],
-        "it goes with `auth_request`, which is not there",
+        "`attributes`, `copy_to_request` and `copy_to_response` of the hook `forward_auth`",
     ),
     not_there(
         &["auth_delay"],

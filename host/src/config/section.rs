@@ -163,14 +163,19 @@ impl<'a> Section<'a> {
 
     /// Within the bounds declared, which must fit the type.
     pub(super) fn integer<T: TryFrom<i64> + std::default::Default>(&self, name: &str) -> T {
+        let default = || match self.default(name) {
+            Default::Integer(default) => T::try_from(default).unwrap_or_default(),
+            _ => T::default(),
+        };
+        self.integer_given(name).unwrap_or_else(default)
+    }
+
+    /// What is given, within the bounds declared, which must fit the type; none without it.
+    pub(super) fn integer_given<T: TryFrom<i64>>(&self, name: &str) -> Option<T> {
         let given = self
             .get(name)
             .and_then(|node| integer(node, name, self.kind(name), self.problems));
-        let default = match self.default(name) {
-            Default::Integer(default) => default,
-            _ => 0,
-        };
-        T::try_from(given.unwrap_or(default)).unwrap_or_default()
+        given.and_then(|given| T::try_from(given).ok())
     }
 
     /// The integer among the kinds that a key may have.

@@ -23,6 +23,7 @@ mod request_ids; // that nobody can guess
 mod worker; // what the connections of one thread share
 mod hooked; // what hooks have to do with an exchange
 mod downstream; // the client's side of a connection
+mod hook_requests; // what hooks ask of upstreams
 pub(crate) mod exchange; // carry one request through, and its response back
 pub(crate) mod relay; // carry a connection of a stream as it is
 pub(crate) mod serve; // a worker's thread, the connections it accepts and what they speak

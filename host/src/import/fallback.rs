@@ -145,6 +145,7 @@ const HARMLESS: &[(&[&str], &str)] = &[
 
 /// Directives that are here what they are without a word where they are `off`.
 const SWITCHED_OFF: &[&str] = &[
+    "auth_request",
     "autoindex",
     "brotli",
     "expires",
@@ -152,6 +153,7 @@ const SWITCHED_OFF: &[&str] = &[
     "gzip",
     "gzip_static",
     "grpc_intercept_errors",
+    "mirror",
     "proxy_intercept_errors",
     "zstd",
 ];

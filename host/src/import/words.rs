@@ -299,7 +299,9 @@ impl<'a> Words<'a> {
             return Ok(None);
         }
         if let Some(maker) = self.of_others.get(&lower) {
-            return Err(format!("`${name}` is of `{maker}`, which is not there"));
+            return Err(format!(
+                "`${name}` is of `{maker}`, which is not translated"
+            ));
         }
         if !self.set_somewhere.contains(&lower) {
             return Err(format!("there is no variable `${name}`"));

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
+use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::clock::{EpochClock, LONGEST_DEADLINE};
@@ -19,7 +20,7 @@ use super::hash::Hash;
 use super::history::{PluginEventKind, PluginHistory};
 use super::hook::{Hook, HookExports};
 use super::host_state::HostState;
-use super::imports::Surroundings;
+use super::imports::{self, Surroundings};
 use super::instance::Instance;
 use super::interfaces;
 use super::options::PluginOptions;
@@ -27,6 +28,8 @@ use super::policy::{Filter, FilterExports, Policy, PolicyExports, Scorer, Scorer
 use super::stats::{Cost, PluginCounters, PluginStats};
 use super::stubs;
 use super::untrusted::Untrusted;
+use super::waiting;
+use super::wasi;
 use super::world::{Exporter, Kind, World};
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
@@ -50,8 +53,13 @@ pub(super) struct Inner {
     pub(super) kinds: Kinds,
     /// What it says of itself, as the first of its kinds.
     about: OnceLock<About>,
+    /// Whether it may wait, on a stack of its own: see [`waiting`].
+    pub(super) waits: bool,
     /// Bytes of memory that each instance may have.
     pub(super) memory_limit: u64,
+    /// Of one that waits: how many each worker may have, and how long a call may take.
+    pub(super) instances: usize,
+    pub(super) longest_wait: Duration,
     /// Processor time for a call in the data path, and for one that sets up.
     pub(super) call_deadline: Duration,
     pub(super) setup_deadline: Duration,
@@ -95,6 +103,30 @@ impl Kinds {
             (Kind::Hook, self.hook.is_some()),
         ];
         all.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind)
+    }
+}
+
+/// What plugins are linked to.
+pub(super) struct Linkers {
+    /// Those whose calls return without waiting.
+    pub(super) at_once: Linker<HostState>,
+    /// Those that may wait.
+    pub(super) waiting: Linker<HostState>,
+}
+
+impl Linkers {
+    /// # Errors
+    /// The engine takes none.
+    pub(super) fn new(engine: &Engine) -> wasmtime::Result<Linkers> {
+        let (mut at_once, mut waits) = (Linker::new(engine), Linker::new(engine));
+        imports::add_to(&mut at_once)?;
+        wasi::add_to(&mut at_once)?;
+        imports::add_to(&mut waits)?;
+        waiting::add_to(&mut waits)?;
+        Ok(Linkers {
+            at_once,
+            waiting: waits,
+        })
     }
 }
 
@@ -221,6 +253,11 @@ impl Plugin {
         self.0.common.tick.is_some()
     }
 
+    /// Whether calls about requests may wait for upstreams.
+    pub fn waits(&self) -> bool {
+        self.0.waits
+    }
+
     /// What it counts itself, by name.
     pub fn own_counters(&self) -> Vec<(String, u64)> {
         self.0.stats.own_counters()
@@ -254,7 +291,7 @@ impl Plugin {
     /// Links a component to the host, and makes instances once to see that its exports have the
     /// right types.
     pub(super) fn link(
-        linker: &Linker<HostState>,
+        linkers: &Linkers,
         clock: &Arc<EpochClock>,
         alarm: &Arc<Notify>,
         identity: &Identity<'_>,
@@ -266,7 +303,12 @@ impl Plugin {
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
         interfaces::check_imports(name, &imports, &options.grants)?;
-        let linked = stubs::with_stubs(linker, &component).and_then(|stubbed| {
+        let waits = options.grants.http && waiting::is_waiting(&imports);
+        let linker = match waits {
+            true => &linkers.waiting,
+            false => &linkers.at_once,
+        };
+        let linked = stubs::with_stubs(linker, &component, waits).and_then(|stubbed| {
             stubbed
                 .as_ref()
                 .unwrap_or(linker)
@@ -293,7 +335,10 @@ impl Plugin {
             common: CommonExports::of(&exporter)?,
             kinds,
             about: OnceLock::new(),
+            waits,
             memory_limit: options.limits.memory_of(identity.file_size),
+            instances: options.limits.instances_of(identity.file_size),
+            longest_wait: options.limits.wait,
             call_deadline: deadline.min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),

@@ -11,26 +11,23 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
 use crate::config::model::CompileLimits;
 
 use super::cache::Cache;
 use super::clock::{self, EpochClock};
 use super::compile_process;
-use super::component::{self, Code, Identity, Plugin};
+use super::component::{self, Code, Identity, Linkers, Plugin};
 use super::debug_lines::DebugLines;
 use super::engine_config::engine_config;
 use super::error::PluginError;
 use super::file;
 use super::hash::Hash;
 use super::history::PluginHistory;
-use super::host_state::HostState;
-use super::imports;
 use super::inspect::Inspection;
 use super::options::PluginOptions;
 use super::untrusted::Untrusted;
-use super::wasi;
 
 /// The stock plugins as the build script left them: code for exactly this engine.
 mod stock {
@@ -80,7 +77,7 @@ enum CompilerBackend {
 pub struct Runtime {
     engine: Engine,
     compiler_backend: CompilerBackend,
-    linker: Linker<HostState>,
+    linkers: Linkers,
     clock: Arc<EpochClock>,
     alarm: Arc<Notify>,
     /// The plugins that come with the host, in the order of [`stock::PLUGINS`]: each is taken in
@@ -94,10 +91,7 @@ impl Runtime {
     /// Starts the engine: a few milliseconds.
     pub fn new(compiler: Compiler) -> Result<Arc<Runtime>, PluginError> {
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
-        let mut linker = Linker::new(&engine);
-        imports::add_to(&mut linker)
-            .and_then(|()| wasi::add_to(&mut linker))
-            .map_err(unusable)?;
+        let linkers = Linkers::new(&engine).map_err(unusable)?;
         let clock =
             EpochClock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
                 reason: error.to_string(),
@@ -112,7 +106,7 @@ impl Runtime {
         Ok(Arc::new(Runtime {
             engine,
             compiler_backend,
-            linker,
+            linkers,
             clock,
             alarm: Arc::default(),
             stock: vec![OnceLock::new(); stock::PLUGINS.len()],
@@ -285,7 +279,7 @@ impl Runtime {
         options: &PluginOptions,
     ) -> Result<Plugin, PluginError> {
         Plugin::link(
-            &self.linker,
+            &self.linkers,
             &self.clock,
             &self.alarm,
             identity,

@@ -10,9 +10,11 @@ use super::guest_log::{GuestLog, LineBuffer};
 use super::imports::{Answers, CallState, Surroundings};
 use super::limits::InstanceLimits;
 use super::stats::Figures;
+use super::waiting::{CallWatch, Waiting};
 
 /// The data of an instance's store.
 pub(super) struct HostState {
+    plugin: Arc<str>,
     pub(super) limits: InstanceLimits,
     pub(super) watch: Stopwatch,
     pub(super) log: GuestLog,
@@ -28,6 +30,10 @@ pub(super) struct HostState {
     pub(super) figures: Option<Figures>,
     /// Buffers for what it asks.
     pub(super) answers: Answers,
+    /// Measures calls that wait.
+    pub(super) call_watch: CallWatch,
+    /// What it waits with; made when it is first asked for, and never for plugins that do not wait.
+    waiting: Option<Box<Waiting>>,
     /// The time of its last call, in microseconds.
     latest_us: u64,
 }
@@ -39,6 +45,7 @@ impl HostState {
         surroundings: Surroundings,
     ) -> HostState {
         HostState {
+            plugin: plugin.clone(),
             limits,
             watch: Stopwatch::default(),
             log: GuestLog::new(plugin.clone()),
@@ -49,6 +56,8 @@ impl HostState {
             call: CallState::default(),
             figures: None,
             answers: Answers::default(),
+            call_watch: CallWatch::default(),
+            waiting: None,
             latest_us: 0,
         }
     }
@@ -59,6 +68,18 @@ impl HostState {
     pub(super) fn now_us(&mut self, now_us: u64) -> u64 {
         self.latest_us = self.latest_us.max(now_us);
         self.latest_us
+    }
+
+    /// What it waits with.
+    pub(super) fn waiting(&mut self) -> &mut Waiting {
+        let HostState {
+            waiting,
+            plugin,
+            surroundings,
+            ..
+        } = self;
+        waiting
+            .get_or_insert_with(|| Box::new(Waiting::new(plugin, surroundings.reachable.clone())))
     }
 
     /// Logs what the plugin left unfinished on its standard output.

@@ -11,12 +11,14 @@ use wasmtime::component::{self, ComponentNamedList, Lift, Lower, TypedFunc};
 use super::clock::FIRST_LOOK;
 use super::common::{About, Accepted, CommonFunctions, SettingsError, Sharing};
 use super::component::Plugin;
+use super::context::ExchangeAtHand;
 use super::error::{ConfigureError, PluginError, PluginFault};
 use super::host_state::HostState;
 use super::imports::{Phase, Surroundings};
 use super::limits::InstanceLimits;
 use super::stats::{CallTimer, PluginStats};
 use super::untrusted::Untrusted;
+use super::waiting::{self, HookRequestSender};
 use super::world::{FunctionFinder, World};
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
@@ -37,6 +39,8 @@ pub(super) struct Instance<W: World> {
     ///
     /// [`PluginFiles::generation`]: super::files::PluginFiles
     files_seen: u64,
+    /// Of the last call that could wait.
+    time_used: Duration,
 }
 
 impl<W: World> Instance<W> {
@@ -73,6 +77,7 @@ impl<W: World> Instance<W> {
             plugin: plugin.clone(),
             calls,
             files_seen: files.map_or(0, |files| files.generation()),
+            time_used: Duration::ZERO,
         })
     }
 
@@ -212,7 +217,7 @@ impl<W: World> Instance<W> {
     ) -> Result<R, PluginFault>
     where
         P: ComponentNamedList + Lower,
-        R: ComponentNamedList + Lift,
+        R: ComponentNamedList + Lift + 'static,
     {
         self.store.data_mut().call.begin(Phase::Setup);
         let answer = self.call(self.plugin.inner().setup_deadline, function, params);
@@ -240,11 +245,21 @@ impl<W: World> Instance<W> {
         self.store.data_mut().watch.take_charge()
     }
 
+    /// The processor time of the last call that could wait, once.
+    pub(super) fn take_time_used(&mut self) -> Duration {
+        std::mem::take(&mut self.time_used)
+    }
+
     /// Counts a call of the data path that begins; the moment, if it is one of those that are
     /// timed.
     #[inline]
     pub(super) fn begin(&self) -> Option<Instant> {
         self.calls.begin()
+    }
+
+    /// Counts a call of the data path that is not timed.
+    pub(super) fn count(&self) {
+        let _ = self.calls.begin();
     }
 
     /// Enters a call that is over into the statistics, if it is one of those that are timed.
@@ -274,14 +289,46 @@ impl<W: World> Instance<W> {
     ) -> Result<R, PluginFault>
     where
         P: ComponentNamedList + Lower,
-        R: ComponentNamedList + Lift,
+        R: ComponentNamedList + Lift + 'static,
     {
         self.plugin.inner().clock.wake();
         self.store.data_mut().watch.start(deadline);
         self.store.set_epoch_deadline(FIRST_LOOK);
-        function
-            .call(&mut self.store, params)
-            .map_err(|error| last_words(&mut self.store, &self.plugin, &error))
+        let called = match self.plugin.waits() {
+            false => function.call(&mut self.store, params),
+            true => waiting::at_once(function.call_async(&mut self.store, params)),
+        };
+        called.map_err(|error| last_words(&mut self.store, &self.plugin, &error))
+    }
+
+    /// A call about an exchange that may wait, and has so much processor time. What it asks of
+    /// upstreams goes to `requests`. Dropped before it is over, it leaves an instance that cannot be
+    /// called again.
+    ///
+    /// # Errors
+    /// As [`call`](Instance::call).
+    pub(super) async fn call_waiting<P, R>(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        requests: HookRequestSender,
+        function: TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R, PluginFault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        self.plugin.inner().clock.wake();
+        let state = self.store.data_mut();
+        state.waiting().port.open(requests);
+        let watch = state.call_watch.clone();
+        watch.begin(self.plugin.inner().call_deadline);
+        self.store.set_epoch_deadline(FIRST_LOOK);
+        let call = function.call_async(&mut self.store, params);
+        let called = waiting::run(&watch, exchange, call).await;
+        self.time_used = watch.end();
+        self.state().waiting().port.close();
+        called.map_err(|error| last_words(&mut self.store, &self.plugin, &error))
     }
 }
 
@@ -307,12 +354,17 @@ fn instantiate(
     store.epoch_deadline_callback(move |mut store| {
         clock.wake(); // the clock must outlast a call that its thread takes very long over
         let interval = clock.interval();
-        Ok(store.data_mut().watch.look(interval))
+        let state = store.data_mut();
+        let waits = state.call_watch.look();
+        Ok(waits.unwrap_or_else(|| state.watch.look(interval)))
     });
     inner.clock.wake();
     store.data_mut().watch.start(inner.setup_deadline);
     store.set_epoch_deadline(FIRST_LOOK);
-    let instance = inner.component.instantiate(&mut store);
+    let instance = match plugin.waits() {
+        false => inner.component.instantiate(&mut store),
+        true => waiting::at_once(inner.component.instantiate_async(&mut store)),
+    };
     let instance = instance.map_err(|error| last_words(&mut store, plugin, &error))?;
     Ok((store, instance))
 }

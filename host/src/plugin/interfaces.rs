@@ -72,11 +72,16 @@ const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/files", "files"),
 ];
 
+/// What asks upstreams, and the word that grants it. Toolchains import it whether or not it is used:
+/// without that word it is a [stub](super::stubs).
+pub(super) const OUTGOING: (&str, &str) = ("wasi:http/outgoing-handler", "http");
+
 /// The words of `grants` that a plugin with these imports needs, in the order of the reference.
 pub fn grants_needed<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<&'static str> {
     let imports: Vec<&str> = imports.map(|import| split(import).0).collect();
     let needed = GRANTED
         .iter()
+        .chain([&OUTGOING])
         .filter(|(interface, _)| imports.contains(interface));
     let mut words: Vec<&str> = needed.map(|(_, grant)| *grant).collect();
     words.dedup();

@@ -23,6 +23,7 @@ mod files; // files that its settings name
 mod destinations; // routes and upstreams that they name
 mod wasi; // a WASI that reaches nothing
 mod stubs; // what of it is there only so that components load
+mod waiting; // what hooks that ask upstreams have instead
 mod host_state; // what the host keeps for an instance
 mod guest_log; // what plugins have to say
 mod limits; // what an instance may use up
@@ -59,7 +60,7 @@ pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
 pub use self::hook::{
     Asked, Attributes, BadAttribute, Beyond, BodyCall, BodySide, BodyWish, Bound, Changes, Check,
     ExchangeSummary, Form, HookAnswer, HookCall, HookContext, Manner, PooledChanges, Ran,
-    SharedHook, Verdict, WorkerHook,
+    SharedHook, Unasked, Verdict, WorkerHook,
 };
 pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;
@@ -70,5 +71,9 @@ pub use self::policy::{
 };
 pub use self::stats::{Cost, PluginCounters};
 pub use self::untrusted::Untrusted;
+pub use self::waiting::{
+    BodyBroken, HookRequest, HookRequestSender, HookRequests, HookResponse, RefusedRequest,
+    RequestAnswer, RequestBody, hook_requests,
+};
 pub use self::worker_role::deliver_late_reports;
 pub use self::world::Kind;

@@ -28,6 +28,8 @@ impl PluginOptions {
         PluginOptions {
             limits: PluginLimits {
                 deadline: Some(Duration::from_millis(50)),
+                // Their upstreams have timeouts.
+                wait: Duration::from_secs(3600),
                 ..PluginLimits::default()
             },
             compile: CompileLimits::default(),

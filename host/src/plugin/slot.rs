@@ -5,8 +5,9 @@
 //! of its own: a plugin that is broken costs its requests its answers, and the worker nothing.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::common::Sharing;
 use super::component::Plugin;
@@ -94,6 +95,8 @@ pub(super) struct InstanceSlot<S: InstanceSpec> {
     /// When the instance is to be called next because time has passed, in microseconds of the
     /// workers' clock; none for never.
     tick_at: Option<u64>,
+    /// A call that may wait is under way, or was given up.
+    is_in_call: bool,
 }
 
 type Made<W> = (Box<Instance<W>>, Sharing);
@@ -108,7 +111,7 @@ enum SlotState<W: World> {
     Pausing {
         until: Instant,
     },
-    Making(Receiver<Result<Made<W>, ConfigureError>>),
+    Making(oneshot::Receiver<Result<Made<W>, ConfigureError>>),
 }
 
 impl<S: InstanceSpec> InstanceSlot<S> {
@@ -122,6 +125,7 @@ impl<S: InstanceSpec> InstanceSlot<S> {
             faults: 0,
             charge: Duration::ZERO,
             tick_at: None,
+            is_in_call: false,
         }
     }
 
@@ -223,6 +227,60 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         }
     }
 
+    /// As [`call`](InstanceSlot::call), of a call that may wait. Dropped before it is over, it leaves
+    /// an instance that has to [go](InstanceSlot::leave_unfinished).
+    pub(super) async fn call_waiting<R>(
+        &mut self,
+        name: &str,
+        call: impl AsyncFnOnce(&mut Instance<S::World>) -> Result<R, PluginFault>,
+    ) -> Option<R> {
+        self.ready_in_time().await?;
+        let SlotState::Ready { instance, .. } = &mut self.state else {
+            return None;
+        };
+        if let Err(fault) = instance.hear_of_files() {
+            self.faulted(name, &fault);
+            return None;
+        }
+        self.is_in_call = true;
+        let answer = call(instance).await;
+        self.is_in_call = false;
+        self.charge += instance.take_time_used();
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(fault) => {
+                self.faulted(name, &fault);
+                None
+            }
+        }
+    }
+
+    /// Lets the instance go, if it is in a call that was given up.
+    pub(super) fn leave_unfinished(&mut self) {
+        if std::mem::take(&mut self.is_in_call) {
+            self.state = SlotState::Unmade;
+        }
+    }
+
+    /// Waits for an instance that can be had without a pause, and is made on a thread of its own.
+    async fn ready_in_time(&mut self) -> Option<()> {
+        if self.spec.plugin().is_quarantined() {
+            return None;
+        }
+        match &self.state {
+            SlotState::Unmade => self.make_in_background(),
+            SlotState::Pausing { until } if Instant::now() >= *until => self.make_in_background(),
+            _ => {}
+        }
+        if let SlotState::Making(made) = &mut self.state {
+            match made.await {
+                Ok(made) => self.made(made),
+                Err(_) => _ = self.pause(),
+            }
+        }
+        self.is_ready().then_some(())
+    }
+
     /// As [`call_present`](InstanceSlot::call_present), but only if the instance is of that
     /// generation and the plugin not quarantined.
     pub(super) fn call_same<R>(
@@ -322,13 +380,13 @@ impl<S: InstanceSpec> InstanceSlot<S> {
     /// Takes the next step towards an instance. Never waits, but for the very first instance.
     #[cold]
     fn prepare(&mut self) {
-        match &self.state {
+        match &mut self.state {
             SlotState::Unmade => self.make(),
             SlotState::Pausing { until } if Instant::now() >= *until => self.make_in_background(),
             SlotState::Making(made) => match made.try_recv() {
                 Ok(made) => self.made(made),
                 Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => {
+                Err(TryRecvError::Closed) => {
                     self.pause();
                 }
             },
@@ -337,7 +395,7 @@ impl<S: InstanceSpec> InstanceSlot<S> {
     }
 
     fn make_in_background(&mut self) {
-        let (sender, receiver) = sync_channel(1);
+        let (sender, receiver) = oneshot::channel();
         let spec = self.spec.clone();
         let thread = std::thread::Builder::new().name("plugin-restart".into());
         match thread.spawn(move || sender.send(spec.make())) {

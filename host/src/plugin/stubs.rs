@@ -15,18 +15,21 @@ use super::interfaces;
 enum Nothing {}
 
 /// Whether an interface of WASI, by its name without a version, is there only so that a component
-/// loads.
-pub(super) fn is_stub(interface: &str) -> bool {
-    interface.starts_with("wasi:") && !interfaces::is_free(interface)
+/// loads; `waits`: of a plugin that may ask upstreams.
+pub(super) fn is_stub(interface: &str, waits: bool) -> bool {
+    let asks = waits && matches!(interface, "wasi:http/types" | "wasi:http/outgoing-handler");
+    interface.starts_with("wasi:") && !interfaces::is_free(interface) && !asks
 }
 
-/// A linker that has those that a component imports, as well; none where it imports none.
+/// A linker that has those that a component imports, as well; none where it imports none. `waits`:
+/// it has all that concerns HTTP already.
 ///
 /// # Errors
 /// The engine takes none.
 pub(super) fn with_stubs(
     linker: &Linker<HostState>,
     component: &Component,
+    waits: bool,
 ) -> Result<Option<Linker<HostState>>> {
     let engine = component.engine();
     let mut stubbed = None;
@@ -37,7 +40,7 @@ pub(super) fn with_stubs(
             continue;
         };
         let interface = interfaces::split(import).0;
-        let mut stub = match is_stub(interface) {
+        let mut stub = match is_stub(interface, waits) {
             true => Some(
                 stubbed
                     .get_or_insert_with(|| linker.clone())

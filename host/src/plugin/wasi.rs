@@ -85,9 +85,18 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     let mut streams = linker.instance("wasi:io/streams@0.2.6")?;
     input_stream(&mut streams)?;
     output_stream(&mut streams)?;
-    cli(linker)?;
+    stdio(linker)?;
     clocks(linker)?;
-    random(linker)
+    random(linker)?;
+    add_surroundings_to(linker)
+}
+
+/// Adds what is the same for plugins that [wait](super::waiting): an environment that is empty, an
+/// exit that is not allowed, no terminal, randomness that needs not be secret.
+pub(super) fn add_surroundings_to(linker: &mut Linker<HostState>) -> Result<()> {
+    environment(linker)?;
+    terminals(linker)?;
+    insecure_random(linker)
 }
 
 fn resource<T: 'static>(instance: &mut LinkerInstance<'_, HostState>, name: &str) -> Result<()> {
@@ -182,7 +191,7 @@ fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     )
 }
 
-fn cli(linker: &mut Linker<HostState>) -> Result<()> {
+fn environment(linker: &mut Linker<HostState>) -> Result<()> {
     let mut environment = linker.instance("wasi:cli/environment@0.2.6")?;
     environment.func_wrap("get-environment", |_: WasiCaller<'_>, (): ()| {
         Ok((Vec::<(String, String)>::new(),))
@@ -199,8 +208,10 @@ fn cli(linker: &mut Linker<HostState>) -> Result<()> {
         |_: WasiCaller<'_>, (_,): (Result<(), ()>,)| {
             Err::<(), _>(wasmtime::Error::msg("called exit, which a plugin must not"))
         },
-    )?;
+    )
+}
 
+fn stdio(linker: &mut Linker<HostState>) -> Result<()> {
     linker
         .instance("wasi:cli/stdin@0.2.6")?
         .func_wrap("get-stdin", |_: WasiCaller<'_>, (): ()| {
@@ -215,8 +226,10 @@ fn cli(linker: &mut Linker<HostState>) -> Result<()> {
         .instance("wasi:cli/stderr@0.2.6")?
         .func_wrap("get-stderr", |_: WasiCaller<'_>, (): ()| {
             Ok((Resource::<OutputStream>::new_own(STDERR),))
-        })?;
+        })
+}
 
+fn terminals(linker: &mut Linker<HostState>) -> Result<()> {
     resource::<TerminalInput>(
         &mut linker.instance("wasi:cli/terminal-input@0.2.6")?,
         "terminal-input",
@@ -274,36 +287,38 @@ fn clocks(linker: &mut Linker<HostState>) -> Result<()> {
 }
 
 fn random(linker: &mut Linker<HostState>) -> Result<()> {
-    for interface in ["", "insecure-"] {
-        let name = if interface.is_empty() {
-            "random"
-        } else {
-            "insecure"
-        };
-        let mut random = linker.instance(&format!("wasi:random/{name}@0.2.6"))?;
-        random.func_wrap(
-            &format!("get-{interface}random-bytes"),
-            |_: WasiCaller<'_>, (count,): (u64,)| {
-                if count > BYTES {
-                    return Err(wasmtime::Error::msg(format!(
-                        "asked for {count} random bytes at once, the limit is {BYTES}"
-                    )));
-                }
-                let mut bytes = vec![0; usize::try_from(count)?];
-                getrandom::fill(&mut bytes)?;
-                Ok((bytes,))
-            },
-        )?;
-        random.func_wrap(
-            &format!("get-{interface}random-u64"),
-            |_: WasiCaller<'_>, (): ()| Ok((getrandom::u64()?,)),
-        )?;
-    }
+    random_of(linker, "random", "")
+}
+
+fn insecure_random(linker: &mut Linker<HostState>) -> Result<()> {
+    random_of(linker, "insecure", "insecure-")?;
     linker
         .instance("wasi:random/insecure-seed@0.2.6")?
         .func_wrap("insecure-seed", |_: WasiCaller<'_>, (): ()| {
             Ok(((getrandom::u64()?, getrandom::u64()?),))
         })
+}
+
+/// The functions of one interface, whose names have this part.
+fn random_of(linker: &mut Linker<HostState>, interface: &str, part: &str) -> Result<()> {
+    let mut random = linker.instance(&format!("wasi:random/{interface}@0.2.6"))?;
+    random.func_wrap(
+        &format!("get-{part}random-bytes"),
+        |_: WasiCaller<'_>, (count,): (u64,)| {
+            if count > BYTES {
+                return Err(wasmtime::Error::msg(format!(
+                    "asked for {count} random bytes at once, the limit is {BYTES}"
+                )));
+            }
+            let mut bytes = vec![0; usize::try_from(count)?];
+            getrandom::fill(&mut bytes)?;
+            Ok((bytes,))
+        },
+    )?;
+    random.func_wrap(
+        &format!("get-{part}random-u64"),
+        |_: WasiCaller<'_>, (): ()| Ok((getrandom::u64()?,)),
+    )
 }
 
 /// Whatever it stands for, it is ready.

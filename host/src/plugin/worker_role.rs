@@ -16,6 +16,9 @@ use super::slot::{HandedOver, InstanceSlot, InstanceSpec};
 /// [`WorkerRole::tell`].
 pub(super) const UNHEARD: usize = 1024;
 
+/// Why an instance was not asked, or gave no answer, where nothing else keeps it from being called.
+pub(super) const FAILED: &str = "its instance failed, and the next one is not there yet";
+
 /// A worker's way to one use of a plugin.
 pub(super) struct WorkerRole<S: InstanceSpec> {
     /// `None`: the workers share them. Roles that [continue](Role::continuing) each other have the
@@ -165,13 +168,20 @@ impl<S: InstanceSpec> WorkerRole<S> {
         }
     }
 
+    /// Whether the budget of the worker's time is used up.
+    pub(super) fn is_in_debt(&self) -> bool {
+        self.account.is_in_debt()
+    }
+
+    /// Takes the time of a call that could wait off the budget.
+    pub(super) fn pay(&self, charge: Duration) {
+        self.account.pay(charge);
+    }
+
     /// Why an instance of a shard was not asked a moment ago, or gave no answer.
     pub(super) fn why_unasked(&self, role: &Role<S>, shard: usize) -> &'static str {
-        if self.account.was_in_debt() {
-            return "its budget of the worker's time is used up";
-        }
-        if role.plugin().is_quarantined() {
-            return "its plugin is in quarantine";
+        if let Some(why) = self.why_not_called(role) {
+            return why;
         }
         let is_ready = match &self.own {
             Some(slot) => slot.borrow().is_ready(),
@@ -184,8 +194,17 @@ impl<S: InstanceSpec> WorkerRole<S> {
         };
         match is_ready {
             true => "its instance is busy",
-            false => "its instance failed, and the next one is not there yet",
+            false => FAILED,
         }
+    }
+
+    /// Why no instance is called at all, if so.
+    pub(super) fn why_not_called(&self, role: &Role<S>) -> Option<&'static str> {
+        if self.account.was_in_debt() {
+            return Some("its budget of the worker's time is used up");
+        }
+        let is_quarantined = role.plugin().is_quarantined();
+        is_quarantined.then_some("its plugin is in quarantine")
     }
 
     /// Tells an instance something that it must not miss. A shared instance that is busy for too

@@ -8,6 +8,7 @@ mod policy_trial; // a policy, filter or scorer at work
 mod hook_trial; // a hook at work
 mod conformance; // what every plugin has to do
 mod bench; // what its calls cost
+mod simulation; // what a load meets
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
@@ -15,4 +16,8 @@ mod tests;
 
 pub use self::bench::{Measured, bench};
 pub use self::conformance::{Finding, Verdict, conformance};
+pub use self::simulation::{
+    Arrivals, Happening, Happens, Scenario, ServerResult, Simulated, SimulatedServer, TraceError,
+    Window, simulate,
+};
 pub use self::subject::Subject;

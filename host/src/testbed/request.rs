@@ -29,7 +29,7 @@ fn json(number: u64) -> Vec<u8> {
 /// `GET /item/N?user=N` of a client `10.x.y.z`, with `x-tenant`, `user-agent` and a cookie `session`.
 pub(super) struct MadeUp {
     candidates: RefCell<Vec<u64>>,
-    client: Ipv4Addr,
+    client: IpAddr,
     path: String,
     query: String,
     headers: Vec<(&'static str, Vec<u8>)>,
@@ -51,7 +51,7 @@ impl MadeUp {
         let [.., a, b, c] = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
         MadeUp {
             candidates: candidates.into(),
-            client: Ipv4Addr::new(10, a, b, c),
+            client: Ipv4Addr::new(10, a, b, c).into(),
             path: format!("/item/{number}"),
             query: format!("user={number}"),
             headers: vec![
@@ -87,6 +87,25 @@ impl MadeUp {
         &self.body
     }
 
+    /// That of a client and a target which a log has, with a cookie `session` of the client.
+    pub(super) fn seen(client: IpAddr, target: &str) -> Rc<MadeUp> {
+        let mut request = MadeUp::of(0, Vec::new());
+        request.client = client;
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        (request.path, request.query) = (path.to_owned(), query.to_owned());
+        // Of headers a log has none; a session is what a client keeps.
+        request.headers.retain(|(name, _)| *name == "host");
+        request.session = client.to_string().into_bytes();
+        Rc::new(request)
+    }
+
+    /// It is asked about anew, with these candidates, as bits.
+    pub(super) fn offer(&self, candidates: impl Iterator<Item = u64>) {
+        let mut words = self.candidates.borrow_mut();
+        words.clear();
+        words.extend(candidates);
+    }
+
     /// A server that was tried is no candidate any more.
     pub(super) fn exclude(&self, index: u32) {
         if let Some(word) = self.candidates.borrow_mut().get_mut(index as usize / 64) {
@@ -108,15 +127,27 @@ impl VariableSource for MadeUp {
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
         match variable {
             Variable::RemoteAddr => out.extend(self.client.to_string().as_bytes()),
-            Variable::BinaryRemoteAddr => out.extend(self.client.octets()),
+            Variable::BinaryRemoteAddr => match self.client {
+                IpAddr::V4(client) => out.extend(client.octets()),
+                IpAddr::V6(client) => out.extend(client.octets()),
+            },
             Variable::Host | Variable::ServerName => out.extend(b"shop.test"),
             Variable::RequestMethod => out.extend(b"GET"),
             Variable::RequestUri => out.extend(self.uri().as_bytes()),
             Variable::Uri => out.extend(self.path.as_bytes()),
             Variable::Args => out.extend(self.query.as_bytes()),
             Variable::Scheme => out.extend(b"https"),
-            Variable::Argument(name) if name.as_str() == "user" => {
-                out.extend(&self.query.as_bytes()["user=".len()..]);
+            Variable::Argument(name) => {
+                let mut arguments = self
+                    .query
+                    .split('&')
+                    .map(|argument| argument.split_once('='));
+                let value = arguments
+                    .find_map(|argument| argument.filter(|(known, _)| *known == name.as_str()));
+                match value {
+                    Some((_, value)) => out.extend(value.as_bytes()),
+                    None => return false,
+                }
             }
             Variable::Header(name) => match self.header(name.as_str()) {
                 Some(value) => out.extend(value),
@@ -181,7 +212,7 @@ impl ExchangeContext for MadeUp {
     }
 
     fn client_address(&self) -> Option<IpAddr> {
-        Some(self.client.into())
+        Some(self.client)
     }
 
     fn certificate_fingerprint(&self) -> Option<[u8; 32]> {

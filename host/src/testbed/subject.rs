@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::servers::Servers;
 use crate::plugin::{
-    Balancer, BalancerParts, ConfigureError, HookContext, Kind, Plugin, PolicyContext, ScorerPart,
-    SharedHook, UpstreamTraits,
+    Balancer, BalancerParts, ConfigureError, DestinationNames, FleetView, HookContext, Kind,
+    Plugin, PolicyContext, ScorerPart, SharedHook, UpstreamTraits,
 };
 
 /// A plugin, one of its kinds, and the settings that it is tried with.
@@ -30,6 +30,18 @@ impl Subject {
     pub(super) fn over(
         &self,
         servers: &Arc<Servers>,
+        settings: &Map<String, Value>,
+    ) -> Result<Arc<Balancer>, ConfigureError> {
+        self.over_fleet(servers.clone(), settings)
+    }
+
+    /// As [`over`](Subject::over), with a fleet of any kind.
+    ///
+    /// # Errors
+    /// It refuses the settings, or fails.
+    pub(super) fn over_fleet(
+        &self,
+        fleet: Arc<dyn FleetView>,
         settings: &Map<String, Value>,
     ) -> Result<Arc<Balancer>, ConfigureError> {
         let (settings, none) = (Value::Object(settings.clone()), Value::Object(Map::new()));
@@ -61,7 +73,7 @@ impl Subject {
             upstream: "trial".to_owned(),
             ..PolicyContext::default()
         };
-        Balancer::new(parts, servers.clone(), &context).map(Arc::new)
+        Balancer::new(parts, fleet, &context).map(Arc::new)
     }
 
     /// It as a hook that is used in one place.
@@ -79,9 +91,29 @@ impl Subject {
             traits: UpstreamTraits::default(),
             variables: &Arc::default(),
             directory: Path::new("."),
-            destinations: &Arc::default(),
+            destinations: &Arc::new(self.destinations()),
             workers: 1,
         };
         SharedHook::new("trial", self.plugin.clone(), &settings, &context).map(Arc::new)
+    }
+
+    /// Routes and upstreams: whatever the settings of the trial name is there.
+    fn destinations(&self) -> DestinationNames {
+        let mut names = DestinationNames::default();
+        let settings = self.settings.values().chain(self.place.values());
+        settings.for_each(|value| name_texts(value, &mut names));
+        names
+    }
+}
+
+fn name_texts(value: &Value, names: &mut DestinationNames) {
+    match value {
+        Value::String(text) => {
+            names.routes.insert(text.clone());
+            names.upstreams.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| name_texts(item, names)),
+        Value::Object(entries) => entries.values().for_each(|value| name_texts(value, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

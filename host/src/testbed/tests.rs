@@ -40,6 +40,7 @@ fn uses() -> Vec<(&'static str, Value, Value)> {
         ("bounded_hash", json!({ "key": "$arg_user" }), none()),
         ("cors", json!({ "origins": ["https://shop.test"] }), none()),
         ("ewma", none(), none()),
+        ("forward_auth", json!({ "upstream": "one" }), none()),
         (
             "hash",
             json!({ "key": "$request_uri", "consistent": true }),
@@ -59,6 +60,7 @@ fn uses() -> Vec<(&'static str, Value, Value)> {
         ("load_score", none(), none()),
         ("maglev", json!({ "key": "$request_uri" }), none()),
         ("maintenance", json!({ "on": true }), none()),
+        ("mirror", json!({ "upstream": "one" }), none()),
         ("random", json!({ "two": "least_conn" }), none()),
         ("redirect", json!({ "scheme": "https" }), none()),
         ("request_id", none(), none()),

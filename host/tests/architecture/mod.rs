@@ -129,6 +129,7 @@ const FLOORS: &[&str] = &[
     "http",            // HTTP as text
     "config",          // what is written, and what it means
     "import",          // what nginx's configuration is here
+    "scaffold",        // the files of a new plugin
     "names",           // what names of servers stand for
     "tls",             // certificates and sessions
     "discovery",       // servers that are listed elsewhere
@@ -156,6 +157,7 @@ const FLOORS: &[&str] = &[
     "data_plane/worker",
     "data_plane/hooked",
     "data_plane/downstream",
+    "data_plane/hook_requests",
     "data_plane/exchange",
     "data_plane/relay",
     "data_plane/serve",

@@ -21,6 +21,7 @@ GRANTS = {
     "changes": ["changes"],
     "checks": ["checks"],
     "files": ["files"],
+    "http": [],  # see `waypost.http`
 }
 """Which interfaces each grant is for: those of `free` need none."""
 

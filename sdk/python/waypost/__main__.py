@@ -67,10 +67,17 @@ import {plugin} as plugin
 from componentize_py_types import Err
 from waypost.guest import serve
 from wit_world.exports import description
-from wit_world.imports import types, {imported}
-
+from wit_world.imports import {types} as types, {imported}
+{waits}
 imported = dict({pairs})
 globals().update(serve(plugin, imported, types, Err, description.About))
+"""
+
+
+WAITS = """from wit_world.imports import outgoing_handler, streams, wasi_http_types
+from waypost import http
+
+http.bind(Err, outgoing_handler, streams, wasi_http_types)
 """
 
 
@@ -84,7 +91,9 @@ def main():
     source, output = given.plugin.resolve(), given.output.resolve()
     sys.path.insert(0, str(source.parent))
     sys.dont_write_bytecode = True
-    exported, imported = interfaces(importlib.import_module(source.stem))
+    plugin = importlib.import_module(source.stem)
+    exported, imported = interfaces(plugin)
+    waits = "http" in getattr(plugin, "grants", [])
     tool = shutil.which(
         "componentize-py", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
@@ -96,16 +105,23 @@ def main():
         folder = Path(folder)
         shutil.copytree(HERE / "wit", folder / "wit" / "deps" / "plugin")
         items = [f"import waypost:plugin/{name}@{VERSION};" for name in imported]
+        if waits:
+            for file in (HERE / "wasi").glob("*.wit"):
+                shutil.copy(file, folder / "wit" / "deps")
+            items.append("import wasi:http/outgoing-handler@0.2.12;")
         items += [f"export waypost:plugin/{name}@{VERSION};" for name in exported]
         world = "package my:plugin;\nworld this {\n" + "\n".join(items) + "\n}\n"
         (folder / "wit" / "world.wit").write_text(world)
         # The SDK without what runs on this side only.
         (folder / "app" / "waypost").mkdir(parents=True)
-        for name in ("__init__", "guest", "settings"):
+        for name in ("__init__", "guest", "http", "settings"):
             shutil.copy(HERE / f"{name}.py", folder / "app" / "waypost")
         (folder / "app" / "app.py").write_text(
             APP.format(
                 plugin=source.stem,
+                # wasi:http has types as well.
+                types="waypost_plugin_types" if waits else "types",
+                waits=WAITS if waits else "",
                 imported=", ".join(imported),
                 pairs=", ".join(f"{name}={name}" for name in imported),
             )
@@ -132,7 +148,7 @@ def main():
         done = subprocess.run(command, env=environment, check=False)
         if done.returncode:
             sys.exit(done.returncode)
-    grants = getattr(importlib.import_module(source.stem), "grants", [])
+    grants = getattr(plugin, "grants", [])
     print(f"{output}: {output.stat().st_size} bytes, grants = {grants}".replace("'", '"'))
 
 

@@ -10,10 +10,18 @@ import time
 from types import SimpleNamespace
 from urllib.parse import unquote
 
-from . import GRANTS, REFUSE, host
+from . import GRANTS, REFUSE, host, http
+from .guest import indexes
 from .settings import describe, make, read
 
 ALL = list(GRANTS)[1:]
+
+
+def upstreams(answer):
+    """Has a function answer what hooks ask of upstreams by `waypost.http`: it gets a dict of
+    `upstream`, `target`, `method`, `headers` and `body`, and gives a status, headers and bytes.
+    """
+    http._double = answer
 
 
 def _request(method="GET", path="/", query="", authority="test", headers=None, cookies=None):
@@ -61,7 +69,8 @@ class Double:
     """What every double has: an instance, its counters and its log."""
 
     def __init__(self, grants):
-        self.grants, self.counters, self.log, self.now_us = grants, {}, [], 0
+        self.grants, self.counters, self.now_us = grants, {}, 0
+        self.log, self.notes = [], []
 
     def _enter(self, **functions):
         """The interfaces that are granted, with these functions; all others are not there."""
@@ -143,6 +152,33 @@ class Upstream(Double):
             raise AssertionError(f"picked {picked}, which is no candidate")
         return picked
 
+    def narrow(self, attempt=0, random=0, **request):
+        """The indexes that a filter leaves for a request: `Upstream(Filter, ...)`."""
+        self._enter_with(request)
+        words = [0] * -(-len(self.servers) // 64)
+        for at, server in enumerate(self.servers):
+            words[at // 64] |= (not server.is_down) << at % 64
+        left = [
+            candidates
+            & self.policy.narrow(
+                SimpleNamespace(
+                    word=word,
+                    candidates=candidates,
+                    attempt=attempt,
+                    now_us=self.now_us,
+                    random=random,
+                )
+            )
+            for word, candidates in enumerate(words)
+        ]
+        return indexes(left)
+
+    def score(self, attempt=0, random=0, **request):
+        """How a scorer ranks the servers for a request: `Upstream(Scorer, ...)`."""
+        self._enter_with(request)
+        call = SimpleNamespace(attempt=attempt, now_us=self.now_us, random=random)
+        return list(self.policy.score(call))
+
     def _enter_with(self, request):
         def of(key, none):
             return lambda index: (
@@ -180,8 +216,8 @@ class Upstream(Double):
             exchange={
                 "attribute": lambda _: None,
                 "key": lambda: "",
-                "note": lambda _: None,
-                "is_note_wanted": lambda: False,
+                "note": self.notes.append,
+                "is_note_wanted": lambda: True,
             },
         )
 
@@ -256,8 +292,8 @@ class Hooked(Double):
             exchange={
                 "attribute": exchange.attributes.get,
                 "key": lambda: "",
-                "note": lambda _: None,
-                "is_note_wanted": lambda: False,
+                "note": self.notes.append,
+                "is_note_wanted": lambda: True,
             },
             changes=changes,
         )

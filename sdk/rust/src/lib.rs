@@ -95,6 +95,8 @@ mod export;
 pub mod clock;
 pub mod files;
 pub mod headers;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod log;
 pub mod metrics;
 #[cfg(not(target_arch = "wasm32"))]

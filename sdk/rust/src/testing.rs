@@ -23,6 +23,7 @@
 mod damage;
 mod description;
 mod endpoint;
+mod first;
 mod services;
 mod request;
 mod changed;
@@ -30,6 +31,8 @@ pub(crate) mod host;
 mod preparation;
 mod upstream;
 mod hooked;
+#[cfg(feature = "http")]
+pub mod outgoing;
 mod simulation;
 
 pub use changed::Changed;
@@ -37,6 +40,7 @@ pub use damage::damaged;
 pub use description::{check_filter_description, check_scorer_description};
 pub(crate) use endpoint::Facts;
 pub use endpoint::{EndpointBuilder, endpoint};
+pub use first::First;
 pub use hooked::{HookExchange, Hooked};
 pub use request::{Request, Response};
 pub use services::Services;

@@ -96,11 +96,16 @@ async fn counters_of_a_plugin_go_on_when_its_hook_is_configured_anew() {
 
 /// What `waypost check` says of a configuration with these hooks at its route.
 fn problems(hooks: &str) -> String {
+    problems_of(&format!("hooks = {hooks}"), "")
+}
+
+/// The same, with these lines at the route, and other tables.
+pub(super) fn problems_of(route: &str, tables: &str) -> String {
     let directory = tempfile::tempdir().expect("there is room for a directory");
     let file = directory.path().join("waypost.toml");
     let text = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nhooks = {hooks}\n\
-         return = {{ status = 204 }}\n"
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\n{route}\n\
+         return = {{ status = 204 }}\n{tables}\n"
     );
     std::fs::write(&file, text).expect("the directory is ours");
     let mut check = Command::new(waypost());

@@ -7,6 +7,7 @@ mod plugin;
 mod upstream;
 mod servers;
 mod table;
+mod asked;
 #[cfg(test)]
 mod canned;
 
@@ -18,6 +19,7 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(super) use self::asked::Asked;
 use self::client::AdminClient;
 pub(super) use self::plugin::PluginAdminCommand;
 use self::upstream::UpstreamCommand;

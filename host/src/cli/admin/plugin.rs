@@ -126,7 +126,7 @@ async fn rollback(
     form.of(answer.await?, one_in_words)
 }
 
-fn component(file: &Path) -> Result<Bytes, CommandFailed> {
+pub(super) fn component(file: &Path) -> Result<Bytes, CommandFailed> {
     let mut bytes = Vec::new();
     File::open(file)
         .and_then(|file| file.take(COMPONENT_SIZE + 1).read_to_end(&mut bytes))

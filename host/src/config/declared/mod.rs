@@ -14,6 +14,7 @@ mod route;
 mod stream;
 mod hook;
 mod plugin;
+mod project;
 mod variable;
 mod compression;
 
@@ -27,6 +28,7 @@ pub(super) use self::log::{
 };
 pub(super) use self::overload::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
 pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
+pub(super) use self::project::{PLUGIN_PROJECT, PREPARE};
 pub(crate) use self::proxied::COOKIE_FLAGS;
 pub(super) use self::proxied::COOKIES;
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};

@@ -6,8 +6,8 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 /// `start`: the second one is where the fallback serves.
 const STARTS: [&str; 2] = ["wait", "fallback"];
 
-pub(in crate::config) const GRANTS: [&str; 7] = [
-    "request", "response", "exchange", "changes", "bodies", "checks", "files",
+pub(in crate::config) const GRANTS: [&str; 8] = [
+    "request", "response", "exchange", "changes", "bodies", "checks", "files", "http",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -48,8 +48,9 @@ pub(in crate::config) static PLUGIN: Table = Table {
              the client's connection; `response` to read the response; `exchange` to read \
              attributes and a hook's key, and in policies to keep a value through retries and to \
              add headers to the response; `changes` to change requests and responses and to \
-             answer; `bodies` to see and replace the bodies of requests and answers; `checks` to have passwords verified; `files` to read the files that its \
-             settings name.",
+             answer; `bodies` to see and replace the bodies of requests and answers; `checks` to \
+             have passwords verified; `files` to read the files that its settings name; `http` for a \
+             hook that asks upstreams which its settings name, and waits for what they answer.",
         )
         .or(Default::Words(&[])),
         Key::new(
@@ -78,7 +79,7 @@ pub(in crate::config) static PLUGIN: Table = Table {
 
 pub(in crate::config) static LIMITS: Table = Table {
     title: "limits",
-    doc: "Bounds on a plugin: the first five on each of its instances, the others on turning its file into machine code.",
+    doc: "Bounds on a plugin: the first seven on each of its instances, the others on turning its file into machine code.",
     groups: &[&[
         Key::new(
             "memory",
@@ -122,6 +123,25 @@ pub(in crate::config) static LIMITS: Table = Table {
             "State carried from one instance to the next. Zero carries none.",
         )
         .or(Default::Text("1m")),
+        Key::new(
+            "instances",
+            ValueKind::Integer {
+                min: 1,
+                max: 10_000,
+            },
+            "Instances that each worker may have of a hook that waits (`grants` has `http`): as many \
+             calls may wait at once, further ones wait for an instance. Without it 256, and 16 for a \
+             file of 1 MiB or more.",
+        ),
+        Key::new(
+            "wait",
+            ValueKind::Duration {
+                min: 1,
+                max: 3600 * SECOND,
+            },
+            "For one call of a hook that waits, all in all.",
+        )
+        .or(Default::Text("60s")),
         Key::new(
             "file_size",
             ValueKind::Size { min: KIB, max: GIB },
@@ -185,6 +205,8 @@ mod tests {
             table_elements: integer("table_elements"),
             core_instances: integer("core_instances"),
             state: size("state"),
+            instances: None,
+            wait: duration("wait"),
         };
         assert_eq!(instance, PluginLimits::default());
         let compile = CompileLimits {

@@ -47,6 +47,8 @@ pub struct Grants {
     pub checks: bool,
     /// Reads the files that its settings name.
     pub files: bool,
+    /// Asks the upstreams that its settings name, and waits for their answers.
+    pub http: bool,
 }
 
 impl Grants {
@@ -59,6 +61,7 @@ impl Grants {
         bodies: true,
         checks: true,
         files: true,
+        http: true,
     };
 }
 
@@ -76,6 +79,11 @@ pub struct PluginLimits {
     pub core_instances: u32,
     /// Bytes of state that are carried from one instance to the next, default 1 MiB.
     pub state: u64,
+    /// Instances of a hook that waits, for each worker. None: by the
+    /// [size of the file](PluginLimits::instances_of).
+    pub instances: Option<u32>,
+    /// For one call of a hook that waits, all in all; default 60 s.
+    pub wait: Duration,
 }
 
 impl Default for PluginLimits {
@@ -86,6 +94,8 @@ impl Default for PluginLimits {
             table_elements: 10_000,
             core_instances: 32,
             state: 1 << 20,
+            instances: None,
+            wait: Duration::from_secs(60),
         }
     }
 }
@@ -100,6 +110,13 @@ impl PluginLimits {
     pub fn memory_of(&self, file_size: usize) -> u64 {
         let by_size = if file_size < LARGE { 16 } else { 128 };
         self.memory.unwrap_or(by_size << 20)
+    }
+
+    /// Instances of a hook that waits, for a file of so many bytes: unless it is said, 256 for each
+    /// worker, and 16 where the file is large.
+    pub fn instances_of(&self, file_size: usize) -> usize {
+        let by_size = if file_size < LARGE { 256 } else { 16 };
+        self.instances.unwrap_or(by_size) as usize
     }
 
     /// Processor time of a call for a file of so many bytes: unless it is said, 5 ms, and 50 ms where

@@ -13,6 +13,7 @@ mod plugin_names;
 mod policy;
 mod hook;
 mod plugin;
+mod project;
 mod resolver;
 mod health;
 mod source;
@@ -38,6 +39,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 pub(crate) use self::action::REDIRECTS;
+pub use self::project::plugin_name;
+pub(super) use self::project::plugin_project;
 pub(crate) use self::variable::DEEPEST as DEEPEST_VARIABLES;
 use super::declared::{ROOT, SERVER};
 use super::files::Document;

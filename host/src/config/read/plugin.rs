@@ -99,6 +99,8 @@ fn plugin(
             table_elements: limits.integer("table_elements"),
             core_instances: limits.integer("core_instances"),
             state: limits.size("state"),
+            instances: limits.integer_given("instances"),
+            wait: limits.duration("wait"),
         },
         compile: CompileLimits {
             file_size: limits.size("file_size"),
@@ -122,6 +124,7 @@ fn grants(section: &Section<'_>) -> Grants {
         bodies: granted("bodies"),
         checks: granted("checks"),
         files: granted("files"),
+        http: granted("http"),
     }
 }
 
@@ -136,6 +139,7 @@ impl Grants {
             "bodies" => self.bodies,
             "checks" => self.checks,
             "files" => self.files,
+            "http" => self.http,
             _ => false,
         };
         GRANTS.into_iter().filter(granted).collect()

@@ -63,15 +63,6 @@ fn wrong_kind(name: &str, is: Kind, used_as: Kind) -> Complaint {
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Kind::Policy => "policy",
-            Kind::Filter => "filter",
-            Kind::Scorer => "scorer",
-            Kind::Hook => "hook",
-        }
-    }
-
     fn plural(self) -> &'static str {
         match self {
             Kind::Policy => "policies",

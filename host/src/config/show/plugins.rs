@@ -28,7 +28,12 @@ pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     let deadline = limits
         .deadline
         .map(|deadline| text(&duration_text(deadline)));
-    let by_file = [("memory", memory), ("deadline", deadline)];
+    let instances = limits.instances.map(|instances| instances.to_string());
+    let by_file = [
+        ("memory", memory),
+        ("deadline", deadline),
+        ("instances", instances),
+    ];
     let by_file = by_file
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)));
@@ -36,6 +41,7 @@ pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
         ("table_elements", limits.table_elements.to_string()),
         ("core_instances", limits.core_instances.to_string()),
         ("state", text(&size_text(limits.state))),
+        ("wait", text(&duration_text(limits.wait))),
         ("file_size", text(&size_text(compile.file_size))),
         ("functions", compile.functions.to_string()),
         ("compile_time", text(&duration_text(compile.time))),

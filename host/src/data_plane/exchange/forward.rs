@@ -21,8 +21,8 @@ use crate::data_plane::body::{BodyPipe, Stage};
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, Lease, NoEndpoint, ReadLimits, Retry, Timings, Upload, UploadRest,
-    WorkerUpstream, wait_for_endpoint,
+    Attempt, AttemptError, Failure, Lease, NoEndpoint, ReadLimits, Retry, Timings, Upload,
+    UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
@@ -229,7 +229,7 @@ impl Forwarding<'_, '_> {
         let mut upload = Upload::new(
             if message.http2 { &[] } else { message.head },
             message.body,
-            incoming,
+            Some(incoming),
             message.rest.map(|encoder| UploadRest {
                 body: &mut *self.body,
                 encoder,
@@ -276,8 +276,12 @@ impl Forwarding<'_, '_> {
                     buffers: &buffers,
                     endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
                 };
+                let sent = upload.bytes_sent;
+                let Some(incoming) = upload.into_client() else {
+                    return Err(attempt.error(Failure::UnaskedUpgrade)); // nobody has asked
+                };
                 // Few exchanges become tunnels: the others need not carry the room for one.
-                let tunnel = tunnel::run(outgoing, exchange, attempt, upload, plan);
+                let tunnel = tunnel::run((incoming, outgoing), exchange, attempt, sent, plan);
                 return Ok(Answered::Passed {
                     passed: Box::pin(tunnel).await,
                     ending: Ending::Completed,
@@ -295,7 +299,7 @@ impl Forwarding<'_, '_> {
         }
         if let Some(target) = handed_on::target(exchange, self.route) {
             let is_whole = handed_on::drop_body(&mut attempt, framing) && upload.is_sent();
-            let keeps = is_whole && response::upstream_keeps(&exchange.response.borrow(), framing);
+            let keeps = is_whole && keeps_connection(&exchange.response.borrow(), framing);
             let endpoint = attempt.endpoint;
             let connection = attempt.finish(&buffers);
             if keeps {

@@ -18,11 +18,12 @@ use super::wait;
 use crate::config::model::{HookUse, OnError};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
+use crate::data_plane::hook_requests::{Origin, carry_until};
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
     Asked, BadAttribute, BodyCall, BodySide, Bound, Changes, Check, ExchangeAtHand, HookAnswer,
-    HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks,
+    HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks, hook_requests,
 };
 
 /// What the hooks of a phase have decided.
@@ -73,21 +74,24 @@ pub(super) async fn ask(
             place: place.place_number,
             now_us: session.worker.clock.micros(delay.now),
         };
-        let asked = hook.on_request(&at_hand(finish), &call);
-        if let Some(asked) = &asked {
+        let asked = match hook.waits() {
+            false => (hook.on_request(&at_hand(finish), &call))
+                .ok_or_else(|| Failed::hook(hook.why_unasked())),
+            // Few hooks wait: exchanges need not carry the room for it.
+            true => Box::pin(ask_waiting(session, finish, hook, &call, None)).await,
+        };
+        if let Ok(asked) = &asked {
             // It is owed the end from here on, whatever comes between.
             let hooked = &finish.exchange().hooked;
             hooked.note_run(hook, &call, asked.ran.clone(), place.on_error);
         }
-        let unasked = || Failed::hook(hook.why_unasked());
         let mut at = At {
             hook,
             call,
             delay: &mut delay,
             body: None,
         };
-        let step = asked.ok_or_else(unasked);
-        let asked = match step.and_then(|asked| decide(finish, asked, &mut at)) {
+        let asked = match asked.and_then(|asked| decide(finish, asked, &mut at)) {
             Ok(Step::Decided(decided)) => Ok(decided),
             Ok(Step::Wait(check)) => wait_for(session, finish, &mut at, check).await,
             Err(failed) => Err(failed),
@@ -273,9 +277,15 @@ async fn wait_for(
         at.delay.now = Instant::now();
         at.call.now_us = session.worker.clock.micros(at.delay.now);
         let told = (passed, at.body.is_some());
-        let asked = at.hook.on_check(&at_hand(finish), &at.call, &ran, told);
-        let gone = || Failed::hook("the instance that began the check failed meanwhile");
-        match decide(finish, asked.ok_or_else(gone)?, at)? {
+        let asked = match at.hook.waits() {
+            false => (at.hook.on_check(&at_hand(finish), &at.call, &ran, told))
+                .ok_or_else(|| Failed::hook("the instance that began the check failed meanwhile")),
+            true => {
+                let (hook, call) = (at.hook.clone(), at.call);
+                Box::pin(ask_waiting(session, finish, &hook, &call, Some(told))).await
+            }
+        };
+        match decide(finish, asked?, at)? {
             Step::Decided(decided) => return Ok(decided),
             Step::Wait(next) => pending = next,
         }
@@ -348,6 +358,35 @@ async fn ask_about_body(
     }
     finish.exchange().body_ahead.replace(body);
     Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
+}
+
+/// Asks a hook that waits, or, where a check has `passed`, what now, and whether that was behind the body
+/// of the request; carries what it asks of upstreams
+/// meanwhile.
+async fn ask_waiting(
+    session: &mut Session<'_>,
+    finish: &Finish,
+    hook: &WorkerHook,
+    call: &HookCall,
+    passed: Option<(bool, bool)>,
+) -> Result<Asked, Failed> {
+    let exchange = finish.exchange();
+    let origin = Origin {
+        worker: exchange.worker.clone(),
+        worker_config: exchange.worker_config.clone(),
+        client: exchange.client.clone(),
+        address: exchange.remote_ip(),
+        under_way: hook.requests_under_way().clone(),
+        longest: hook.longest_wait(),
+    };
+    let at_hand = at_hand(finish);
+    let (sender, requests) = hook_requests();
+    let asking = hook.ask_waiting(&at_hand, call, passed, sender);
+    let carrying = carry_until(&origin, requests, asking);
+    match wait::watched(session, carrying).await {
+        Ok(asked) => asked.map_err(Failed::hook),
+        Err(gone) => Err(Failed::Fault(gone)),
+    }
 }
 
 /// Goes on without a hook that failed, if its place says so.

@@ -13,9 +13,11 @@ use crate::config::model::Route;
 use crate::data_plane::body::{BodyPipe, Coding, Encoder};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::upstream::{BodyFailure, Connection, EndpointId, Errno, Failure};
+use crate::data_plane::upstream::{
+    BodyFailure, Connection, EndpointId, Errno, Failure, keeps_connection,
+};
 use crate::http::framing::Framing;
-use crate::http::head::{FieldName, ResponseHead, Version};
+use crate::http::head::Version;
 
 /// How an upstream's response is passed on.
 pub(super) struct ResponsePlan<'a> {
@@ -78,7 +80,7 @@ pub(super) async fn pass_on(
             route: Some(plan.route),
         };
         client_head.write(exchange, &mut out);
-        upstream_keeps(&head, plan.framing)
+        keeps_connection(&head, plan.framing)
     };
 
     let mut source = ResponseSource::Upstream(response);
@@ -167,15 +169,4 @@ fn client_framing(
         // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
         (_, Version::Http10) => (false, Coding::Plain),
     }
-}
-
-/// Whether a connection can serve another request once this answer has ended.
-pub(super) fn upstream_keeps(head: &ResponseHead, framing: Framing) -> bool {
-    framing != Framing::UntilClose
-        && match head.version() {
-            Version::Http11 => !head.fields().lists(FieldName::Connection, b"close"),
-            Version::Http10 => head.fields().lists(FieldName::Connection, b"keep-alive"),
-            // A stream serves once.
-            Version::Http2 => false,
-        }
 }

@@ -4,10 +4,11 @@
 use super::response::Passed;
 use super::rest::Delivered;
 use super::state::{Exchange, SentBytes};
+use crate::data_plane::body::Incoming;
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::copy::{CopyEnds, CopyHalf, CopyTimeouts, copy_both};
 use crate::data_plane::downstream::Outgoing;
-use crate::data_plane::upstream::{Attempt, Upload};
+use crate::data_plane::upstream::Attempt;
 
 /// What a tunnel needs to know beside its two connections.
 pub(super) struct TunnelPlan<'a> {
@@ -19,12 +20,13 @@ pub(super) struct TunnelPlan<'a> {
     pub(super) endpoint_done: &'a dyn Fn(),
 }
 
-/// Carries a tunnel until it ends, or was silent for longer than its timeouts allow.
+/// Carries a tunnel between a client and the attempt's endpoint, which was sent so many bytes, until
+/// it ends, or was silent for longer than its timeouts allow.
 pub(super) async fn run(
-    outgoing: &mut Outgoing,
+    (incoming, outgoing): (&mut Incoming, &mut Outgoing),
     exchange: &Exchange,
     mut attempt: Attempt,
-    upload: Upload<'_>,
+    sent_before: u64,
     plan: TunnelPlan<'_>,
 ) -> Passed {
     let TunnelPlan {
@@ -40,9 +42,7 @@ pub(super) async fn run(
     }
     SentBytes::begin(exchange, outgoing, length, 0);
     let header = out.len() as u64;
-    let sent_before = upload.bytes_sent;
     let received_before = attempt.bytes_received;
-    let incoming = upload.into_client();
     // What either side sent ahead of the switch goes first. The buffers that it came in are large,
     // and of no further use: a tunnel may be idle for hours.
     let mut up = CopyHalf::new(incoming.unread().to_vec());

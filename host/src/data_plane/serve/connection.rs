@@ -15,29 +15,27 @@ use crate::data_plane::worker::Worker;
 /// Serves a connection to its end.
 pub(super) async fn run(
     worker: Rc<Worker>,
-    client: Box<Client>,
-    stream: Stream,
+    mut client: Box<Client>,
+    mut stream: Stream,
     guard: ConnectionGuard,
 ) {
     // The states of opening a connection and of HTTP/2 are large, and most connections need neither
     // while they last.
-    let Some((client, stream)) = (match begins_plain(guard.listener()) {
-        true => Some((client, stream)),
-        false => {
-            let opened = Box::pin(opened(guard.listener(), client, stream));
-            guard.unless_evicted(opened).await.flatten()
+    if !begins_plain(guard.listener()) {
+        let opened = Box::pin(opened(guard.listener(), client, stream));
+        match guard.unless_evicted(opened).await.flatten() {
+            Some(opened) => (client, stream) = opened,
+            None => return,
         }
-    }) else {
-        return;
-    };
+    }
     let client: Rc<Client> = Rc::from(client);
-    let (stream, first, guard) = if client.speaks_http2() {
-        (stream, Vec::new(), guard)
+    let (stream, first) = if client.speaks_http2() {
+        (stream, Vec::new())
     } else {
         let listener = guard.listener().clone();
         let connection =
             ClientConnection::new(worker.clone(), listener, client.clone(), stream.split());
-        let mut http1 = Http1::new(connection, guard);
+        let mut http1 = Http1::new(connection, &guard);
         if !http1.run().await {
             return;
         }

@@ -12,9 +12,9 @@ use crate::data_plane::stream::{PREFACE, Stream};
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
-pub(super) struct Http1 {
+pub(super) struct Http1<'g> {
     connection: ClientConnection,
-    guard: ConnectionGuard,
+    guard: &'g ConnectionGuard,
 }
 
 /// What became of reading a request's head.
@@ -31,8 +31,8 @@ const MAX_EMPTY_LINES: usize = 2;
 /// As much of HTTP/2's preface as looks like a request's head.
 const PREFACE_HEAD: usize = 18;
 
-impl Http1 {
-    pub(super) fn new(connection: ClientConnection, guard: ConnectionGuard) -> Http1 {
+impl<'g> Http1<'g> {
+    pub(super) fn new(connection: ClientConnection, guard: &'g ConnectionGuard) -> Http1<'g> {
         Http1 { connection, guard }
     }
 
@@ -47,7 +47,7 @@ impl Http1 {
                 let began = Instant::now();
                 let mut session = self.connection.next_request(began);
                 let mut head = session.worker.take_request_head();
-                match read_head(&mut session, &self.guard, &mut head).await {
+                match read_head(&mut session, self.guard, &mut head).await {
                     Ok(Read::Whole) => {
                         self.guard.is_busy();
                         // The exchange's state is large, and only there while it is under way: idle
@@ -73,7 +73,7 @@ impl Http1 {
                 ConnectionFate::KeepAlive => false,
                 ConnectionFate::Close => break,
                 ConnectionFate::DropRest(body) => {
-                    let rest = discard::rest(&mut self.connection, &self.guard, *body);
+                    let rest = discard::rest(&mut self.connection, self.guard, *body);
                     match Box::pin(rest).await {
                         Discarded::ToItsEnd => false,
                         Discarded::TooMuch => true,
@@ -83,7 +83,7 @@ impl Http1 {
                 ConnectionFate::Linger => true,
             };
             if lingers {
-                Box::pin(discard::linger(&mut self.connection, &self.guard)).await;
+                Box::pin(discard::linger(&mut self.connection, self.guard)).await;
                 return false;
             }
         }
@@ -92,13 +92,13 @@ impl Http1 {
     }
 
     /// The connection as a whole, with what was read of it.
-    pub(super) fn into_http2(self) -> Option<(Stream, Vec<u8>, ConnectionGuard)> {
+    pub(super) fn into_http2(self) -> Option<(Stream, Vec<u8>)> {
         let ClientConnection {
             incoming, outgoing, ..
         } = self.connection;
         let first = incoming.unread().to_vec();
         let stream = Stream::reunite(incoming.reader, outgoing.writer)?;
-        Some((stream, first, self.guard))
+        Some((stream, first))
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.

@@ -23,7 +23,8 @@ use super::upload::Upload;
 use crate::data_plane::body::ReceiveBuffer;
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, StreamError, Writer};
-use crate::http::head::{HeadEnd, ResponseHead, http2_request};
+use crate::http::framing::Framing;
+use crate::http::head::{FieldName, HeadEnd, ResponseHead, Version, http2_request};
 
 /// Header fields in a response at most, as in a request by default.
 const MAX_RESPONSE_HEADERS: usize = 1000;
@@ -337,6 +338,17 @@ impl Attempt {
         self.buffer.release(buffers);
         self.connection
     }
+}
+
+/// Whether a connection can serve another request once this answer has ended.
+pub(crate) fn keeps_connection(head: &ResponseHead, framing: Framing) -> bool {
+    framing != Framing::UntilClose
+        && match head.version() {
+            Version::Http11 => !head.fields().lists(FieldName::Connection, b"close"),
+            Version::Http10 => head.fields().lists(FieldName::Connection, b"keep-alive"),
+            // A stream serves once.
+            Version::Http2 => false,
+        }
 }
 
 /// Opens a connection of HTTP/1. Where the client leaves meanwhile, the pool may have it.

@@ -30,7 +30,7 @@ mod retry; // when the next endpoint is asked
 mod probe; // asks an endpoint whether it is well
 mod retry_budget; // how often that may be
 
-pub(crate) use attempt::{Attempt, ReadLimits, RequestStart};
+pub(crate) use attempt::{Attempt, ReadLimits, RequestStart, keeps_connection};
 pub(crate) use balance::{NoEndpoint, WorkerUpstream};
 pub(crate) use balance_state::BalanceState;
 pub(crate) use balanceable::Balanceable;

@@ -23,7 +23,8 @@ pub(crate) struct Upload<'a> {
     body: &'a [u8],
     /// Of both together.
     written: usize,
-    client: &'a mut Incoming,
+    /// None for a request of our own, which nobody can leave.
+    client: Option<&'a mut Incoming>,
     rest: Option<Rest<'a>>,
     /// Over HTTP/2: the trailer lines of a request that is there as a whole. None where it stays
     /// open.
@@ -67,7 +68,7 @@ enum UploadState {
 }
 
 impl<'a> Upload<'a> {
-    /// `rest`: what is still to be read from the client after `body`. `end`:
+    /// `rest`: what is still to be read from the client after `body`; only where there is a client. `end`:
     /// the trailer lines of a request that HTTP/2 carries and that is there as a whole.
     #[allow(
         clippy::too_many_arguments,
@@ -76,7 +77,7 @@ impl<'a> Upload<'a> {
     pub(crate) fn new(
         head: &'a [u8],
         body: &'a [u8],
-        client: &'a mut Incoming,
+        client: Option<&'a mut Incoming>,
         rest: Option<UploadRest<'a>>,
         end: Option<&'a [u8]>,
         send_timeout: Duration,
@@ -121,8 +122,8 @@ impl<'a> Upload<'a> {
         !matches!(self.state, UploadState::Sending)
     }
 
-    /// Gives the client's direction back; what was not sent will not be.
-    pub(crate) fn into_client(self) -> &'a mut Incoming {
+    /// Gives the client's direction back, if there is one; what was not sent will not be.
+    pub(crate) fn into_client(self) -> Option<&'a mut Incoming> {
         self.client
     }
 
@@ -154,11 +155,13 @@ impl<'a> Upload<'a> {
         if self.poll_drive(cx, writer).is_pending() {
             return;
         }
-        if let (UploadState::Failed(_), Some(rest)) = (&self.state, &mut self.rest) {
+        if let (UploadState::Failed(_), Some(rest), Some(client)) =
+            (&self.state, &mut self.rest, &mut self.client)
+        {
             // The route's limit is on what a server gets.
             rest.body.set_limit(None);
             // An error shows in `body` as well, and does not concern the response.
-            let _ = self.client.poll_drop(cx, rest.body, self.buffers);
+            let _ = client.poll_drop(cx, rest.body, self.buffers);
         }
     }
 
@@ -208,9 +211,13 @@ impl<'a> Upload<'a> {
             }
             return self.poll_flush(cx, writer);
         };
-        // `rest` is out of `self` meanwhile, which the call borrows as a whole. The buffer is given
+        let Some(client) = self.client.take() else {
+            return self.poll_flush(cx, writer);
+        };
+        // Both are out of `self` meanwhile, which the call borrows as a whole. The buffer is given
         // back as soon as there is nothing more to send, or sending has failed.
-        let sent = self.poll_send_rest(cx, writer, &mut rest);
+        let sent = self.poll_send_rest(cx, writer, &mut rest, client);
+        self.client = Some(client);
         if sent.is_ready() {
             self.buffers.give(std::mem::take(&mut rest.out));
         }
@@ -223,12 +230,13 @@ impl<'a> Upload<'a> {
         cx: &mut Context<'_>,
         writer: &mut Writer,
         rest: &mut Rest<'_>,
+        client: &mut Incoming,
     ) -> Poll<Result<(), Failure>> {
         for _ in 0..ROUNDS {
             // All of a piece is sent before the next one is read: a slow endpoint slows the client.
             while rest.written < rest.out.len() || rest.as_is > 0 {
                 let coded = &rest.out[rest.written..];
-                let written = writer.poll_write(cx, coded, self.client.consumed(rest.as_is));
+                let written = writer.poll_write(cx, coded, client.consumed(rest.as_is));
                 let of_coded = coded.len();
                 let written = ready!(self.poll_progress(cx, written))?;
                 rest.written += written.min(of_coded);
@@ -243,7 +251,7 @@ impl<'a> Upload<'a> {
                 }
                 return self.poll_flush(cx, writer);
             }
-            if self.client.unread().is_empty() {
+            if client.unread().is_empty() {
                 // No buffer is held while the client is waited for.
                 self.buffers.give(std::mem::take(&mut rest.out));
             }
@@ -253,7 +261,7 @@ impl<'a> Upload<'a> {
                 None => (&rest.encoder, &mut rest.out),
                 Some(_) => (&Encoder::PLAIN, &mut nothing),
             };
-            match self.client.poll_body(cx, rest.body, end, self.buffers) {
+            match client.poll_body(cx, rest.body, end, self.buffers) {
                 Poll::Ready(read) => read.map_err(Failure::Request)?,
                 Poll::Pending => {
                     ready!(self.poll_due(cx, self.body_timeout));
@@ -265,8 +273,8 @@ impl<'a> Upload<'a> {
             self.due = None;
             self.consumed = true;
             match rest.stage {
-                None => self.take_piece(rest).map_err(BodyError::from),
-                Some(_) => self.take_through(rest),
+                None => self.take_piece(rest, client).map_err(BodyError::from),
+                Some(_) => self.take_through(rest, client),
             }
             .map_err(Failure::Request)?;
             // Without trailers, the last DATA frame carries END_STREAM. Where there is nothing to
@@ -283,8 +291,8 @@ impl<'a> Upload<'a> {
     }
 
     /// Takes what was received of the rest, as it is or coded.
-    fn take_piece(&mut self, rest: &mut Rest<'_>) -> Result<(), BadBody> {
-        let unread = self.client.unread();
+    fn take_piece(&self, rest: &mut Rest<'_>, client: &mut Incoming) -> Result<(), BadBody> {
+        let unread = client.unread();
         if rest.out.capacity() == 0 && !rest.body.goes_as_is(&rest.encoder) {
             rest.out = self.buffers.take_for(unread.len());
         }
@@ -295,27 +303,27 @@ impl<'a> Upload<'a> {
             }
             Taken::Coded(consumed) => consumed,
         };
-        self.client.consume(consumed);
+        client.consume(consumed);
         if rest.as_is == 0 {
             // Nothing is left in it, unless the next request is there. A slow endpoint may keep us
             // waiting with what was coded.
-            self.client.release(self.buffers);
+            client.release(self.buffers);
         }
         // Where the client's end is known with its last bytes, it goes on with these bytes.
-        if self.client.unread().is_empty() && self.client.reader.is_at_end() {
+        if client.unread().is_empty() && client.reader.is_at_end() {
             rest.body.end_if_open(&rest.encoder, &mut rest.out);
         }
         Ok(())
     }
 
     /// As [`take_piece`](Upload::take_piece), through the stage that there is.
-    fn take_through(&mut self, rest: &mut Rest<'_>) -> Result<(), BodyError> {
+    fn take_through(&self, rest: &mut Rest<'_>, client: &mut Incoming) -> Result<(), BodyError> {
         let Some(stage) = &mut rest.stage else {
             return Ok(());
         };
-        let unread = self.client.unread();
+        let unread = client.unread();
         let (data, taken) = rest.body.take_piece(&unread[..unread.len().min(PIECE)])?;
-        if taken == unread.len() && self.client.reader.is_at_end() {
+        if taken == unread.len() && client.reader.is_at_end() {
             rest.body.end_if_open(&Encoder::PLAIN, &mut Vec::new());
         }
         let done = rest.body.is_done();
@@ -332,8 +340,8 @@ impl<'a> Upload<'a> {
         if done {
             append_end(rest.body.trailers(), rest.encoder.coding, &mut rest.out);
         }
-        self.client.consume(taken);
-        self.client.release(self.buffers);
+        client.consume(taken);
+        client.release(self.buffers);
         Ok(())
     }
 
@@ -409,10 +417,9 @@ impl<'a> Upload<'a> {
     /// Ready once the client has left. One that has sent its next request already is taken to be
     /// there.
     fn poll_client_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.client.unread().is_empty() {
-            self.client.reader.poll_closed(cx)
-        } else {
-            Poll::Pending
+        match &self.client {
+            Some(client) if client.unread().is_empty() => client.reader.poll_closed(cx),
+            _ => Poll::Pending,
         }
     }
 }

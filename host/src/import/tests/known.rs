@@ -94,7 +94,7 @@ fn one_cause_is_told_of_once_where_another_server_is_asked() {
     let imported = of(&[("a.conf", site)]).unwrap();
     let told = imported.report.attention();
     assert!(
-        told.contains("`$user` is of `auth_request_set`, which is not there"),
+        told.contains("`$user` is of `auth_request_set`, which is not translated"),
         "{told}"
     );
     assert_eq!(

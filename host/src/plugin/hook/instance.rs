@@ -6,6 +6,7 @@ use super::super::context::ExchangeAtHand;
 use super::super::error::{ConfigureError, PluginFault};
 use super::super::imports::{AT_HAND, Phase};
 use super::super::instance::Instance;
+use super::super::waiting::HookRequestSender;
 use super::world::Hook;
 use super::{
     BodyCall, BodySide, Changes, Check, ExchangeSummary, HookCall, PooledChanges, Verdict,
@@ -143,6 +144,45 @@ impl Instance<Hook> {
         }
     }
 
+    /// `on-request`, or `on-check` where a check has `passed`, and perhaps behind a body, of a hook
+    /// that waits.
+    pub(super) async fn decide_waiting(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        passed: Option<(bool, bool)>,
+        requests: HookRequestSender,
+    ) -> Result<Decision, PluginFault> {
+        let (exchange_number, place) = (call.exchange, call.place);
+        let now_us = self.state().now_us(call.now_us);
+        let behind_body = passed.is_some_and(|(_, behind_body)| behind_body);
+        let phase = match behind_body {
+            true => Phase::RequestBody,
+            false => Phase::Request,
+        };
+        self.state().call.begin_about(phase, &[]);
+        self.state().call.may_set_body = behind_body;
+        self.count();
+        let answer = match (passed, self.functions.on_request, self.functions.on_check) {
+            (None, Some(function), _) => {
+                let params = (exchange_number, place, now_us, fastrand::u64(..));
+                self.call_waiting(exchange, requests, function, params)
+                    .await
+            }
+            (Some((passed, _)), _, Some(function)) => {
+                let params = (exchange_number, place, now_us, passed);
+                self.call_waiting(exchange, requests, function, params)
+                    .await
+            }
+            (None, None, _) => Ok((Verdict::Proceed,)),
+            (Some(_), _, None) => return Err(PluginFault::nonsense(NO_ON_CHECK)),
+        };
+        self.note_memory();
+        let (verdict,) = answer?;
+        let decision = self.decided(verdict)?;
+        Ok(decision.delayed_from(now_us, call.now_us))
+    }
+
     /// A call that answers a verdict.
     #[inline]
     fn decide(
@@ -157,6 +197,15 @@ impl Instance<Hook> {
         let answer = AT_HAND.set(exchange, || call(self, deadline));
         self.end(timed);
         let (verdict,) = answer?;
+        self.decided(verdict)
+    }
+
+    /// The decision that a verdict and the calls before it make.
+    ///
+    /// # Errors
+    /// It makes no sense.
+    #[inline]
+    fn decided(&mut self, verdict: Verdict) -> Result<Decision, PluginFault> {
         let decision = Decision {
             verdict,
             changes: self.take_changes(),

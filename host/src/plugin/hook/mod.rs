@@ -13,6 +13,7 @@ mod changes; // what a call wants changed
 mod world; // what a hook exports
 mod instance; // its calls
 mod slot; // an instance that comes back after faults
+mod pool; // several, of a hook that waits
 mod shared; // a hook as all workers share it
 mod worker; // and as one worker asks it: start here
 
@@ -20,7 +21,7 @@ pub use self::attributes::{Attributes, BadAttribute};
 pub use self::body::{Beyond, BodyCall, BodySide, BodyWish, Bound, Form, Manner};
 pub use self::changes::{Changes, Check, HookAnswer, PooledChanges};
 pub use self::shared::{HookContext, SharedHook};
-pub use self::worker::{Asked, Ran, WorkerHook};
+pub use self::worker::{Asked, Ran, Unasked, WorkerHook};
 
 pub(super) use self::body::MOST_AT_ONCE;
 pub(super) use self::changes::LONGEST_DELAY;

@@ -13,6 +13,7 @@ use super::super::error::ConfigureError;
 use super::super::files::PluginFiles;
 use super::super::role::Role;
 use super::super::untrusted::Untrusted;
+use super::super::waiting::Reachable;
 use super::slot::HookSpec;
 use crate::http::template::Template;
 use crate::http::variable::KnownNames;
@@ -82,6 +83,7 @@ impl SharedHook {
                 .collect(),
             traits: context.traits,
             variables: context.variables.clone(),
+            reachable: Reachable::named_in(texts.clone()),
             files: PluginFiles::named_in(texts, context.directory),
             destinations: Destinations::new(context.destinations.clone()),
             was_made: AtomicBool::new(false),
@@ -92,6 +94,16 @@ impl SharedHook {
             key: Untrusted::name("key"),
             message: Untrusted::message(message),
         };
+        if plugin.waits() && !role.shared().is_empty() {
+            return Err(ConfigureError::Refused {
+                plugin: plugin.name().to_owned(),
+                key: Untrusted::name(""),
+                message: Untrusted::message(
+                    "a hook that waits (`grants` has `http`) has an instance for each call under way: \
+                     its `sharing` has to be `per-worker`",
+                ),
+            });
+        }
         let key = role.key.as_deref().map(|key| {
             let template = Template::parse_named(key).map_err(|error| refused(&error))?;
             // By name, as the instance may outlive the configuration; but there has to be one.

@@ -15,6 +15,7 @@ use super::super::files::PluginFiles;
 use super::super::imports::Surroundings;
 use super::super::instance::Instance;
 use super::super::slot::{FIRST, InstanceSlot, InstanceSpec};
+use super::super::waiting::Reachable;
 use super::world::{Hook, HookExports};
 use super::{ExchangeSummary, HookCall};
 use crate::http::variable::KnownNames;
@@ -35,6 +36,7 @@ pub(in crate::plugin) struct HookSpec {
     pub(super) variables: Arc<KnownNames>,
     pub(super) files: Arc<PluginFiles>,
     pub(super) destinations: Arc<Destinations>,
+    pub(super) reachable: Reachable,
     /// An instance was made. What others would log of the same settings is known.
     pub(super) was_made: AtomicBool,
 }
@@ -78,6 +80,7 @@ impl InstanceSpec for HookSpec {
             variables: self.variables.clone(),
             files: Some(self.files.clone()),
             destinations: Some(self.destinations.clone()),
+            reachable: self.reachable.clone(),
             ..Surroundings::default()
         };
         let mut instance = Instance::<Hook>::new(&self.plugin, surroundings)?;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use twox_hash::XxHash64;
@@ -11,8 +12,10 @@ use twox_hash::XxHash64;
 use super::super::context::ExchangeAtHand;
 use super::super::instance::Instance;
 use super::super::slot::HandedOver;
-use super::super::worker_role::{UNHEARD, WorkerRole};
+use super::super::waiting::HookRequestSender;
+use super::super::worker_role::{FAILED, UNHEARD, WorkerRole};
 use super::instance::Decision;
+use super::pool::InstancePool;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
 use super::{BodyCall, BodySide, Check, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict};
@@ -31,6 +34,9 @@ pub struct WorkerHook {
     late: RefCell<LateEnds>,
     /// The shard that was asked last.
     shard: Cell<usize>,
+    /// Instances for calls that may wait. Of other calls, the worker's own instance hears.
+    pool: Option<Rc<InstancePool>>,
+    requests_under_way: Rc<Cell<usize>>,
 }
 
 /// Those that took over from each other: the same hook under one configuration after the other.
@@ -80,6 +86,27 @@ pub struct Ran {
 pub struct Responder {
     generation: u64,
     handed_over: u64,
+}
+
+impl Ran {
+    /// Whichever instance there is may hear the end.
+    fn of_any() -> Ran {
+        Ran {
+            generation: None,
+            shard: 0,
+            handed_over: 0,
+            key: Key::new(),
+        }
+    }
+}
+
+/// Why a hook that waits gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unasked {
+    #[error("{0}")]
+    Failed(&'static str),
+    #[error("it waited for longer than its `limits.wait` ({0:?})")]
+    TimedOut(Duration),
 }
 
 /// The value by which instances are told apart; empty where they are not. As long as an address in
@@ -133,6 +160,15 @@ impl WorkerHook {
             number: previous.map_or(0, |previous| previous.number + 1),
             late: RefCell::default(),
             shard: Cell::default(),
+            pool: hook.plugin().waits().then(|| {
+                let spec = &hook.role.spec;
+                let before = previous.and_then(|previous| previous.pool.clone());
+                let same = before.filter(|pool| pool.is_for(spec));
+                same.unwrap_or_else(|| InstancePool::new(spec))
+            }),
+            requests_under_way: previous
+                .map(|previous| previous.requests_under_way.clone())
+                .unwrap_or_default(),
         });
         attached.lineage.borrow_mut().newest = Rc::downgrade(&attached);
         if let Some(previous) = previous {
@@ -217,12 +253,7 @@ impl WorkerHook {
                 verdict: Verdict::Proceed,
                 changes: None,
                 check: None,
-                ran: Ran {
-                    generation: None,
-                    shard: 0,
-                    handed_over: 0,
-                    key: Key::new(),
-                },
+                ran: Ran::of_any(),
             });
         }
         let (key, shard) = match &self.hook.key {
@@ -251,6 +282,68 @@ impl WorkerHook {
             key,
         };
         Some(Asked::of(decision, ran))
+    }
+
+    /// Whether calls about requests may wait: [`ask_waiting`](WorkerHook::ask_waiting) makes them.
+    #[inline]
+    pub fn waits(&self) -> bool {
+        self.pool.is_some()
+    }
+
+    /// How long a call that may wait takes at the most.
+    pub fn longest_wait(&self) -> Duration {
+        self.hook.plugin().inner().longest_wait
+    }
+
+    /// A count of the requests that it has made of upstreams and that are not over: of this worker,
+    /// through all configurations. Kept by whoever carries them.
+    pub fn requests_under_way(&self) -> &Rc<Cell<usize>> {
+        &self.requests_under_way
+    }
+
+    /// Asks a hook that waits about a request, or, where a check has `passed`, what now. Requests that
+    /// it makes arrive by `requests`. To be dropped where nobody wants the answer any more.
+    ///
+    /// # Errors
+    /// Why there is no answer, for the log.
+    pub async fn ask_waiting(
+        &self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        passed: Option<(bool, bool)>,
+        requests: HookRequestSender,
+    ) -> Result<Asked, Unasked> {
+        let failed = || {
+            let why = self.role.borrow().why_not_called(&self.hook.role);
+            Unasked::Failed(why.unwrap_or(FAILED))
+        };
+        let pool = self.pool.as_ref().ok_or_else(failed)?;
+        if self.role.borrow().is_in_debt() {
+            return Err(failed());
+        }
+        let longest = self.longest_wait();
+        let name = if passed.is_some() {
+            "on-check"
+        } else {
+            "on-request"
+        };
+        let asking = async {
+            let mut taken = pool.take().await?;
+            let slot = taken.slot()?;
+            let decision = slot.call_waiting(name, async |instance: &mut Instance<Hook>| {
+                instance
+                    .decide_waiting(exchange, call, passed, requests)
+                    .await
+            });
+            let decision = decision.await;
+            self.role.borrow().pay(slot.take_charge());
+            decision
+        };
+        match tokio::time::timeout(longest, asking).await {
+            Ok(Some(decision)) => Ok(Asked::of(decision, Ran::of_any())),
+            Ok(None) => Err(failed()),
+            Err(_) => Err(Unasked::TimedOut(longest)),
+        }
     }
 
     /// Tells what came of a check, and asks what now. `None` as for
@@ -324,9 +417,13 @@ impl WorkerHook {
         self.shard.set(ran.shard);
         let mut role = self.role.borrow_mut();
         let asked = role.ask(&self.hook.role, ran.shard, |slot: &mut HookSlot| {
-            slot.call_same(ran.generation?, name, |instance| {
-                instance.on_body(exchange, call, &ran.key, body)
-            })
+            let ask =
+                |instance: &mut Instance<Hook>| instance.on_body(exchange, call, &ran.key, body);
+            match ran.generation {
+                // Of a hook that waits, whose instances share nothing.
+                None => slot.call(name, ask),
+                Some(asked) => slot.call_same(asked, name, ask),
+            }
         });
         let (decision, _) = asked?;
         Some(Asked::of(decision, ran.clone()))
@@ -377,6 +474,9 @@ impl WorkerHook {
     /// Calls the plugin if its time has come (`ticker` in the WIT).
     pub fn tick(&self, now_us: u64) {
         self.role.borrow_mut().tick(&self.hook.role, now_us);
+        if let Some(pool) = &self.pool {
+            pool.trim();
+        }
     }
 }
 

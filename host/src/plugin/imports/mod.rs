@@ -17,6 +17,7 @@ use super::guest_log;
 use super::hook::{Check, PooledChanges};
 use super::host_state::HostState;
 use super::interfaces::{PACKAGE, VERSION};
+use super::waiting::Reachable;
 use crate::http::variable::KnownNames;
 
 mod answers; // buffers that are kept
@@ -51,6 +52,8 @@ pub(super) struct Surroundings {
     pub(super) variables: Arc<KnownNames>,
     pub(super) files: Option<Arc<PluginFiles>>,
     pub(super) destinations: Option<Arc<Destinations>>,
+    /// The upstreams that it may ask.
+    pub(super) reachable: Reachable,
 }
 
 /// What a call is about: which questions have answers in it, and what it may change.

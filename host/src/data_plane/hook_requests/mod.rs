@@ -1,0 +1,96 @@
+//! What hooks ask of upstreams while they wait: carried over the worker's own connections, by the
+//! rules of the upstream that is asked.
+//!
+//! A request is part of the exchange that its hook is asked about: it ends with it, be it that the
+//! client leaves. One that the hook has begun and left, since it wants no answer, goes on by itself.
+
+mod asked; // one request, as policies and logs see it
+mod carry; // its way to an endpoint, and its answer
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use self::carry::Carrying;
+use super::downstream::Client;
+use super::worker::Worker;
+use super::worker_config::WorkerConfig;
+use crate::plugin::{HookRequest, HookRequests, RefusedRequest};
+
+/// Requests of one hook that are under way in one worker.
+const MOST: usize = 4096;
+
+/// The exchange that a hook is asked about, as far as its requests have to know.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) worker_config: Rc<WorkerConfig>,
+    pub(crate) client: Rc<Client>,
+    /// The client's address, as it is believed.
+    pub(crate) address: Option<IpAddr>,
+    /// How many requests of the hook are under way.
+    pub(crate) under_way: Rc<Cell<usize>>,
+    /// The longest that a request may take, all in all.
+    pub(crate) longest: Duration,
+}
+
+/// Carries what arrives until `asking` is over.
+pub(crate) async fn carry_until<T>(
+    origin: &Origin,
+    mut requests: HookRequests,
+    asking: impl Future<Output = T>,
+) -> T {
+    let mut asking = pin!(asking);
+    // Dropped with the exchange, it ends what is under way.
+    let mut under_way = JoinSet::new();
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut asking => break answer,
+            Some(request) = requests.next() => begin(&mut under_way, origin, request),
+            Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
+        }
+    };
+    while let Some(request) = requests.left() {
+        begin(&mut under_way, origin, request);
+    }
+    under_way.detach_all();
+    answer
+}
+
+fn begin(under_way: &mut JoinSet<()>, origin: &Origin, request: HookRequest) {
+    let Some(counted) = Counted::new(&origin.under_way) else {
+        return request.answer.give(Err(RefusedRequest::TooMany));
+    };
+    let origin = origin.clone();
+    under_way.spawn_local(async move {
+        let longest = origin.longest;
+        // Dropped, it leaves its guest without an answer.
+        let _ = tokio::time::timeout(longest, Carrying::run(origin, request)).await;
+        drop(counted);
+    });
+}
+
+/// One of the requests of a hook that are under way.
+struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn new(under_way: &Rc<Cell<usize>>) -> Option<Counted> {
+        if under_way.get() >= MOST {
+            return None;
+        }
+        under_way.set(under_way.get() + 1);
+        Some(Counted(under_way.clone()))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

@@ -1,0 +1,118 @@
+//! A call that may be left and come back to, and one that may not.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use wasmtime::UpdateDeadline;
+
+use super::super::clock::{FIRST_LOOK, nanos, processor_time};
+use super::super::context::ExchangeAtHand;
+use super::super::imports::AT_HAND;
+
+/// Measures the processor time of a call that is left and come back to: its parts together.
+///
+/// Beside the store and not in it, which the call under way holds.
+#[derive(Clone, Default)]
+pub(in crate::plugin) struct CallWatch(Arc<Measured>);
+
+/// In nanoseconds.
+#[derive(Default)]
+struct Measured {
+    is_running: AtomicBool,
+    allowance: AtomicU64,
+    /// In the parts that are over.
+    used: AtomicU64,
+    /// The thread's processor time when the part at hand began.
+    since: AtomicU64,
+}
+
+impl CallWatch {
+    /// A call begins, and has this much time.
+    pub(in crate::plugin) fn begin(&self, allowance: Duration) {
+        self.0.allowance.store(nanos(allowance), Relaxed);
+        self.0.used.store(0, Relaxed);
+        self.0.is_running.store(true, Relaxed);
+    }
+
+    /// The call is over: what it has used.
+    pub(in crate::plugin) fn end(&self) -> Duration {
+        self.0.is_running.store(false, Relaxed);
+        Duration::from_nanos(self.0.used.load(Relaxed))
+    }
+
+    fn resume(&self) {
+        self.0.since.store(nanos(processor_time()), Relaxed);
+    }
+
+    fn pause(&self) {
+        self.0.used.store(self.used(), Relaxed);
+    }
+
+    /// Until now.
+    fn used(&self) -> u64 {
+        let at_hand = nanos(processor_time()).saturating_sub(self.0.since.load(Relaxed));
+        self.0.used.load(Relaxed).saturating_add(at_hand)
+    }
+
+    /// A tick of the clock has met the call: the event loop has a turn, or its time is over. None
+    /// where no such call is under way.
+    pub(in crate::plugin) fn look(&self) -> Option<UpdateDeadline> {
+        if !self.0.is_running.load(Relaxed) {
+            return None;
+        }
+        Some(match self.used() < self.0.allowance.load(Relaxed) {
+            true => UpdateDeadline::Yield(FIRST_LOOK),
+            false => UpdateDeadline::Interrupt,
+        })
+    }
+}
+
+/// Runs a call about an exchange, which is the one at hand whenever the call goes on.
+pub(in crate::plugin) async fn run<T>(
+    watch: &CallWatch,
+    exchange: &ExchangeAtHand,
+    call: impl Future<Output = T>,
+) -> T {
+    let mut call = pin!(call);
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "who asks gives the call up when its time is over"
+    )]
+    poll_fn(|cx| {
+        watch.resume();
+        let polled = AT_HAND.set(exchange, || call.as_mut().poll(cx));
+        watch.pause();
+        polled
+    })
+    .await
+}
+
+/// An event loop that nobody runs, for calls outside of one: what they wait for never comes.
+static STANDSTILL: LazyLock<std::io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build());
+
+/// Runs a call that must not wait.
+///
+/// # Errors
+/// Those of the call, or that it waits.
+pub(in crate::plugin) fn at_once<T>(
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    // A timer that is waited for asks for an event loop.
+    let _within = match (Handle::try_current(), &*STANDSTILL) {
+        (Err(_), Ok(standstill)) => Some(standstill.enter()),
+        _ => None,
+    };
+    let mut call = pin!(call);
+    match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => Err(wasmtime::format_err!(
+            "waited, which a hook may do in `on-request` and `on-check` only"
+        )),
+    }
+}

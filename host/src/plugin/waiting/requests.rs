@@ -1,0 +1,379 @@
+//! What a hook asks of upstreams while it waits.
+//!
+//! Requests go to whoever made the call, by a channel: the engine wants what it awaits to be `Send`,
+//! and the connections of a worker are not. The authority of a request is an upstream's name. A hook
+//! may ask those that its settings name, as it may read the files that they name, and no others.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderMap, HeaderName};
+use http::uri::{Authority, Scheme};
+use http::{Method, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Frame};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tracing::Level;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
+    WasiHttpHooks,
+};
+
+use super::super::guest_log::GuestLog;
+use super::super::untrusted::Untrusted;
+
+/// Requests of one call.
+const MOST: usize = 64;
+/// Bytes that a guest hands over at a time of a request's body.
+const PIECE: usize = 64 << 10;
+/// Pieces of a response's body that wait for the guest.
+const PIECES: usize = 2;
+
+/// The upstreams that a hook may ask: texts of its settings.
+#[derive(Clone, Default)]
+pub(in crate::plugin) struct Reachable(Arc<BTreeSet<String>>);
+
+impl Reachable {
+    /// Those that these settings name: as a text, or as the authority of a URL that is one.
+    pub(in crate::plugin) fn named_in<'a>(settings: impl Iterator<Item = &'a Value>) -> Reachable {
+        let mut named = BTreeSet::new();
+        for settings in settings {
+            collect(settings, &mut named);
+        }
+        Reachable(Arc::new(named))
+    }
+
+    /// The upstream that an authority stands for; none where it may not be asked. A port says
+    /// nothing, and browsers' URLs have hosts in lower case.
+    fn upstream(&self, authority: &Authority) -> Option<&str> {
+        let is = |name: &str| self.0.get(name).map(String::as_str);
+        is(authority.as_str())
+            .or_else(|| is(authority.host()))
+            .or_else(|| {
+                let alike = |name: &&String| name.eq_ignore_ascii_case(authority.host());
+                self.0.iter().find(alike).map(String::as_str)
+            })
+    }
+}
+
+fn collect(settings: &Value, named: &mut BTreeSet<String>) {
+    match settings {
+        Value::String(text) => {
+            if let Some(authority) = text.parse::<Uri>().ok().as_ref().and_then(Uri::authority)
+                && text.contains("://")
+            {
+                named.insert(authority.as_str().to_owned());
+            }
+            named.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, named)),
+        Value::Object(entries) => entries.values().for_each(|value| collect(value, named)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A request that a hook has made.
+pub struct HookRequest {
+    /// The upstream's name.
+    pub upstream: String,
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// With a `Host`; none that frames the message or concerns the connection alone, but for a
+    /// `Content-Length` that the body has to have.
+    pub headers: HeaderMap,
+    pub body: RequestBody,
+    pub connect_timeout: Option<Duration>,
+    pub first_byte_timeout: Option<Duration>,
+    pub between_bytes_timeout: Option<Duration>,
+    pub answer: RequestAnswer,
+}
+
+/// Where the answer to a request goes.
+pub struct RequestAnswer(oneshot::Sender<Result<HookResponse, RefusedRequest>>);
+
+impl RequestAnswer {
+    /// Answers. A guest that has dropped its request gets nothing.
+    pub fn give(self, answer: Result<HookResponse, RefusedRequest>) {
+        let _ = self.0.send(answer);
+    }
+}
+
+/// The body of a request, which the guest may still be writing.
+pub struct RequestBody(WasiBody);
+
+impl RequestBody {
+    /// Reads all of it, `most` bytes.
+    ///
+    /// # Errors
+    /// There are more, or the guest has given it up.
+    pub async fn read(self, most: usize) -> Result<Bytes, RefusedRequest> {
+        let read = Limited::new(self.0, most).collect().await;
+        read.map(|read| read.to_bytes()).map_err(|error| {
+            match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => RefusedRequest::BodyTooLarge(most),
+                None => RefusedRequest::BodyGivenUp,
+            }
+        })
+    }
+}
+
+/// What was answered.
+pub struct HookResponse {
+    pub status: u16,
+    pub headers: HeaderMap,
+    body: mpsc::Receiver<Result<Bytes, BodyBroken>>,
+}
+
+impl HookResponse {
+    /// With a body whose pieces are sent as they come; sending waits for the guest. The receiver goes
+    /// when the guest wants no more.
+    pub fn new(
+        status: u16,
+        headers: HeaderMap,
+    ) -> (HookResponse, mpsc::Sender<Result<Bytes, BodyBroken>>) {
+        let (pieces, body) = mpsc::channel(PIECES);
+        let response = HookResponse {
+            status,
+            headers,
+            body,
+        };
+        (response, pieces)
+    }
+}
+
+/// A body broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyBroken;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedRequest {
+    #[error("there is no upstream `{0}`")]
+    NoUpstream(String),
+    #[error("no live upstreams")]
+    NoEndpoint,
+    #[error("too many requests at once")]
+    TooMany,
+    #[error("its body has more than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("its body was given up")]
+    BodyGivenUp,
+    #[error("it cannot be expressed in HTTP")]
+    Inexpressible,
+    #[error("connection refused")]
+    Connect,
+    #[error("connecting timed out")]
+    ConnectTimeout,
+    #[error("the upstream timed out")]
+    Timeout,
+    #[error("TLS failed")]
+    Tls,
+    #[error("the connection broke off")]
+    Broken,
+    #[error("the answer is no valid HTTP")]
+    Invalid,
+}
+
+impl From<RefusedRequest> for Error {
+    fn from(refused: RefusedRequest) -> Error {
+        match refused {
+            RefusedRequest::NoUpstream(_) => Error::DestinationNotFound,
+            RefusedRequest::NoEndpoint => Error::DestinationUnavailable,
+            RefusedRequest::TooMany => Error::ConnectionLimitReached,
+            RefusedRequest::BodyTooLarge(most) => Error::HttpRequestBodySize(Some(most as u64)),
+            RefusedRequest::BodyGivenUp | RefusedRequest::Inexpressible => {
+                Error::HttpRequestUriInvalid
+            }
+            RefusedRequest::Connect => Error::ConnectionRefused,
+            RefusedRequest::ConnectTimeout => Error::ConnectionTimeout,
+            RefusedRequest::Timeout => Error::HttpResponseTimeout,
+            RefusedRequest::Tls => Error::TlsProtocolError,
+            RefusedRequest::Broken => Error::ConnectionTerminated,
+            RefusedRequest::Invalid => Error::HttpProtocolError,
+        }
+    }
+}
+
+/// Where the requests of one call arrive.
+pub struct HookRequests(mpsc::UnboundedReceiver<HookRequest>);
+
+/// Where they are sent.
+pub struct HookRequestSender(mpsc::UnboundedSender<HookRequest>);
+
+/// For one call. A call makes [`MOST`] requests.
+pub fn hook_requests() -> (HookRequestSender, HookRequests) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (HookRequestSender(sender), HookRequests(receiver))
+}
+
+impl HookRequests {
+    /// The next one; none once the call is over.
+    pub async fn next(&mut self) -> Option<HookRequest> {
+        self.0.recv().await
+    }
+
+    /// One that is there now.
+    pub fn left(&mut self) -> Option<HookRequest> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// An instance's way to upstreams.
+pub(in crate::plugin) struct RequestPort {
+    reachable: Reachable,
+    /// Where they go; none outside of calls that may wait.
+    sender: Option<HookRequestSender>,
+    /// By the call at hand.
+    sent: usize,
+    log: GuestLog,
+}
+
+impl RequestPort {
+    pub(super) fn new(plugin: &Arc<str>, reachable: Reachable) -> RequestPort {
+        RequestPort {
+            reachable,
+            sender: None,
+            sent: 0,
+            log: GuestLog::new(plugin.clone()),
+        }
+    }
+
+    /// A call begins, whose requests go there.
+    pub(in crate::plugin) fn open(&mut self, sender: HookRequestSender) {
+        self.sender = Some(sender);
+        self.sent = 0;
+    }
+
+    /// It is over.
+    pub(in crate::plugin) fn close(&mut self) {
+        self.sender = None;
+    }
+
+    fn send(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Result<oneshot::Receiver<Result<HookResponse, RefusedRequest>>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let authority = parts.uri.authority();
+        let Some(upstream) = authority.and_then(|authority| self.reachable.upstream(authority))
+        else {
+            let asked = authority.map_or("", Authority::as_str);
+            let asked = Untrusted::name(asked);
+            let why = format_args!("asked upstream `{asked}`, which its settings do not name");
+            self.log.write(Level::WARN, why, "");
+            return Err(Error::HttpRequestDenied);
+        };
+        let Some(HookRequestSender(sender)) = &self.sender else {
+            return Err(Error::HttpRequestDenied);
+        };
+        self.sent += 1;
+        if self.sent > MOST {
+            return Err(RefusedRequest::TooMany.into());
+        }
+        if !parts.headers.contains_key(HOST) {
+            let host = upstream.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+            parts.headers.insert(HOST, host);
+        }
+        let options = options.unwrap_or_default();
+        let (answer, answered) = oneshot::channel();
+        let request = HookRequest {
+            upstream: upstream.to_owned(),
+            method: parts.method,
+            target: parts
+                .uri
+                .path_and_query()
+                .map_or("/", |target| target.as_str())
+                .to_owned(),
+            headers: parts.headers,
+            body: RequestBody(body),
+            connect_timeout: options.connect_timeout,
+            first_byte_timeout: options.first_byte_timeout,
+            between_bytes_timeout: options.between_bytes_timeout,
+            answer: RequestAnswer(answer),
+        };
+        let sent = sender.send(request);
+        sent.map_err(|_| Error::ConnectionTerminated)?;
+        Ok(answered)
+    }
+}
+
+type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Answering =
+    Box<dyn Future<Output = Result<(http::Response<WasiBody>, Sending), Error>> + Send>;
+
+impl WasiHttpHooks for RequestPort {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|name: &HeaderName| *name != HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name))
+    }
+
+    /// How an upstream is spoken with is its configuration's. Outside of calls that may wait, nothing
+    /// is asked.
+    fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {
+        self.sender.is_some() && (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)
+    }
+
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn default_scheme(&mut self) -> Option<Scheme> {
+        Some(Scheme::HTTP)
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Sending,
+    ) -> Answering {
+        let sent = self.send(request, options);
+        Box::new(async move {
+            let answered = sent?.await.map_err(|_| Error::ConnectionTerminated)?;
+            let response = answered.map_err(Error::from)?;
+            let mut message = http::Response::new(ResponseBody(response.body).boxed_unsync());
+            *message.status_mut() = http::StatusCode::from_u16(response.status)
+                .map_err(|_| Error::HttpProtocolError)?;
+            *message.headers_mut() = response.headers;
+            let nothing: Sending = Box::new(std::future::ready(Ok(())));
+            Ok((message, nothing))
+        })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        PIECE
+    }
+}
+
+/// A response's body as the guest reads it.
+struct ResponseBody(mpsc::Receiver<Result<Bytes, BodyBroken>>);
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.0.poll_recv(cx).map(|piece| {
+            piece.map(|piece| match piece {
+                Ok(piece) => Ok(Frame::data(piece)),
+                Err(BodyBroken) => Err(Error::HttpResponseIncomplete),
+            })
+        })
+    }
+}
+
+impl fmt::Debug for HookRequest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {} of {}", self.method, self.target, self.upstream)
+    }
+}

@@ -1,0 +1,148 @@
+//! `mirror`: sends copies of requests to another upstream, and throws away what is answered (nginx:
+//! `ngx_http_mirror_module`).
+//!
+//! A copy has the method, the target and the headers of the request, and no body. Nothing waits for
+//! it, and nothing that becomes of it changes what becomes of the request.
+
+use waypost_sdk::http::Request;
+use waypost_sdk::log::{self, Level};
+use waypost_sdk::metrics::Counter;
+use waypost_sdk::{
+    About, Call, Describe, Hook, OnRequest, Schema, Settings, SettingsError, Sharing, Template,
+    Verdict, headers,
+};
+
+/// Headers of a request that are about a body.
+const LEFT_OUT: [&str; 3] = ["content-length", "content-type", "content-encoding"];
+
+/// Sends copies.
+pub struct Mirror {
+    upstream: String,
+    /// None for the request's own.
+    path: Option<Template>,
+    /// Of all requests, in millionths.
+    share: u64,
+    /// All where none are named.
+    methods: Vec<String>,
+    set_headers: Vec<(String, Template)>,
+    timeout: Option<std::time::Duration>,
+    sent: Counter,
+    refused: Counter,
+}
+
+const ALL: u64 = 1_000_000;
+
+impl Hook for Mirror {
+    fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+        settings.refuse_streams("use it at a listener or a route")?;
+        let upstream = settings.upstream("upstream")?;
+        let upstream = upstream.ok_or_else(|| settings.missing("upstream"))?;
+        let path = settings.template("path")?;
+        let set_headers = settings.templates_by_name("set_headers")?;
+        for (name, _) in &set_headers {
+            if !headers::is_name(name) || headers::is_framing(name) {
+                let message = format!("`{name}` is no header that can be set");
+                return Err(settings.error(&format!("set_headers.{name}"), &message));
+            }
+        }
+        let mirror = Mirror {
+            upstream,
+            path,
+            share: share(&mut settings)?,
+            methods: settings.texts("methods")?,
+            set_headers,
+            timeout: settings.duration("timeout")?,
+            sent: Counter::named("sent"),
+            refused: Counter::named("refused"),
+        };
+        settings.finish()?;
+        Ok(mirror)
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::PerWorker
+    }
+}
+
+/// Reads `share`.
+fn share(settings: &mut Settings) -> Result<u64, SettingsError> {
+    let Some(text) = settings.text("share")? else {
+        return Ok(ALL);
+    };
+    let percent = text
+        .strip_suffix('%')
+        .and_then(|percent| percent.trim().parse::<f64>().ok());
+    match percent.filter(|percent| (0.0..=100.0).contains(percent)) {
+        // Within bounds, and never negative.
+        Some(percent) => Ok((percent / 100.0 * ALL as f64).round() as u64),
+        None => Err(settings.error("share", &format!("`{text}` must be a share such as \"5%\""))),
+    }
+}
+
+impl OnRequest for Mirror {
+    fn on_request(&mut self, call: &Call) -> Verdict {
+        let is_drawn = self.share == ALL || call.random % ALL < self.share;
+        if is_drawn && self.is_for(&call.request().method()) {
+            match self.copy(call).send_and_leave() {
+                Ok(()) => self.sent.add(1),
+                Err(error) => {
+                    self.refused.add(1);
+                    log::exchange(Level::Warn, &format!("no copy was sent: {error}"));
+                }
+            }
+        }
+        Verdict::Proceed
+    }
+}
+
+impl Mirror {
+    fn is_for(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method)
+    }
+
+    fn copy(&self, call: &Call) -> Request {
+        let request = call.request();
+        let target = match &self.path {
+            Some(path) => String::from_utf8_lossy(&path.render(request)).into_owned(),
+            None => match request.query() {
+                query if query.is_empty() => request.path(),
+                query => format!("{}?{query}", request.path()),
+            },
+        };
+        let mut copy = Request::new(&request.method(), &self.upstream, &target);
+        copy.timeout = self.timeout;
+        for (name, value) in request.headers() {
+            let is = |other: &str| other.eq_ignore_ascii_case(&name);
+            let is_replaced = self.set_headers.iter().any(|(set, _)| is(set));
+            if !is_replaced && !LEFT_OUT.iter().any(|left_out| is(left_out)) {
+                copy = copy.header(&name, value);
+            }
+        }
+        for (name, value) in &self.set_headers {
+            copy = copy.header(name, value.render(request));
+        }
+        copy
+    }
+}
+
+impl Describe for Mirror {
+    fn describe() -> About {
+        About::new("copies of requests for another upstream")
+            .settings(
+                Schema::new()
+                    .text("upstream", "who gets them")
+                    .required()
+                    .template("path", "what it is asked for, the request's own without it")
+                    .text("share", "of all requests, such as \"5%\"")
+                    .texts("methods", "requests with other ones are not copied")
+                    .texts_by_name("set_headers", "headers that are set, with variables")
+                    .duration("timeout", "for the connection, and for the answer"),
+            )
+            .no_streams()
+    }
+}
+
+waypost_sdk::export_hook!(Mirror, on_request, describe);
+
+#[cfg(test)]
+mod tests;

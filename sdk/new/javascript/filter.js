@@ -1,0 +1,37 @@
+// A filter: a request that names a zone in a header goes to servers of that zone, which is a label
+// of theirs. Where none of them can be asked, to any.
+
+import { fleet, request } from 'waypost';
+
+/** What the plugin asks of the host: the same words as in `waypost.toml`. */
+export const grants = ['request'];
+
+export class filter {
+  static about = 'The servers of the zone that a request names';
+  static settings = {
+    header: { type: 'string', default: 'x-zone', description: 'The header that names the zone' },
+  };
+
+  constructor({ header }) {
+    this.header = header;
+    this.zones = [];
+  }
+
+  update(endpoints) {
+    this.zones = endpoints.map(({ index }) => fleet.label(index, 'zone'));
+  }
+
+  narrow({ word, candidates }) {
+    const zone = request.header(this.header);
+    if (zone === undefined) return candidates;
+    let own = 0n;
+    for (let bit = 0; bit < 64; bit++) {
+      if (this.zones[64 * word + bit] === zone) own |= 1n << BigInt(bit);
+    }
+    return candidates & own;
+  }
+
+  mayBeIgnored() {
+    return true;
+  }
+}

@@ -1,0 +1,34 @@
+// A policy: one server for each tenant, by a hash of the header that names it; the least busy one
+// for everybody else.
+
+import { exchange, fleet, request } from 'waypost';
+
+/** What the plugin asks of the host: the same words as in `waypost.toml`. */
+export const grants = ['request', 'exchange'];
+
+export class policy {
+  static about = 'One server for each tenant, else the least busy one';
+  static settings = {
+    header: {
+      type: 'string',
+      default: 'x-tenant',
+      description: 'The header that names the tenant',
+    },
+  };
+
+  constructor({ header }) {
+    this.header = header;
+  }
+
+  pick({ candidates }) {
+    const tenant = request.header(this.header);
+    if (tenant) {
+      exchange.note(`tenant ${tenant}`);
+      const hash = request.hash({ header: this.header });
+      return candidates[Number(hash % BigInt(candidates.length))];
+    }
+    exchange.note('no tenant');
+    const loads = fleet.allInFlight();
+    return candidates.reduce((best, index) => (loads[index] < loads[best] ? index : best));
+  }
+}

@@ -1,0 +1,31 @@
+// A scorer: the fewer requests a server has in progress, the better; one with `most` of them or
+// more is as bad as any.
+
+import { fleet } from 'waypost';
+
+/** What the plugin asks of the host: the same words as in `waypost.toml`. */
+export const grants = [];
+
+const BEST = 65535;
+
+export class scorer {
+  static about = 'The servers with the fewest requests in progress';
+  static settings = {
+    most: {
+      type: 'integer',
+      minimum: 1,
+      maximum: 1000,
+      default: 10,
+      description: 'Requests from which on a server has no points',
+    },
+  };
+
+  constructor({ most }) {
+    this.most = most;
+  }
+
+  score() {
+    const score = (load) => Math.floor((BEST * Math.max(0, this.most - load)) / this.most);
+    return Array.from(fleet.allInFlight(), score);
+  }
+}

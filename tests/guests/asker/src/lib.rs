@@ -1,0 +1,156 @@
+//! A hook that waits as the request tells it, command by command: for the specs of such hooks.
+//!
+//! Commands stand in the header `X-Ask` for `on_request`, and in `X-Ask-Response` and `X-Ask-End` for
+//! the other phases, separated by ` | `. What the hook learns it adds to the response as `X-Asked`.
+
+use std::hint::black_box;
+
+use waypost_sdk::http::{Error, Request};
+use waypost_sdk::{
+    Call, Hook, OnEnd, OnRequest, OnResponse, Settings, SettingsError, Sharing, Summary, Verdict,
+    log,
+};
+
+/// Does as it is told.
+pub struct Asker {
+    sharing: Sharing,
+    calls: u64,
+}
+
+impl Hook for Asker {
+    fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
+        settings.texts("upstreams")?; // that it may ask
+        let sharing = match settings.text("sharing")?.as_deref() {
+            Some("process") => Sharing::PerProcess,
+            _ => Sharing::PerWorker,
+        };
+        if let Some(upstream) = settings.text("asks_while_it_is_configured")? {
+            let asked = Request::get(&upstream, "/").send();
+            log::info(&format!(
+                "configure: {}",
+                told(asked.map(|_| String::new()))
+            ));
+        }
+        settings.finish()?;
+        Ok(Asker { sharing, calls: 0 })
+    }
+
+    fn sharing(&self) -> Sharing {
+        self.sharing.clone()
+    }
+}
+
+impl OnRequest for Asker {
+    fn on_request(&mut self, call: &Call) -> Verdict {
+        self.calls += 1;
+        self.obey(call, "x-ask")
+    }
+}
+
+impl OnResponse for Asker {
+    fn on_response(&mut self, call: &Call) {
+        self.obey(call, "x-ask-response");
+    }
+}
+
+impl OnEnd for Asker {
+    fn on_end(&mut self, call: &Call, summary: &Summary) {
+        self.obey(call, "x-ask-end");
+        if call.request().header("x-ask-end").is_some() {
+            log::info(&format!("asker hears of the end: {}", summary.status));
+        }
+    }
+}
+
+impl Asker {
+    fn obey(&self, call: &Call, header: &str) -> Verdict {
+        let commands = call.request().header(header).unwrap_or_default();
+        let commands = String::from_utf8_lossy(&commands).into_owned();
+        for command in commands.split(" | ") {
+            let words: Vec<&str> = command.split(' ').collect();
+            let asked = match words.as_slice() {
+                ["get", upstream, target] => get(Request::get(upstream, target), 100),
+                ["read", upstream, target, most] => {
+                    get(Request::get(upstream, target), most.parse().unwrap_or(0))
+                }
+                ["post", upstream, target, length] => {
+                    let body = vec![b'x'; length.parse().unwrap_or(0)];
+                    get(Request::new("POST", upstream, target).body(body), 100)
+                }
+                ["header", upstream, name, value] => {
+                    get(Request::get(upstream, "/").header(name, value), 100)
+                }
+                ["within", millis, upstream, target] => {
+                    let timeout = std::time::Duration::from_millis(millis.parse().unwrap_or(0));
+                    get(Request::get(upstream, target).timeout(timeout), 100)
+                }
+                ["leave", upstream, target] => {
+                    let left = Request::get(upstream, target).send_and_leave();
+                    left.map(|()| "left".to_owned())
+                }
+                ["many", upstream, count] => {
+                    let count: usize = count.parse().unwrap_or(0);
+                    let begun = (0..count)
+                        .filter(|_| Request::get(upstream, "/").send_and_leave().is_ok())
+                        .count();
+                    Ok(format!("{begun} of {count}"))
+                }
+                ["sleep", millis] => {
+                    sleep(millis.parse().unwrap_or(0));
+                    Ok("slept".to_owned())
+                }
+                ["spin", millis] => {
+                    spin(millis.parse().unwrap_or(0));
+                    Ok("spun".to_owned())
+                }
+                ["say", text] => {
+                    log::info(&format!("asker says {text}"));
+                    continue;
+                }
+                ["path", path] => {
+                    call.changes().set_path(path);
+                    continue;
+                }
+                ["calls"] => Ok(self.calls.to_string()),
+                ["trap"] => panic!("as the request says"),
+                _ => continue,
+            };
+            call.changes().add_response_header("X-Asked", told(asked));
+        }
+        Verdict::Proceed
+    }
+}
+
+/// Sends a request: status and body.
+fn get(request: Request, most: usize) -> Result<String, Error> {
+    let answer = request.send()?;
+    let status = answer.status();
+    let body = answer.read(most)?;
+    let body = match body.len() {
+        length @ 101.. => format!("{length} bytes"),
+        _ => String::from_utf8_lossy(&body).into_owned(),
+    };
+    Ok(format!("{status} {body}"))
+}
+
+fn told(asked: Result<String, Error>) -> String {
+    asked.unwrap_or_else(|error| format!("error: {error}"))
+}
+
+fn sleep(millis: u64) {
+    wasip2::clocks::monotonic_clock::subscribe_duration(millis * 1_000_000).block();
+}
+
+/// Computes for so long.
+fn spin(millis: u64) {
+    let now = wasip2::clocks::monotonic_clock::now;
+    let until = now() + millis * 1_000_000;
+    let mut number = 0_u64;
+    while now() < until {
+        for _ in 0..1000 {
+            number = black_box(number.wrapping_mul(31).wrapping_add(7));
+        }
+    }
+}
+
+waypost_sdk::export_hook!(Asker, on_request, on_response, on_end);

@@ -1,0 +1,151 @@
+//! `forward_auth`: a server that says who may come in, beside nginx's `auth_request`.
+
+use std::fmt::Write;
+
+use waypost_tests::{Answer, Http2, Nginx, Origin, Proxy, nginx, origin, proxy};
+
+/// A server that answers as its path says: `/STATUS`, with what it knows of the user.
+async fn authority() -> Origin {
+    origin::answers(|request| {
+        let status = request.header("X-Forwarded-Uri");
+        let status = match status.is_empty() {
+            true => request.header("X-Original-Uri"),
+            false => status,
+        };
+        let status = status.trim_start_matches('/').parse().unwrap_or(200);
+        Answer::status(status, format!("answer {status}"))
+            .header("X-User", "jo")
+            .header("WWW-Authenticate", "Bearer realm=\"a\"")
+            .header("Location", "/login")
+            .header("Set-Cookie", "session=2")
+    })
+    .await
+}
+
+async fn with(app: &Origin, auth: &Origin, settings: &str) -> Proxy {
+    proxy::to([app])
+        .route(&format!(
+            "hooks = [{{ plugin = \"forward_auth\", upstream = \"auth\"{settings} }}]"
+        ))
+        .more(&format!("[upstream.auth]\nservers = [{}]\n", auth.with("")))
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn whom_the_server_lets_in_reaches_the_app_with_what_it_says_of_the_user() {
+    let (app, auth) = (origin::says("app").await, authority().await);
+    let settings = ", path = \"/verify?$args\", copy_to_request = [\"X-User\"], \
+                    copy_to_response = [\"Set-Cookie\"], attributes = { user = \"X-User\" }";
+    let proxy = with(&app, &auth, settings).await;
+    let forged = "X-User: root\r\nCookie: session=1\r\nContent-Length: 4\r\n\r\nbody";
+    let mut client = proxy.client().await;
+    client
+        .send(format!(
+            "POST /200?a=b HTTP/1.1\r\nHost: site.example\r\n{forged}"
+        ))
+        .await;
+    let answer = client.response().await;
+    assert_eq!((answer.status, &*answer.text()), (200, "app"));
+    assert_eq!(answer.header("Set-Cookie"), "session=2");
+    let (asked, reached) = (auth.request(), app.request());
+    assert_eq!((&*asked.method, &*asked.target), ("GET", "/verify?a=b"));
+    for (name, value) in [
+        ("Cookie", "session=1"),
+        ("X-Forwarded-Method", "POST"),
+        ("X-Forwarded-Host", "site.example"),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-User", ""),
+        ("Content-Length", ""),
+    ] {
+        assert_eq!(asked.header(name), value, "{name}");
+    }
+    assert_eq!(reached.header("X-User"), "jo");
+    assert_eq!(reached.body, b"body");
+}
+
+#[tokio::test]
+async fn a_client_that_is_turned_away_gets_the_servers_answer_where_that_is_wanted() {
+    let (app, auth) = (origin::says("app").await, authority().await);
+    let proxy = with(&app, &auth, ", refusal = \"answer\"").await;
+    let answer = proxy.get("/302").await;
+    assert_eq!((answer.status, &*answer.text()), (302, "answer 302"));
+    assert_eq!(answer.header("Location"), "/login");
+    let mut http2 = Http2::connect(proxy.address()).await;
+    let answer = http2.get("/401").await;
+    assert_eq!((answer.status, &*answer.text()), (401, "answer 401"));
+    assert!(app.requests().is_empty());
+}
+
+#[tokio::test]
+async fn where_there_is_no_verdict_nobody_comes_in() {
+    let app = origin::says("app").await;
+    let auth = origin::refuses();
+    let proxy = with(&app, &auth, ", error_status = 503").await;
+    assert_eq!(proxy.get("/200").await.status, 503);
+    proxy
+        .log_contains("auth request to upstream `auth` failed: connection refused")
+        .await;
+    assert!(app.requests().is_empty());
+}
+
+/// Each with and without a challenge, 2xx, 401, 403, and statuses that are no verdict.
+#[tokio::test]
+async fn the_same_verdicts_as_nginx() {
+    let Some((nginx, proxy, app)) = both().await else {
+        return;
+    };
+    let mut compared = 0;
+    for status in [
+        200, 201, 204, 299, 301, 302, 400, 401, 403, 404, 429, 500, 502,
+    ] {
+        let target = format!("/{status}");
+        let theirs = waypost_tests::client::get_with(nginx.address(), &target, "").await;
+        let ours = proxy.get(&target).await;
+        assert_eq!(ours.status, theirs.status, "{status}");
+        for name in ["WWW-Authenticate", "X-Seen"] {
+            assert_eq!(ours.header(name), theirs.header(name), "{status}: {name}");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 13);
+    let requests = app.requests();
+    let users: Vec<&str> = requests
+        .iter()
+        .map(|request| request.header("X-User"))
+        .collect();
+    assert_eq!(users, ["jo"; 8]);
+}
+
+/// nginx with `auth_request`, and Waypost with the hook, before the same two servers.
+async fn both() -> Option<(Nginx, Proxy, Origin)> {
+    let (app, auth) = (origin::says("app").await, authority().await);
+    let mut server = String::new();
+    let _ = write!(
+        server,
+        "location / {{ auth_request /auth; auth_request_set $user $upstream_http_x_user;\n\
+         proxy_set_header X-User $user; add_header X-Seen $user; proxy_pass http://{}; }}\n\
+         location = /auth {{ internal; proxy_pass http://{}/verify;\n\
+         proxy_pass_request_body off; proxy_set_header Content-Length \"\";\n\
+         proxy_set_header X-Original-URI $request_uri; }}\n",
+        app.address(),
+        auth.address()
+    );
+    if !nginx::installed() {
+        return None;
+    }
+    let nginx = Nginx::start("", &server).await;
+    let settings = ", path = \"/verify\", attributes = { user = \"X-User\" }";
+    let proxy = proxy::to([&app])
+        .route(&format!(
+            "hooks = [{{ plugin = \"forward_auth\", upstream = \"auth\"{settings} }}]\n\
+             request_headers = {{ set = {{ X-User = \"$hook_user\" }} }}\n\
+             response_headers = [{{ statuses = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308], \
+             set = {{ X-Seen = \"$hook_user\" }} }}]"
+        ))
+        .more(&format!("[upstream.auth]\nservers = [{}]\n", auth.with("")))
+        .start()
+        .await;
+    Some((nginx, proxy, app))
+}
