@@ -23,6 +23,8 @@ EXPORTS = [
     "on-request",
     "on-check",
     "on-response",
+    "on-request-body",
+    "on-response-body",
     "on-end",
     "member-changes",
     "failures",

@@ -684,6 +684,66 @@ async fn maintenance() {
 }
 
 #[tokio::test]
+async fn body_limit() {
+    let app = origin::answers(|request| Answer::ok(request.body.len().to_string())).await;
+    let proxy = example("body_limit", &[app.address()]).await;
+    for (media_type, bound) in [
+        ("application/json", 64 << 10),
+        ("image/png", 8 << 20),
+        ("text/plain", 1 << 20),
+    ] {
+        for (length, status) in [(bound, 200), (bound + 1, 413)] {
+            let body = "x".repeat(length);
+            let mut client = proxy.client().await;
+            let request = format!(
+                "POST / HTTP/1.1\r\nHost: test\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            // One that is too large is answered before it was sent.
+            let _ = client.wire.try_send(request).await;
+            let response = client.response().await;
+            assert_eq!(response.status, status, "{media_type}, {length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn substitute() {
+    let page = "see http://app.internal/a and http://app.internal/b";
+    let app = origin::answers(move |request| {
+        Answer::ok(page).header("Content-Type", &request.target[1..])
+    })
+    .await;
+    let proxy = example("substitute", &[app.address()]).await;
+    let expected = "see https://test/a and https://test/b";
+    assert_eq!(proxy.get("/text/html").await.text(), expected);
+    assert_eq!(proxy.get("/text/css").await.text(), expected);
+    assert_eq!(proxy.get("/text/plain").await.text(), page);
+}
+
+#[tokio::test]
+async fn verify_signature() {
+    let app = origin::says("app").await;
+    let secrets = tempfile::NamedTempFile::new().expect("there is room for a file");
+    std::fs::write(secrets.path(), "It's a Secret to Everybody\n").expect("the file is ours");
+    let path = secrets.path().to_str().expect("its path is text");
+    let variables = [("SECRETS", path), ("APP_1", app.address())];
+    let proxy = example_with("verify_signature", &variables).await;
+    let post = |code: &str| {
+        let code = format!("X-Hub-Signature-256: sha256={code}\r\n");
+        format!(
+            "POST /webhooks/github HTTP/1.1\r\nHost: test\r\nContent-Length: 13\r\n{code}\r\nHello, World!"
+        )
+    };
+    let code = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    assert_eq!(proxy.exchange(post(code)).await.text(), "app");
+    assert_eq!(
+        proxy.exchange(post(&code.replace('7', "8"))).await.status,
+        401
+    );
+    assert_eq!(proxy.get("/").await.text(), "app");
+}
+
+#[tokio::test]
 async fn access_log() {
     let (a, b) = (
         origin::answers(|_| Answer::status(503, "")).await,

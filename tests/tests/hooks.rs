@@ -12,6 +12,7 @@ mod endings; // each exchange that was asked about has one
 mod hot_load; // hooks are swapped while requests run
 mod streams; // hooks of sessions
 mod passwords; // work that is waited for
+mod bodies; // of requests and answers, seen and replaced
 mod waiting; // upstreams that are
 mod forward_auth; // a server that says who may come in
 mod mirror; // copies for another upstream
@@ -33,7 +34,7 @@ use waypost_tests::proxy::Setup;
 use waypost_tests::{Client, Http2, Proxy, http2, plugin};
 
 /// Everything that a plugin may be granted.
-const GRANTS: &str = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"checks\", \"files\", \"store\"]";
+const GRANTS: &str = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"checks\", \"files\", \"store\"]";
 
 /// The probe, as `[plugin.probe]`. Limits within which it does as it is told on a slow machine as
 /// well, and faults that add up to nothing.

@@ -755,9 +755,12 @@ static HEADERS: &[Directive] = &[
         "`expires` in `[server]`, `[[listen]]` or `[[route]]`: `\"30d\"`, `\"max\"`, `\"epoch\"`, `false`; it sets `Cache-Control`. \
          In `files`, for these alone",
     ),
+    is(
+        &["sub_filter*"],
+        "the hook `substitute` in `hooks`: `hooks = [{ plugin = \"substitute\", replace = [{ text = \"a\", by = \"b\" }] }]`",
+    ),
     not_there(
         &[
-            "sub_filter*",
             "addition_types",
             "add_before_body",
             "add_after_body",

@@ -10,9 +10,10 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::unwinding::contained;
+use crate::config::model::OnError;
 use crate::plugin::{
-    Attributes, BadAttribute, ExchangeAtHand, ExchangeSummary, HookCall, PooledChanges, Ran,
-    WorkerHook,
+    Attributes, BadAttribute, BodySide, BodyWish, ExchangeAtHand, ExchangeSummary, HookCall,
+    Manner, PooledChanges, Ran, WorkerHook,
 };
 
 /// Bytes of notes of one exchange.
@@ -30,6 +31,8 @@ struct HookedState {
     notes: String,
     /// Index into the upstreams: where the route's `proxy` leads instead.
     upstream: Option<usize>,
+    /// An answer in place of one whose body hooks have failed: they are not asked about that.
+    spares_answer: bool,
 }
 
 /// States that are kept for the next exchange, of each worker.
@@ -47,6 +50,7 @@ impl Drop for Hooked {
             state.attributes.clear();
             state.notes.clear();
             state.upstream = None;
+            state.spares_answer = false;
             // On a thread that ends there is no next one.
             let _ = SPARE_STATES.try_with(|spare| {
                 let mut spare = spare.borrow_mut();
@@ -59,22 +63,32 @@ impl Drop for Hooked {
 }
 
 /// A hook that was asked.
-struct HookRun {
-    hook: Rc<WorkerHook>,
+#[derive(Clone)]
+pub(crate) struct HookRun {
+    pub(crate) hook: Rc<WorkerHook>,
     exchange: u64,
     place: u32,
-    ran: Ran,
+    pub(crate) ran: Ran,
+    /// What its place says of failures.
+    pub(crate) on_error: OnError,
+    /// The bodies that it wants to be asked about.
+    of_request: Option<BodyWish>,
+    of_response: Option<BodyWish>,
 }
 
 impl HookRun {
     /// A further call about the same exchange at the same place.
-    fn call(&self, now_us: u64) -> HookCall {
+    pub(crate) fn call(&self, now_us: u64) -> HookCall {
         HookCall {
             exchange: self.exchange,
             place: self.place,
             now_us,
         }
     }
+}
+
+fn is_whole(wish: BodyWish) -> bool {
+    matches!(wish.manner, Manner::Whole(_))
 }
 
 impl Hooked {
@@ -88,17 +102,87 @@ impl Hooked {
     }
 
     /// Notes that a hook was asked, if it wants to hear more of the exchange.
-    pub(crate) fn note_run(&self, hook: &Rc<WorkerHook>, call: &HookCall, ran: Ran) {
-        if hook.sees_responses() || hook.hears_ends() {
+    pub(crate) fn note_run(
+        &self,
+        hook: &Rc<WorkerHook>,
+        call: &HookCall,
+        ran: Ran,
+        on_error: OnError,
+    ) {
+        if hook.sees_responses() || hook.hears_ends() || hook.may_want_bodies() {
             self.change(|state| {
                 state.runs.push(HookRun {
                     hook: hook.clone(),
                     exchange: call.exchange,
                     place: call.place,
                     ran,
+                    on_error,
+                    of_request: None,
+                    of_response: None,
                 });
             });
         }
+    }
+
+    /// Notes that a hook, which was asked last at this place, wants the body of the request.
+    pub(crate) fn want_request_body(&self, call: &HookCall, hook: &WorkerHook, wish: BodyWish) {
+        self.change(|state| {
+            let is_it =
+                |run: &&mut HookRun| run.place == call.place && std::ptr::eq(&*run.hook, hook);
+            if let Some(run) = state.runs.iter_mut().rev().find(is_it) {
+                run.of_request = Some(wish);
+            }
+        });
+    }
+
+    /// Whether a hook waits for the whole body of the request.
+    #[inline]
+    pub(crate) fn wants_whole_request(&self) -> bool {
+        let is_whole = |run: &HookRun| matches!(run.of_request, Some(wish) if is_whole(wish));
+        self.read(|state| state.runs.iter().any(is_whole))
+    }
+
+    /// The hooks that wait for the whole body of the request, which they are about to have.
+    pub(crate) fn take_whole_requests(&self) -> SmallVec<[(HookRun, BodyWish); 2]> {
+        self.change(|state| {
+            let waiting = state.runs.iter_mut().filter_map(|run| {
+                let wish = run.of_request.take_if(|wish| is_whole(*wish))?;
+                Some((run.clone(), wish))
+            });
+            waiting.collect()
+        })
+    }
+
+    /// The hooks that a body goes through piece by piece, in the order of their turns.
+    pub(crate) fn body_runs(&self, side: BodySide) -> SmallVec<[(HookRun, BodyWish); 2]> {
+        self.read(|state| {
+            let runs = state.runs.iter();
+            match side {
+                BodySide::Request => runs
+                    .filter_map(|run| Some((run.clone(), run.of_request?)))
+                    .collect(),
+                BodySide::Response => runs
+                    .rev()
+                    .filter_map(|run| Some((run.clone(), run.of_response?)))
+                    .collect(),
+            }
+        })
+    }
+
+    /// Whether a hook wants a body piece by piece, or that of the answer in whatever way.
+    #[inline]
+    pub(crate) fn wants_body(&self, side: BodySide) -> bool {
+        self.read(|state| {
+            state.runs.iter().any(|run| match side {
+                BodySide::Request => run.of_request.is_some(),
+                BodySide::Response => run.of_response.is_some() && !state.spares_answer,
+            })
+        })
+    }
+
+    /// What answers from here on answers in place of a body that failed: no hook is asked about it.
+    pub(crate) fn spare_answer(&self) {
+        self.change(|state| state.spares_answer = true);
     }
 
     /// Asks the hooks what is to be changed of a response, the last one first, and hands each
@@ -115,7 +199,7 @@ impl Hooked {
         while at > 0 {
             at -= 1;
             // Hooks may set attributes meanwhile.
-            let (hook, changes) = {
+            let (hook, asked) = {
                 let state = self.0.borrow();
                 let Some(run) = state.as_deref().and_then(|state| state.runs.get(at)) else {
                     return;
@@ -126,10 +210,21 @@ impl Hooked {
                 let call = run.call(now_us);
                 let (hook, ran) = (run.hook.clone(), run.ran.clone());
                 drop(state);
-                let changes = hook.on_response(exchange, &call, &ran);
-                (hook, changes)
+                let asked = hook.on_response(exchange, &call, &ran);
+                (hook, asked)
             };
-            if let Some(Some(changes)) = changes {
+            let (changes, instance) = asked.unzip();
+            let changes = changes.flatten();
+            self.change(|state| {
+                if let Some(run) = state.runs.get_mut(at) {
+                    // What it wanted of another answer, which never left, is no matter any more.
+                    run.of_response = changes.as_ref().and_then(|changes| changes.wish);
+                    if let (Some(_), Some(instance)) = (run.of_response, instance) {
+                        run.ran = run.ran.clone().of_response(instance);
+                    }
+                }
+            });
+            if let Some(changes) = changes {
                 change(&hook, changes);
             }
         }

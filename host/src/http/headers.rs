@@ -80,6 +80,15 @@ pub fn set_cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(value[..end].trim_ascii_end())
 }
 
+/// Whether a field says something of the bytes of a body beside how many they are (RFC 9530 section
+/// 6.5, and what that replaces): it says it of no others.
+pub fn is_of_bytes(name: &[u8]) -> bool {
+    const OF_BYTES: [&[u8]; 4] = [b"content-md5", b"digest", b"content-digest", b"repr-digest"];
+    OF_BYTES
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Whether a header belongs to one connection (RFC 9110 section 7.6.1), delimits the message or
 /// says when its body comes, if only for a reader that folds names: only the proxy itself writes
 /// it. A value from elsewhere would let two peers disagree on where a message ends.

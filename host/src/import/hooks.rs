@@ -96,6 +96,7 @@ impl<'a> Translator<'a> {
     pub(super) fn guards(&mut self, scope: &Scope<'_>) -> Vec<String> {
         let mut hooks = self.limits(scope);
         hooks.extend(self.access(scope));
+        hooks.extend(self.substitutions(scope));
         hooks
     }
 

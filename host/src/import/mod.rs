@@ -33,6 +33,7 @@ mod upstream;
 mod expressions; // what PCRE means otherwise
 mod conditions;
 mod hooks;
+mod substitutions; // text that is replaced in answers
 mod headers;
 mod logs;
 mod redirects; // where they lead

@@ -201,7 +201,10 @@ impl Translator<'_> {
         let (headers, content_type) = self.response_headers(scope, Phase::Return, sent);
         if answer.get("body").is_some() {
             let by_default = self.type_of(scope, location);
-            match content_type.unwrap_or(by_default).as_str() {
+            let content_type = content_type.unwrap_or(by_default);
+            let substitutions = self.substitutions_in(scope, &content_type);
+            block.extend_list("hooks", substitutions.into_iter().collect());
+            match content_type.as_str() {
                 "text/plain" => {}
                 other => answer.set("content_type", text(other)),
             }

@@ -230,6 +230,14 @@ impl Plugin {
             ("on-request", hook(|hook| hook.on_request.is_some())),
             ("on-check", hook(|hook| hook.on_check.is_some())),
             ("on-response", hook(|hook| hook.on_response.is_some())),
+            (
+                "on-request-body",
+                hook(|hook| hook.on_request_body.is_some()),
+            ),
+            (
+                "on-response-body",
+                hook(|hook| hook.on_response_body.is_some()),
+            ),
             ("on-end", hook(|hook| hook.on_end.is_some())),
             ("member-changes", policy(|policy| policy.change.is_some())),
             ("failures", policy(|policy| policy.failed.is_some())),

@@ -24,6 +24,8 @@ use crate::store::PluginStore;
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
 const HOSTCALL_BYTES: usize = 1 << 20;
+/// As many if it is a hook for bodies: one, and what is said beside it.
+const BODY_BYTES: usize = super::hook::MOST_AT_ONCE + (1 << 20);
 /// Handles of host resources at a time; only the WASI has any.
 const HANDLES: usize = 1024;
 
@@ -348,7 +350,10 @@ fn instantiate(
     store.limiter(|state| &mut state.limits);
     // One more than the state may have, so that too large a state is told from a misbehaved call.
     let state = usize::try_from(inner.options.limits.state).unwrap_or(usize::MAX);
-    store.set_hostcall_fuel(HOSTCALL_BYTES.max(state).saturating_add(1));
+    let hook = inner.kinds.hook.as_ref();
+    let bodies = hook.is_some_and(|exports| exports.bodies() != [false; 2]);
+    let bytes = if bodies { BODY_BYTES } else { HOSTCALL_BYTES };
+    store.set_hostcall_fuel(bytes.max(state).saturating_add(1));
     store.set_max_component_handles(HANDLES);
     let clock = inner.clock.clone();
     store.epoch_deadline_callback(move |mut store| {

@@ -11,7 +11,7 @@ pub(super) const VERSION: &str = "0.2.0";
 
 /// What a plugin may import, in words.
 pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (nginx, fleet, upstream, clock, metrics, log, \
-                                  and request, connection, variables, response, exchange, attempt, changes, checks, files, store where granted) and \
+                                  and request, connection, variables, response, exchange, attempt, changes, bodies, checks, files, store where granted) and \
                                   `wasi` 0.2 (io, cli, clocks, random; its files, sockets and http reach nothing)";
 
 /// The versions that this host has, by package: any patch of them will do.
@@ -70,6 +70,7 @@ const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/exchange", "exchange"),
     ("waypost:plugin/attempt", "exchange"),
     ("waypost:plugin/changes", "changes"),
+    ("waypost:plugin/bodies", "bodies"),
     ("waypost:plugin/checks", "checks"),
     ("waypost:plugin/files", "files"),
     (STORE, "store"),
@@ -122,6 +123,7 @@ pub(super) fn check_imports(
         "response" => grants.response,
         "exchange" => grants.exchange,
         "changes" => grants.changes,
+        "bodies" => grants.bodies,
         "checks" => grants.checks,
         "files" => grants.files,
         _ => grants.store,

@@ -58,8 +58,9 @@ pub use self::files::PluginFiles;
 pub use self::hash::Hash;
 pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
 pub use self::hook::{
-    Asked, Attributes, BadAttribute, Changes, Check, ExchangeSummary, HookAnswer, HookCall,
-    HookContext, PooledChanges, Ran, SharedHook, Unasked, Verdict, WorkerHook,
+    Asked, Attributes, BadAttribute, Beyond, BodyCall, BodySide, BodyWish, Bound, Changes, Check,
+    ExchangeSummary, Form, HookAnswer, HookCall, HookContext, Manner, PooledChanges, Ran,
+    SharedHook, Unasked, Verdict, WorkerHook,
 };
 pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;

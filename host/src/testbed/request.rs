@@ -19,6 +19,13 @@ const HOSTILE: &[&[u8]] = &[
     b"-1",
 ];
 
+/// 2 KiB of JSON with a few words of HTML in it.
+fn json(number: u64) -> Vec<u8> {
+    let item = format!(r#"{{"id": {number}, "text": "<p>one of several</p>", "price": 12.5}}"#);
+    let items = vec![item; 2048 / 70].join(", ");
+    format!(r#"{{"tenant": "tenant{number}", "items": [{items}]}}"#).into_bytes()
+}
+
 /// `GET /item/N?user=N` of a client `10.x.y.z`, with `x-tenant`, `user-agent` and a cookie `session`.
 pub(super) struct MadeUp {
     candidates: RefCell<Vec<u64>>,
@@ -27,6 +34,8 @@ pub(super) struct MadeUp {
     query: String,
     headers: Vec<(&'static str, Vec<u8>)>,
     session: Vec<u8>,
+    /// Of the request, and of its answer.
+    body: Vec<u8>,
     narrowed: RefCell<Option<Vec<u64>>>,
     memo: Cell<u64>,
 }
@@ -52,6 +61,7 @@ impl MadeUp {
                 ("accept", b"*/*".to_vec()),
             ],
             session: name("session"),
+            body: json(number),
             narrowed: RefCell::default(),
             memo: Cell::default(),
         }
@@ -67,7 +77,14 @@ impl MadeUp {
             *value = bytes.to_vec();
         }
         request.session = bytes.to_vec();
+        // Empty ones among them, and some that come in pieces of their own.
+        request.body = bytes.repeat(number as usize % 64);
         Rc::new(request)
+    }
+
+    /// What is in its body, and in that of its answer.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// That of a client and a target which a log has, with a cookie `session` of the client.
@@ -224,7 +241,11 @@ impl ExchangeContext for MadeUp {
         200
     }
 
-    fn response_header(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+    fn response_header(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
+        if name.eq_ignore_ascii_case("content-type") {
+            each(b"text/html");
+        }
+    }
 
     fn is_response_local(&self) -> bool {
         false

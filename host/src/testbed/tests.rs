@@ -36,6 +36,7 @@ fn uses() -> Vec<(&'static str, Value, Value)> {
             none(),
         ),
         ("basic_auth", users, none()),
+        ("body_limit", json!({ "limit": "1k" }), none()),
         ("bounded_hash", json!({ "key": "$arg_user" }), none()),
         ("cors", json!({ "origins": ["https://shop.test"] }), none()),
         ("ewma", none(), none()),
@@ -78,6 +79,16 @@ fn uses() -> Vec<(&'static str, Value, Value)> {
         (
             "subset",
             json!({ "key": "$http_x_tenant", "size": 2 }),
+            none(),
+        ),
+        (
+            "substitute",
+            json!({ "replace": { "text": "a", "by": "b" }, "types": "*" }),
+            none(),
+        ),
+        (
+            "verify_signature",
+            json!({ "form": "github", "secret": "a" }),
             none(),
         ),
         ("zone", json!({ "zone": "a" }), none()),

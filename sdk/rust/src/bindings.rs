@@ -99,6 +99,12 @@ options! {
         ("waypost:plugin/types@0.2.0" crate::bindings::imported::types);
     on_response "with-on-response" "export_on_response" "waypost_sdk::bindings::on_response"
         ("waypost:plugin/types@0.2.0" crate::bindings::imported::types);
+    on_request_body "with-on-request-body" "export_on_request_body"
+        "waypost_sdk::bindings::on_request_body"
+        ("waypost:plugin/types@0.2.0" crate::bindings::imported::types);
+    on_response_body "with-on-response-body" "export_on_response_body"
+        "waypost_sdk::bindings::on_response_body"
+        ("waypost:plugin/types@0.2.0" crate::bindings::imported::types);
     on_end "with-on-end" "export_on_end" "waypost_sdk::bindings::on_end"
         ("waypost:plugin/types@0.2.0" crate::bindings::imported::types);
 }

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use crate::exchange::AtHand;
-use crate::host::{changes, checks, variables};
-use crate::{Connection, Draws, Exchange, Request, Response};
+use crate::host::{bodies, changes, checks, variables};
+use crate::{Connection, Draws, Exchange, Form, Manner, Request, Response};
 
 /// A phase of an exchange that a hook is asked about.
 pub struct Call<'a> {
@@ -54,6 +54,11 @@ impl<'a> Call<'a> {
     /// What the hook may change.
     pub fn changes(&self) -> Changes<'a> {
         Changes(self.at_hand)
+    }
+
+    /// Bodies: that the hook wants to see one, and what it makes of it.
+    pub fn bodies(&self) -> Bodies<'a> {
+        Bodies(self.at_hand)
     }
 
     /// Work that is too slow for a call, and is answered by [`OnCheck`](crate::OnCheck).
@@ -173,6 +178,51 @@ impl Changes<'_> {
     /// names. False where there is none.
     pub fn take_upstream(&self, name: &str) -> bool {
         changes::take_upstream(name)
+    }
+}
+
+/// A body that a hook has asked for, or a piece of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// What there is of it: all, where it was wanted as a whole.
+    pub bytes: Vec<u8>,
+    /// Nothing follows.
+    pub last: bool,
+}
+
+/// Bodies. A hook asks for one in each exchange whose body it wants to see: what is not asked for
+/// costs nothing.
+///
+/// Framing is the host's: of a message whose body may be another one, it drops or replaces what the
+/// headers say of its bytes.
+#[derive(Clone, Copy)]
+pub struct Bodies<'a>(AtHand<'a>);
+
+impl Bodies<'_> {
+    /// In `on_request` and `on_check`: the body of this request, for
+    /// [`OnRequestBody`](crate::OnRequestBody). False where the hook does not export that. The last
+    /// one that was accepted counts.
+    pub fn want_request(&self, manner: Manner) -> bool {
+        bodies::want_request_body(manner)
+    }
+
+    /// In `on_response`: the body of this answer, for [`OnResponseBody`](crate::OnResponseBody). False
+    /// where the hook does not export that. The last one that was accepted counts.
+    pub fn want_response(&self, manner: Manner, form: Form) -> bool {
+        bodies::want_response_body(manner, form)
+    }
+
+    /// What goes on in place of the bytes at hand. None hold them back: what is held back is the
+    /// hook's to keep and to give later, with the last piece at the latest. What it gives for one body
+    /// may be 64 KiB and 32 times what it was given so far, and 16 MiB at once; it has failed with
+    /// more. False with [`Manner::Watch`].
+    pub fn set(&self, bytes: impl AsRef<[u8]>) -> bool {
+        bodies::set_body(bytes.as_ref())
+    }
+
+    /// With the last piece of a request's body: its trailers.
+    pub fn trailers(&self) -> Vec<(String, Vec<u8>)> {
+        bodies::trailers()
     }
 }
 

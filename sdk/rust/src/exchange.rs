@@ -97,7 +97,8 @@ impl Response<'_> {
         response::status()
     }
 
-    /// The first value of a header of a server's response; the name in any case.
+    /// The first value of a header, as the server sent it, or the host or a hook has it for an answer
+    /// of their own; the name in any case.
     pub fn header(&self, name: &str) -> Option<Vec<u8>> {
         response::header(name)
     }

@@ -162,6 +162,14 @@ macro_rules! __export {
         $crate::bindings::on_response::export_on_response!(
             $component with_types_in $crate::bindings::on_response);
     };
+    (# on_request_body $component:ident) => {
+        $crate::bindings::on_request_body::export_on_request_body!(
+            $component with_types_in $crate::bindings::on_request_body);
+    };
+    (# on_response_body $component:ident) => {
+        $crate::bindings::on_response_body::export_on_response_body!(
+            $component with_types_in $crate::bindings::on_response_body);
+    };
     (# on_end $component:ident) => {
         $crate::bindings::on_end::export_on_end!(
             $component with_types_in $crate::bindings::on_end);
@@ -182,6 +190,8 @@ macro_rules! __export {
     (? on_request $plugin:ident) => { $crate::__export!(: OnRequest $plugin); };
     (? on_check $plugin:ident) => { $crate::__export!(: OnCheck $plugin); };
     (? on_response $plugin:ident) => { $crate::__export!(: OnResponse $plugin); };
+    (? on_request_body $plugin:ident) => { $crate::__export!(: OnRequestBody $plugin); };
+    (? on_response_body $plugin:ident) => { $crate::__export!(: OnResponseBody $plugin); };
     (? on_end $plugin:ident) => { $crate::__export!(: OnEnd $plugin); };
     (: $trait:ident $plugin:ident) => {
         const _: () = {

@@ -11,9 +11,10 @@ use crate::bindings::imported::types::Kind;
 use crate::bindings::{self, imported};
 use crate::pick::Words;
 use crate::{
-    About, Call, Choice, Describe, Done, Endpoint, Failures, FileChanges, Filter, Hook, Keeper,
-    MemberChanges, Observer, OnCheck, OnEnd, OnRequest, OnResponse, Outcome, Pick, Policy, Scorer,
-    Settings, SettingsError, Sharing, Summary, Ticker, Verdict, log,
+    About, Body, Call, Choice, Describe, Done, Endpoint, Failures, FileChanges, Filter, Hook,
+    Keeper, MemberChanges, Observer, OnCheck, OnEnd, OnRequest, OnRequestBody, OnResponse,
+    OnResponseBody, Outcome, Pick, Policy, Scorer, Settings, SettingsError, Sharing, Summary,
+    Ticker, Verdict, log,
 };
 use bindings::balancer::exports::waypost::plugin::balancer;
 use bindings::description::exports::waypost::plugin::description;
@@ -28,7 +29,9 @@ use bindings::observer::exports::waypost::plugin::observer;
 use bindings::on_check::exports::waypost::plugin::on_check;
 use bindings::on_end::exports::waypost::plugin::on_end;
 use bindings::on_request::exports::waypost::plugin::on_request;
+use bindings::on_request_body::exports::waypost::plugin::on_request_body;
 use bindings::on_response::exports::waypost::plugin::on_response;
+use bindings::on_response_body::exports::waypost::plugin::on_response_body;
 use bindings::plugin::exports::waypost::plugin::plugin;
 use bindings::scorer::exports::waypost::plugin::scorer;
 use bindings::ticker::exports::waypost::plugin::ticker;
@@ -208,6 +211,36 @@ impl<C: Component<Plugin: OnResponse>> on_response::Guest for C {
     fn on_response(exchange: u64, place: u32, now_us: u64) {
         let call = Call::new(exchange, place, now_us, 0);
         with::<C, _>(|instance| instance.plugin.on_response(&call));
+    }
+}
+
+impl<C: Component<Plugin: OnRequestBody>> on_request_body::Guest for C {
+    fn on_request_body(
+        exchange: u64,
+        place: u32,
+        now_us: u64,
+        bytes: Vec<u8>,
+        last: bool,
+    ) -> Verdict {
+        let call = Call::new(exchange, place, now_us, 0);
+        with::<C, _>(|instance| instance.plugin.on_request_body(&call, Body { bytes, last }))
+    }
+}
+
+impl<C: Component<Plugin: OnResponseBody>> on_response_body::Guest for C {
+    fn on_response_body(
+        exchange: u64,
+        place: u32,
+        now_us: u64,
+        bytes: Vec<u8>,
+        last: bool,
+    ) -> Verdict {
+        let call = Call::new(exchange, place, now_us, 0);
+        with::<C, _>(|instance| {
+            instance
+                .plugin
+                .on_response_body(&call, Body { bytes, last })
+        })
     }
 }
 

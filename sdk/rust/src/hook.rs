@@ -1,6 +1,6 @@
 //! What a hook implements: [`Hook`] always, and a trait for each phase that it has a use for.
 
-use crate::{Call, Settings, SettingsError, Sharing, Summary, Verdict};
+use crate::{Body, Call, Settings, SettingsError, Sharing, Summary, Verdict};
 
 /// Decides about requests before they are balanced, and sees their responses and their ends.
 ///
@@ -51,6 +51,29 @@ pub trait OnResponse: Hook {
     /// second time about one exchange where the first head never left, because its body was broken
     /// from the start: what was changed of the headers of that answer is undone.
     fn on_response(&mut self, call: &Call);
+}
+
+/// Sees the body of a request, if it has asked for it: see [`Call::bodies`]. Exported by
+/// `export_hook!(Mine, on_request, on_request_body)`.
+pub trait OnRequestBody: OnRequest {
+    /// What is to become of the request, or of a piece of its body. Without a call of
+    /// [`Bodies::set`](crate::Bodies::set) the bytes go on as they are.
+    ///
+    /// A body as a whole comes before the request is balanced: all verdicts are possible, and so are
+    /// all changes that `on_request` may make. Of a body in pieces, [`Verdict::Proceed`] and
+    /// [`Verdict::Answer`] are; the latter while the client has no answer yet. Pieces of several
+    /// exchanges interleave: tell them apart by [`Call::exchange`]. A body that breaks off has no
+    /// last piece: [`OnEnd`] tells.
+    fn on_request_body(&mut self, call: &Call, body: Body) -> Verdict;
+}
+
+/// Sees the body of an answer, if it has asked for it: see [`Call::bodies`]. Exported by
+/// `export_hook!(Mine, on_response, on_response_body)`.
+pub trait OnResponseBody: OnResponse {
+    /// As [`OnRequestBody::on_request_body`]. [`Verdict::Proceed`] and [`Verdict::Answer`] are
+    /// possible: the latter while the client has nothing of the answer yet, as always with a body as a
+    /// whole.
+    fn on_response_body(&mut self, call: &Call, body: Body) -> Verdict;
 }
 
 /// Sees the end of an exchange. Exported by `export_hook!(Mine, on_end)`.

@@ -41,6 +41,8 @@ pub struct Grants {
     pub exchange: bool,
     /// Changes requests and responses, answers, delays, chooses routes and upstreams.
     pub changes: bool,
+    /// Sees and replaces the bodies of requests and answers.
+    pub bodies: bool,
     /// Has the host verify passwords.
     pub checks: bool,
     /// Reads the files that its settings name.
@@ -58,6 +60,7 @@ impl Grants {
         response: true,
         exchange: true,
         changes: true,
+        bodies: true,
         checks: true,
         files: true,
         http: true,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use super::coding::Encoder;
 use super::pipe::{BadBody, BodyPipe};
 use super::receive::ReceiveBuffer;
+use super::stage::Stopped;
 use crate::data_plane::buffers::{BODY, Buffers, ROUNDS};
 use crate::data_plane::stream::Reader;
 
@@ -27,6 +28,14 @@ pub(crate) enum BodyError {
     TimedOut,
     #[error("client {0}")]
     Bad(#[from] BadBody),
+    #[error("{0}")]
+    Stopped(Box<Stopped>),
+}
+
+impl From<Stopped> for BodyError {
+    fn from(stopped: Stopped) -> BodyError {
+        BodyError::Stopped(Box::new(stopped))
+    }
 }
 
 impl Incoming {

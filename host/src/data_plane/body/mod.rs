@@ -4,9 +4,11 @@
 mod coding; // how a body is framed
 mod receive; // the buffer that either side's bytes come in
 mod pipe; // decoded as it came, coded for the way on
+mod stage; // what it goes through between the two
 mod incoming; // what a client sends, head and body
 
 pub(crate) use coding::{Coding, Encoder, append, append_end};
 pub(crate) use incoming::{BodyError, Incoming};
 pub(crate) use pipe::{BadBody, BodyPipe, MAX_DROPPED, Taken};
 pub(crate) use receive::ReceiveBuffer;
+pub(crate) use stage::{PIECE, Stage, Stopped};

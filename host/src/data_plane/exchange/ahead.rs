@@ -4,8 +4,12 @@
 use std::task::Poll;
 use std::time::Duration;
 
+use super::fault::Fault;
+use super::rest;
+use super::state::Exchange;
 use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, append, append_end};
 use crate::data_plane::downstream::Session;
+use crate::plugin::{Beyond, Bound};
 
 /// Reads a body that fits into `bound` bytes to its end, a longer one as far as that: what fits can
 /// be sent again. `timeout` is between two reads. Without `wait`, it reads no more than has come.
@@ -49,6 +53,49 @@ pub(super) async fn read_ahead(
         incoming.consume(consumed);
     }
     Ok(())
+}
+
+/// Reads a body for hooks that want to see all of it: what there is of it, which is all unless it is
+/// larger than any of them takes it. Then the rest is left where it is.
+///
+/// # Errors
+/// It is larger than a hook takes it that does not let such ones pass, or cannot be read.
+pub(super) async fn read_whole(
+    session: &mut Session<'_>,
+    exchange: &Exchange,
+    progress: &mut BodyPipe,
+    bounds: &[Bound],
+) -> Result<Vec<u8>, Fault> {
+    let mut body = exchange.body_ahead.take();
+    let refuses = |bound: &&Bound| bound.beyond == Beyond::Refuse;
+    let least = bounds
+        .iter()
+        .filter(refuses)
+        .map(|bound| bound.bytes())
+        .min();
+    let most = bounds.iter().map(|bound| bound.bytes()).max().unwrap_or(0);
+    let too_large = |length: u64| least.is_some_and(|least| length > least as u64);
+    if !progress.is_done() {
+        let known = progress.length_left().map(|left| left + body.len() as u64);
+        if let Some(length) = known.filter(|length| too_large(*length)) {
+            return Err(Fault::BodyTooLarge(length));
+        }
+        if known.is_some_and(|length| length > most as u64) || body.len() > most {
+            return Ok(body);
+        }
+        let invited = rest::invite(session, exchange).await;
+        invited.map_err(|error| Fault::Body(BodyError::Io(error)))?;
+        let timeout = session.limits().client_body_timeout;
+        let bound = least.unwrap_or(most).saturating_add(1);
+        let read = read_ahead(session, progress, bound, (true, timeout), &mut body).await;
+        exchange.stats.body_received.set(progress.length);
+        read.map_err(Fault::Body)?;
+        session.incoming.release(&session.worker.buffers);
+    }
+    match too_large(body.len() as u64) {
+        true => Err(Fault::BodyTooLarge(body.len() as u64)),
+        false => Ok(body),
+    }
 }
 
 /// Puts the chunked coding around what was read ahead; `end` has the trailers where that was all.

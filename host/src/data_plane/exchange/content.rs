@@ -4,12 +4,14 @@
 //! kinds of answers are treated alike.
 
 use super::deliver::{Delivery, HeldAnswer};
+use super::request::{line, line_bytes};
 use super::state::Exchange;
 use crate::config::model::Compression;
 use crate::data_plane::body::{BodyPipe, Coding};
 use crate::data_plane::content_coding::{Recoder, Recoding};
 use crate::http::content_coding::ContentCoding;
-use crate::http::head::{Version, list_members};
+use crate::http::head::{FieldChanges, Version, list_members};
+use crate::http::headers;
 
 /// What the route, or else the listener, says of recoding.
 struct Rules<'a> {
@@ -78,11 +80,17 @@ pub(super) fn prepare(
     let chunked = delivery.encoder.coding == Coding::Chunked;
     let mut head = delivery.buffers.take_head();
     let anew = NewHead {
-        recoding: recoding.as_ref(),
-        is_sent,
+        other_bytes: recoding.is_some(),
+        other_coding: recoding.is_some(),
+        compress: recoding
+            .filter(|_| is_sent)
+            .and_then(|recoding| recoding.compress)
+            .map(|(coding, _)| coding),
         vary: varies,
         chunked: chunked && recoder.is_some(),
         closes: delivery.closes,
+        length: None,
+        hooks: None,
     };
     anew.write(out, &mut head);
     delivery.buffers.give(std::mem::replace(out, head));
@@ -168,6 +176,11 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| *line != b"\r\n")
 }
 
+/// Names and values of a head that we have written.
+pub(super) fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    lines(head).filter_map(field)
+}
+
 /// Name and value of a line; none of the status line.
 fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', line)?;
@@ -226,41 +239,125 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// In which coding the body behind a head is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coded {
+    Plainly,
+    InGzip,
+    Otherwise,
+}
+
+/// See [`Coded`].
+pub(super) fn coded(head: &[u8]) -> Coded {
+    match Seen::of(head) {
+        Seen { encoding: None, .. } => Coded::Plainly,
+        Seen {
+            encoding: Some(encoding),
+            encoded_twice: false,
+            ..
+        } if ContentCoding::Gzip.is_named(encoding) => Coded::InGzip,
+        _ => Coded::Otherwise,
+    }
+}
+
+/// Whether a body that hooks may see is behind a head that we have written.
+pub(super) fn has_body(head: &[u8], method: &[u8]) -> bool {
+    method != b"HEAD" && !matches!(status(head), 204 | 205 | 206 | 304)
+}
+
+/// Whether a head without a body tells of one that hooks would have seen.
+pub(super) fn stands_for_one(head: &[u8]) -> bool {
+    !matches!(status(head), 204..=206)
+}
+
+/// The status that a head has.
+pub(super) fn status(head: &[u8]) -> u16 {
+    let status = std::str::from_utf8(Seen::of(head).status).ok();
+    status.and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+/// What hooks change of a head, and whether the configuration has the last word about a field.
+type HookFields<'a> = (&'a FieldChanges, &'a dyn Fn(&[u8]) -> bool);
+
 /// How a head is written anew.
 struct NewHead<'a> {
-    recoding: Option<&'a Recoding>,
-    /// The client gets what is recoded, rather than a 304.
-    is_sent: bool,
+    /// The client gets other bytes than the head tells of, in another coding.
+    other_bytes: bool,
+    other_coding: bool,
+    compress: Option<ContentCoding>,
     vary: bool,
     chunked: bool,
     closes: bool,
+    length: Option<u64>,
+    hooks: Option<HookFields<'a>>,
 }
 
-/// Said of other bytes than those that are sent (RFC 9110 section 14.3, RFC 9530 section 6.5, and
-/// what these replace).
-const OF_OTHER_BYTES: [&[u8]; 7] = [
-    b"content-length",
-    b"content-encoding",
-    b"accept-ranges",
-    b"content-md5",
-    b"digest",
-    b"content-digest",
-    b"repr-digest",
-];
+/// What hooks make of a head whose body goes through them.
+pub(super) struct HookedHead<'a> {
+    /// The body may be another one.
+    pub(super) changes: bool,
+    /// It was in gzip, and is not any more.
+    pub(super) decoded: bool,
+    /// Of the body, where all of it is there.
+    pub(super) length: Option<u64>,
+    pub(super) fields: &'a FieldChanges,
+    /// Whether the configuration has the last word about a field.
+    pub(super) is_settled: &'a dyn Fn(&[u8]) -> bool,
+    /// There is a body.
+    pub(super) is_sent: bool,
+}
+
+impl HookedHead<'_> {
+    /// Writes the head that is all of `out` anew, and frames the body for the client.
+    pub(super) fn write(&self, delivery: &mut Delivery<'_>, out: &mut Vec<u8>) {
+        if self.changes && self.is_sent {
+            match (self.length, delivery.exchange.request.version()) {
+                (Some(_), _) => delivery.encoder.coding = Coding::Plain,
+                (None, Version::Http11) => delivery.encoder.coding = Coding::Chunked,
+                (None, Version::Http10) => delivery.closes = true,
+                (None, Version::Http2) => {}
+            }
+        }
+        let chunked = self.is_sent && delivery.encoder.coding == Coding::Chunked;
+        let mut head = match chunked {
+            true => delivery.buffers.take_body(),
+            false => delivery.buffers.take_head(),
+        };
+        let anew = NewHead {
+            other_bytes: self.changes,
+            other_coding: self.decoded,
+            compress: None,
+            vary: self.decoded,
+            chunked,
+            closes: delivery.closes,
+            length: self.length.filter(|_| self.changes),
+            hooks: Some((self.fields, self.is_settled)),
+        };
+        anew.write(out, &mut head);
+        delivery.buffers.give(std::mem::replace(out, head));
+    }
+}
 
 impl NewHead<'_> {
     fn write(&self, head: &[u8], out: &mut Vec<u8>) {
-        for line in lines(head) {
-            match (field(line), self.recoding) {
-                (Some((name, value)), Some(_)) => self.write_field(name, value, line, out),
-                _ => out.extend_from_slice(line),
+        for each in lines(head) {
+            match field(each) {
+                Some((name, _)) if self.is_set_by_hooks(name) => {}
+                Some((name, value)) if self.other_bytes => self.write_field(name, value, each, out),
+                _ => out.extend_from_slice(each),
             }
         }
-        let sent = self.recoding.filter(|_| self.is_sent);
-        if let Some((coding, _)) = sent.and_then(|recoding| recoding.compress) {
-            out.extend_from_slice(b"Content-Encoding: ");
-            out.extend_from_slice(coding.name().as_bytes());
-            out.extend_from_slice(b"\r\n");
+        if let Some((fields, is_settled)) = self.hooks {
+            for field in fields.remaining().filter(|field| !is_settled(field.name)) {
+                line_bytes(field.name, field.value, out);
+            }
+        }
+        if let Some(length) = self.length {
+            let mut text = itoa::Buffer::new();
+            line("Content-Length", text.format(length).as_bytes(), out);
+        }
+        if let Some(coding) = self.compress {
+            line("Content-Encoding", coding.name().as_bytes(), out);
         }
         if self.vary && !Seen::of(head).varies {
             out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
@@ -276,10 +373,20 @@ impl NewHead<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes a field of an answer that is recoded.
+    fn is_set_by_hooks(&self, name: &[u8]) -> bool {
+        (self.hooks).is_some_and(|(fields, is_settled)| fields.replaces(name) && !is_settled(name))
+    }
+
+    /// Writes a field of an answer whose bytes are others.
     fn write_field(&self, name: &[u8], value: &[u8], line: &[u8], out: &mut Vec<u8>) {
         let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
-        if OF_OTHER_BYTES.iter().any(is) || (self.closes && is(&&b"connection"[..])) {
+        if headers::is_of_bytes(name)
+            || is(&&b"content-length"[..])
+            || is(&&b"accept-ranges"[..])
+            || (self.other_coding && is(&&b"content-encoding"[..]))
+            || (self.closes && is(&&b"connection"[..]))
+            || (self.length.is_some() && is(&&b"transfer-encoding"[..]))
+        {
             return;
         }
         if is(&&b"etag"[..]) && !value.starts_with(b"W/") {

@@ -1,8 +1,10 @@
 //! A response on its way to the client: its head, then its body as it comes, with back-pressure.
 
 use std::io;
+use std::rc::Rc;
 use std::task::Context;
 
+use super::body_hooks::BodyHooks;
 use super::content;
 use super::source::{PassError, ResponseSource};
 use super::state::{Exchange, SentBytes};
@@ -11,11 +13,12 @@ use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
 use crate::data_plane::upstream::{BodyFailure, Failure};
 use crate::http::framing::MAX_TRAILERS;
+use crate::plugin::BodySide;
 
 /// The way of a response to the client.
 pub(super) struct Delivery<'a> {
     pub(super) outgoing: &'a mut Outgoing,
-    pub(super) exchange: &'a Exchange,
+    pub(super) exchange: &'a Rc<Exchange>,
     pub(super) buffers: &'a Buffers,
     /// Of the body, for the client.
     pub(super) encoder: Encoder<'a>,
@@ -37,11 +40,28 @@ pub(super) struct HeldAnswer<'a> {
 }
 
 impl Delivery<'_> {
-    /// Passes all of a body on, behind the head that is all of `out`.
+    /// Passes all of a body on, behind the head that is all of `out`; through the hooks that want it.
     ///
     /// # Errors
     /// [`PassError`]; the client may have a part of it.
     pub(super) async fn pass(
+        &mut self,
+        body: &mut BodyPipe,
+        source: &mut ResponseSource<'_, '_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PassError> {
+        match BodyHooks::of(self.exchange, BodySide::Response) {
+            // Few exchanges have any: the others need not carry the room for them.
+            Some(hooks) => Box::pin(self.pass_hooked(hooks, body, source, out)).await,
+            None => self.pass_straight(body, source, out).await,
+        }
+    }
+
+    /// As [`Delivery::pass`], as it comes.
+    ///
+    /// # Errors
+    /// As [`Delivery::pass`].
+    pub(super) async fn pass_straight(
         &mut self,
         body: &mut BodyPipe,
         source: &mut ResponseSource<'_, '_>,

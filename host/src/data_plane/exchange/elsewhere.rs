@@ -49,6 +49,15 @@ pub(super) async fn carry_elsewhere(
     };
     let exchange = finish.exchange();
     exchange.status_instead.set(None);
+    let fault = match fault.into_answer() {
+        Ok(HookAnswer { status, body: text }) => {
+            match local::answer(session, exchange, (status, &text), body).await {
+                Ok(delivered) => return delivered,
+                Err(fault) => fault,
+            }
+        }
+        Err(fault) => fault,
+    };
     refuse(session, exchange, &fault, Some(body)).await
 }
 
@@ -76,6 +85,7 @@ async fn act_elsewhere(
             finish,
             &route.hooks,
             OnReroute::Stay,
+            body,
         );
         match asked.await? {
             Decided::Proceed => {}

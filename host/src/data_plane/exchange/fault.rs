@@ -3,11 +3,11 @@
 
 use super::admit::BadRequest;
 use crate::config::model::NotAllowed;
-use crate::data_plane::body::{BadBody, BodyError};
+use crate::data_plane::body::{BadBody, BodyError, Stopped};
 use crate::data_plane::upstream::{Failure, Overload};
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
-use crate::plugin::Untrusted;
+use crate::plugin::{HookAnswer, Untrusted};
 
 /// A fault. The display text is the error log's, in nginx's words where nginx has the same event.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,9 @@ pub(crate) enum Fault {
     Overload(#[from] Overload),
     #[error("{0}")]
     Attempt(Failure),
+    /// A hook has, with a text of its own.
+    #[error("a hook has answered")]
+    Answered(Box<HookAnswer>),
     /// Of a call of gRPC.
     #[error("deadline exceeded while waiting for upstream")]
     DeadlineExceeded,
@@ -132,6 +135,29 @@ pub(crate) enum Level {
 }
 
 impl Fault {
+    /// What a hook has to say to the client instead.
+    ///
+    /// # Errors
+    /// No hook has answered.
+    pub(super) fn into_answer(mut self) -> Result<HookAnswer, Fault> {
+        let answer = match &mut self {
+            Fault::Answered(answer) => Some(&mut **answer),
+            Fault::Body(BodyError::Stopped(stopped))
+            | Fault::Attempt(
+                Failure::Stopped(stopped) | Failure::Request(BodyError::Stopped(stopped)),
+            ) => match &mut **stopped {
+                Stopped::Answer(answer) => Some(answer),
+                Stopped::Hook(_) | Stopped::TooLarge(_) => None,
+            },
+            _ => None,
+        };
+        let taken = answer.map(|answer| HookAnswer {
+            status: answer.status,
+            body: std::mem::take(&mut answer.body),
+        });
+        taken.ok_or(self)
+    }
+
     /// Why there is no file to answer with.
     pub(super) fn of_file(status: u16, why: &dyn std::fmt::Display) -> Fault {
         Fault::File {
@@ -182,7 +208,9 @@ impl Fault {
                 BodyError::TimedOut => 408,
                 BodyError::Bad(BadBody::Chunk(_)) => 400,
                 BodyError::Bad(BadBody::TooLarge(_)) => 413,
+                BodyError::Stopped(stopped) => stopped_status(stopped, 413),
             },
+            Fault::Answered(answer) => answer.status,
             Fault::Attempt(failure) => failure_status(failure),
         }
     }
@@ -207,7 +235,7 @@ impl Fault {
             | Fault::HandedOn { .. }
             | Fault::NoSuchRoute => Level::Error,
             Fault::Body(error) | Fault::Attempt(Failure::Request(error)) => match error {
-                BodyError::Bad(BadBody::TooLarge(_)) => Level::Error,
+                BodyError::Bad(BadBody::TooLarge(_)) | BodyError::Stopped(_) => Level::Error,
                 BodyError::Closed
                 | BodyError::Io(_)
                 | BodyError::TimedOut
@@ -236,7 +264,7 @@ impl Fault {
             | Fault::NoRoute
             | Fault::Intercepted(_)
             | Fault::ClientGone => Level::Info,
-            Fault::Said(_) | Fault::Declined { .. } => Level::Silent,
+            Fault::Said(_) | Fault::Declined { .. } | Fault::Answered(_) => Level::Silent,
         }
     }
 }
@@ -251,6 +279,7 @@ impl Fault {
             | Fault::MethodNotAllowed
             | Fault::ExpectationFailed
             | Fault::BodyTooLarge(_)
+            | Fault::Answered(_)
             | Fault::BadLocation(_)
             | Fault::BadTarget
             | Fault::NotAllowed(..)
@@ -312,6 +341,15 @@ impl Fault {
     }
 }
 
+/// What a body that goes no further is told by. `too_large`: by which one that is too large.
+fn stopped_status(stopped: &Stopped, too_large: u16) -> u16 {
+    match stopped {
+        Stopped::Hook(_) => 500,
+        Stopped::Answer(answer) => answer.status,
+        Stopped::TooLarge(_) => too_large,
+    }
+}
+
 /// What an attempt's failure stands for, in the answer and in `$upstream_status`.
 pub(crate) fn failure_status(failure: &Failure) -> u16 {
     match failure {
@@ -322,6 +360,7 @@ pub(crate) fn failure_status(failure: &Failure) -> u16 {
         Failure::NoDescriptor(_) | Failure::TooManyConnections(_) => 503,
         Failure::Overload(overload) => overload.status(),
         Failure::Inexpressible(_) => 400,
+        Failure::Stopped(stopped) => stopped_status(stopped, 500),
         Failure::ClientGone | Failure::Request(_) => 499,
         Failure::Connect(_)
         | Failure::Handshake(_)

@@ -17,12 +17,12 @@ use super::state::Exchange;
 use super::tunnel::{self, TunnelPlan};
 use super::wait::watched;
 use crate::config::model::{ProxyLimits, Route};
-use crate::data_plane::body::BodyPipe;
+use crate::data_plane::body::{BodyPipe, Stage};
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
     Attempt, AttemptError, Failure, Lease, NoEndpoint, ReadLimits, Retry, Timings, Upload,
-    WorkerUpstream, keeps_connection, wait_for_endpoint,
+    UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
@@ -45,6 +45,8 @@ pub(super) struct Forwarding<'a, 'c> {
     pub(super) message: &'a UpstreamMessage<'a>,
     /// How far the request's body was read.
     pub(super) body: &'a mut BodyPipe,
+    /// What the rest of it goes through.
+    pub(super) hooks: Option<&'a mut dyn Stage>,
     pub(super) retry: Retry<'a>,
     /// Whether an error that a server answers with gets a page instead.
     pub(super) intercepts: &'a dyn Fn(u16) -> bool,
@@ -228,7 +230,14 @@ impl Forwarding<'_, '_> {
             if message.http2 { &[] } else { message.head },
             message.body,
             Some(incoming),
-            message.rest.map(|encoder| (&mut *self.body, encoder)),
+            message.rest.map(|encoder| UploadRest {
+                body: &mut *self.body,
+                encoder,
+                stage: match &mut self.hooks {
+                    Some(hooks) => Some(&mut **hooks),
+                    None => None,
+                },
+            }),
             message.upgrade.is_none().then_some(message.trailers),
             limits.send_timeout,
             self.body_timeout,

@@ -87,6 +87,9 @@ impl<'a> ClientHead<'a> {
     pub(super) fn write(&self, exchange: &Rc<Exchange>, out: &mut Vec<u8>) {
         if self.kind != HeadKind::Interim {
             exchange.begin_head();
+            if exchange.hooked.sees_response() {
+                self.show_to_hooks(exchange);
+            }
             hooks::on_response(exchange);
         }
         let by_hooks = exchange.response_changes.borrow();
@@ -142,6 +145,17 @@ impl<'a> ClientHead<'a> {
             }
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// Has hooks see the fields of an answer of our own; those of a server's they see anyway.
+    fn show_to_hooks(&self, exchange: &Exchange) {
+        let mut own = exchange.own_head.borrow_mut();
+        own.clear();
+        if let HeadSource::Ours(lines) = self.source {
+            for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+                line(name, value, &mut own);
+            }
+        }
     }
 
     /// What a field says instead, where the server speaks of itself: where it sends the client, and

@@ -4,20 +4,26 @@
 //! changes is made when its call has returned, all of it or nothing.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
+use super::ahead;
+use super::body_hooks::may_give;
 use super::fault::Fault;
 use super::finish::Finish;
 use super::state::Exchange;
 use super::wait;
 use crate::config::model::{HookUse, OnError};
+use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::hook_requests::{Origin, carry_until};
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
-    Asked, BadAttribute, Changes, Check, ExchangeAtHand, HookAnswer, HookCall, Ran, Untrusted,
-    Verdict, WorkerHook, checks, hook_requests,
+    Asked, BadAttribute, BodyCall, BodySide, Bound, Changes, Check, ExchangeAtHand, HookAnswer,
+    HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks, hook_requests,
 };
 
 /// What the hooks of a phase have decided.
@@ -43,7 +49,8 @@ pub(super) enum OnReroute {
 
 /// Asks hooks in their order, until one answers or leaves the route. Delays run side by side, and
 /// are waited for behind the last one, but not before an answer. A route that was named counts, also
-/// where another hook has it found by host and path.
+/// where another hook has it found by host and path. `body`: the request's, which hooks may want to
+/// see before they let it pass.
 ///
 /// # Errors
 /// A [`Fault`]: a hook failed, or the client left.
@@ -53,6 +60,7 @@ pub(super) async fn ask(
     finish: &mut Finish,
     uses: &[HookUse],
     on_reroute: OnReroute,
+    body: &mut BodyPipe,
 ) -> Result<Decided, Fault> {
     let mut delay = Delay::from(Instant::now());
     let mut rerouted: Option<Option<usize>> = None;
@@ -74,14 +82,18 @@ pub(super) async fn ask(
         };
         if let Ok(asked) = &asked {
             // It is owed the end from here on, whatever comes between.
-            finish
-                .exchange()
-                .hooked
-                .note_run(hook, &call, asked.ran.clone());
+            let hooked = &finish.exchange().hooked;
+            hooked.note_run(hook, &call, asked.ran.clone(), place.on_error);
         }
-        let asked = match asked.and_then(|asked| decide(finish, asked, &mut delay)) {
+        let mut at = At {
+            hook,
+            call,
+            delay: &mut delay,
+            body: None,
+        };
+        let asked = match asked.and_then(|asked| decide(finish, asked, &mut at)) {
             Ok(Step::Decided(decided)) => Ok(decided),
-            Ok(Step::Wait(check)) => wait_for(session, finish, hook, call, check, &mut delay).await,
+            Ok(Step::Wait(check)) => wait_for(session, finish, &mut at, check).await,
             Err(failed) => Err(failed),
         };
         match asked {
@@ -95,8 +107,17 @@ pub(super) async fn ask(
             }
             Err(Failed::Fault(fault)) => return Err(fault),
             Err(Failed::Hook { why, fault }) => {
-                pass_over(finish.exchange(), place, hook, &why, fault)?;
+                pass_over(finish.exchange(), place.on_error, hook, &why, fault)?;
             }
+        }
+    }
+    if finish.exchange().hooked.wants_whole_request() {
+        // Few exchanges get here: the others need not carry the room for it.
+        let asked = Box::pin(ask_about_body(session, finish, body, &mut delay));
+        match asked.await? {
+            Decided::Proceed => {}
+            answer @ Decided::Answer(_) => return Ok(answer),
+            Decided::Reroute(route) => rerouted = Some(route.or(rerouted.flatten())),
         }
     }
     if let Some(until) = delay.until {
@@ -161,8 +182,17 @@ fn at_hand(finish: &Finish) -> ExchangeAtHand {
     finish.exchange().clone()
 }
 
+/// A hook that is asked.
+struct At<'a> {
+    hook: &'a Rc<WorkerHook>,
+    call: HookCall,
+    delay: &'a mut Delay,
+    /// It was asked about the body of the request: what that becomes, if it is another one.
+    body: Option<Option<Vec<u8>>>,
+}
+
 /// Makes the changes that a hook has asked for, and reads its verdict.
-fn decide(finish: &mut Finish, asked: Asked, delay: &mut Delay) -> Result<Step, Failed> {
+fn decide(finish: &mut Finish, asked: Asked, at: &mut At<'_>) -> Result<Step, Failed> {
     let Asked {
         verdict,
         changes,
@@ -173,7 +203,14 @@ fn decide(finish: &mut Finish, asked: Asked, delay: &mut Delay) -> Result<Step, 
     if let Some(mut changes) = changes {
         (answer, route) = (changes.answer.take(), changes.route);
         make(finish, &changes).map_err(Failed::hook)?;
-        delay.add(changes.delay);
+        at.delay.add(changes.delay);
+        if let (Some(body), instead @ Some(_)) = (&mut at.body, changes.body.take()) {
+            *body = instead;
+        }
+        if let (None, Some(wish)) = (&at.body, changes.wish) {
+            let hooked = &finish.exchange().hooked;
+            hooked.want_request_body(&at.call, at.hook, wish);
+        }
     }
     Ok(match (verdict, answer, check) {
         (Verdict::Answer, Some(answer), _) => Step::Decided(Decided::Answer(answer)),
@@ -220,10 +257,8 @@ const MAX_CHECKS: usize = 10;
 async fn wait_for(
     session: &mut Session<'_>,
     finish: &mut Finish,
-    hook: &Rc<WorkerHook>,
-    mut call: HookCall,
+    at: &mut At<'_>,
     mut pending: Pending,
-    delay: &mut Delay,
 ) -> Result<Decided, Failed> {
     for _ in 0..MAX_CHECKS {
         let Pending { check, ran } = pending;
@@ -239,14 +274,18 @@ async fn wait_for(
             Ok(Err(why)) => return Err(Failed::hook(why)),
             Err(fault) => return Err(Failed::Fault(fault)),
         };
-        delay.now = Instant::now();
-        call.now_us = session.worker.clock.micros(delay.now);
-        let asked = match hook.waits() {
-            false => (hook.on_check(&at_hand(finish), &call, &ran, passed))
+        at.delay.now = Instant::now();
+        at.call.now_us = session.worker.clock.micros(at.delay.now);
+        let told = (passed, at.body.is_some());
+        let asked = match at.hook.waits() {
+            false => (at.hook.on_check(&at_hand(finish), &at.call, &ran, told))
                 .ok_or_else(|| Failed::hook("the instance that began the check failed meanwhile")),
-            true => Box::pin(ask_waiting(session, finish, hook, &call, Some(passed))).await,
+            true => {
+                let (hook, call) = (at.hook.clone(), at.call);
+                Box::pin(ask_waiting(session, finish, &hook, &call, Some(told))).await
+            }
         };
-        match decide(finish, asked?, delay)? {
+        match decide(finish, asked?, at)? {
             Step::Decided(decided) => return Ok(decided),
             Step::Wait(next) => pending = next,
         }
@@ -256,14 +295,80 @@ async fn wait_for(
     )))
 }
 
-/// Asks a hook that waits, or, where a check has `passed`, what now; carries what it asks of upstreams
+/// Asks hooks about the whole body of a request, all of those that wait for it: whatever route another
+/// one wants, a hook that let the request pass for the sake of its body is to see it.
+async fn ask_about_body(
+    session: &mut Session<'_>,
+    finish: &mut Finish,
+    progress: &mut BodyPipe,
+    delay: &mut Delay,
+) -> Result<Decided, Fault> {
+    let waiting = finish.exchange().hooked.take_whole_requests();
+    let bounds = waiting.iter().filter_map(|(_, wish)| match wish.manner {
+        Manner::Whole(bound) => Some(bound),
+        Manner::Chunks | Manner::Watch => None,
+    });
+    let bounds: SmallVec<[Bound; 2]> = bounds.collect();
+    let mut body = ahead::read_whole(session, finish.exchange(), progress, &bounds).await?;
+    let is_whole = progress.is_done();
+    let mut rerouted = None;
+    for ((run, _), bound) in waiting.iter().zip(bounds) {
+        if !is_whole || body.len() > bound.bytes() {
+            continue; // it is not to be refused, see `read_whole`
+        }
+        delay.now = Instant::now();
+        let call = run.call(session.worker.clock.micros(delay.now));
+        let data = Arc::new(body);
+        let asked = BodyCall {
+            side: BodySide::Request,
+            data: &data,
+            last: true,
+            whole: true,
+            may_give: Some(may_give(data.len())),
+            trailers: progress.trailers(),
+        };
+        let asked = run.hook.on_body(&at_hand(finish), &call, &run.ran, &asked);
+        let mut at = At {
+            hook: &run.hook,
+            call,
+            delay: &mut *delay,
+            body: Some(None),
+        };
+        let step = asked.ok_or_else(|| Failed::hook(run.hook.why_unasked()));
+        let asked = match step.and_then(|asked| decide(finish, asked, &mut at)) {
+            Ok(Step::Decided(decided)) => Ok(decided),
+            Ok(Step::Wait(check)) => wait_for(session, finish, &mut at, check).await,
+            Err(failed) => Err(failed),
+        };
+        let instead = at.body.flatten().filter(|_| asked.is_ok());
+        body = Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec());
+        if let Some(instead) = instead {
+            body = instead;
+            finish.exchange().body_replaced.set(true);
+        }
+        match asked {
+            Ok(Decided::Proceed) => {}
+            Ok(answer @ Decided::Answer(_)) => return Ok(answer),
+            Ok(Decided::Reroute(route)) => rerouted = Some(route.or(rerouted.flatten())),
+            Err(Failed::Fault(fault)) => return Err(fault),
+            Err(Failed::Hook { why, fault }) => {
+                pass_over(finish.exchange(), run.on_error, &run.hook, &why, fault)?;
+            }
+        }
+    }
+    finish.exchange().body_ahead.replace(body);
+    Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
+}
+
+/// Asks a hook that waits, or, where a check has `passed`, what now, and whether that was behind the body
+/// of the request; carries what it asks of upstreams
 /// meanwhile.
 async fn ask_waiting(
     session: &mut Session<'_>,
     finish: &Finish,
     hook: &WorkerHook,
     call: &HookCall,
-    passed: Option<bool>,
+    passed: Option<(bool, bool)>,
 ) -> Result<Asked, Failed> {
     let exchange = finish.exchange();
     let origin = Origin {
@@ -287,13 +392,13 @@ async fn ask_waiting(
 /// Goes on without a hook that failed, if its place says so.
 fn pass_over(
     exchange: &Exchange,
-    place: &HookUse,
+    on_error: OnError,
     hook: &WorkerHook,
     why: &str,
     fault: fn(Untrusted) -> Fault,
 ) -> Result<(), Fault> {
     let message = Untrusted::message(format_args!("{hook} failed: {why}"));
-    match place.on_error {
+    match on_error {
         OnError::Fail => Err(fault(message)),
         OnError::Skip => {
             exchange.info(&format_args!("{message}; the request goes on without it"));

@@ -11,10 +11,12 @@ use super::rest::{Delivered, may_keep};
 use super::source::{Dropping, LocalBody, LocalResponse, PassError, ResponseSource};
 use super::state::{Exchange, SentBytes};
 use crate::config::model::CLOSE;
-use crate::data_plane::body::{BodyPipe, Coding, Encoder};
+use crate::data_plane::body::{BodyPipe, Coding, Encoder, Stopped};
 use crate::data_plane::downstream::Session;
+use crate::data_plane::upstream::Failure;
 use crate::http::framing::Framing;
 use crate::http::grpc;
+use crate::plugin::HookAnswer;
 
 /// An answer of our own.
 pub(super) struct LocalAnswer<'a> {
@@ -148,7 +150,8 @@ pub(super) async fn send(
         worker,
         ..
     } = session;
-    let request = request_body.filter(|body| !body.is_done());
+    let mut request_body = request_body;
+    let request = request_body.as_deref_mut().filter(|body| !body.is_done());
     let mut source = ResponseSource::Ours(LocalResponse {
         body,
         request: request.map(|body| {
@@ -179,6 +182,11 @@ pub(super) async fn send(
     exchange.stats.complete.set(passed.is_ok());
     match passed {
         Ok(()) => Delivered::Whole { keep },
+        Err(PassError::NothingSent(Failure::Stopped(stopped))) => {
+            drop(source);
+            // Few exchanges get here: the others need not carry the room for it.
+            Box::pin(instead(session, exchange, request_body, stopped)).await
+        }
         Err(error) => {
             if let PassError::File(failure) = error {
                 exchange.error(&failure, None);
@@ -188,6 +196,41 @@ pub(super) async fn send(
             Delivered::Cut
         }
     }
+}
+
+/// Answers in place of an answer of our own that a hook does not let pass.
+async fn instead(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    request_body: Option<&mut BodyPipe>,
+    stopped: Box<Stopped>,
+) -> Delivered {
+    let fault = Fault::Attempt(Failure::Stopped(stopped));
+    let said = match fault.into_answer() {
+        Ok(HookAnswer { status: CLOSE, .. }) => return Delivered::Cut,
+        Ok(HookAnswer { status, body }) if status < 400 || !body.is_empty() => {
+            let answer = LocalAnswer {
+                status,
+                content_type: "text/plain",
+                body: &body,
+                location: b"",
+                keep: true,
+            };
+            return send_local(session, exchange, request_body, &answer).await;
+        }
+        Ok(HookAnswer { status, .. }) => Fault::Said(status),
+        Err(fault) => {
+            exchange.error(&fault, None);
+            fault
+        }
+    };
+    let fault = LocalFault {
+        status: said.status(),
+        field: ("", b""),
+        explanation: None,
+        keep: true,
+    };
+    send_fault(session, exchange, request_body, &fault).await
 }
 
 /// Answers with the page of a status, or else tells it in a few words.

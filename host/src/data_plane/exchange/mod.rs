@@ -9,6 +9,7 @@ mod changes; // ... and is changed by hooks
 mod conditions; // is it one of those that a route takes
 mod admit; // is the request acceptable, and what does it ask for
 mod hooks; // what plugins decide about it
+mod body_hooks; // ... and make of a body on its way
 mod settle; // which route it takes
 mod act; // what the route does with it
 mod proxy; // send it to an upstream, as often as it takes
@@ -33,7 +34,9 @@ mod elsewhere; // ... which another route has
 mod wait; // for something else than a server
 mod source; // where the body of either comes from
 mod content; // whether it is compressed or decompressed
+mod hooked_body; // what hooks make of it
 mod deliver; // and how it gets to the client
+mod deliver_hooked; // ... through hooks
 mod recoded; // ... piece by piece, in another coding
 mod tunnel; // after a 101, bytes in both directions
 mod rest; // what becomes of the connection then
@@ -122,7 +125,7 @@ async fn carry(
 ) -> Delivered {
     let mut way = Way::of(session, worker_config);
     loop {
-        let settled = settle(session, worker_config, finish, framing, &mut way).await;
+        let settled = settle(session, worker_config, finish, (framing, body), &mut way).await;
         let exchange = finish.exchange();
         let acted = match settled {
             Ok(Settled::Route(admitted)) if admitted.lacks_slash => {
@@ -133,11 +136,17 @@ async fn carry(
                 let limit = body_limit(session, worker_config, &admitted);
                 act(session, worker_config, exchange, &admitted, limit, body).await
             }
-            Ok(Settled::Answer(HookAnswer { status, body: text })) => {
+            Ok(Settled::Answer(answer)) => Err(Fault::Answered(Box::new(answer))),
+            Err(fault) => Err(fault),
+        };
+        let acted = match acted.map_err(Fault::into_answer) {
+            Ok(acted) => Ok(acted),
+            Err(Ok(HookAnswer { status, body: text })) => {
+                let exchange = finish.exchange();
                 let answered = local::answer(session, exchange, (status, &text), body).await;
                 answered.map(Acted::Delivered)
             }
-            Err(fault) => Err(fault),
+            Err(Err(fault)) => Err(fault),
         };
         let fault = match acted {
             Ok(Acted::Delivered(delivered)) => return delivered,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::admit::Admitted;
 use super::ahead::{drop_body, frame_as_chunked, read_ahead};
+use super::body_hooks::BodyHooks;
 use super::fault::Fault;
 use super::forward::{Forwarded, Forwarding};
 use super::message::UpstreamMessage;
@@ -18,7 +19,7 @@ use super::state::Exchange;
 use crate::config::model::{
     ErrorPage, Proxy, ProxyLimits, ProxyUpstream, ProxyUri, RequestBody, Route,
 };
-use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder};
+use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, PIECE, Stage, Stopped};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::Retry;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -27,6 +28,7 @@ use crate::http::head::{FieldName, Version};
 use crate::http::headers::is_token;
 use crate::http::path::{self, Prefixes, Rewrite};
 use crate::http::websocket;
+use crate::plugin::BodySide;
 
 /// Carries an exchange to `proxy`'s upstream and its answer back.
 ///
@@ -70,10 +72,13 @@ pub(super) async fn proxy(
     let is_gone = exchange.handed_on.borrow().is_some();
     let is_clients = matches!(proxy.body, RequestBody::Client) && !is_gone;
     // Nothing is held that is not needed: thousands of requests may wait for their servers.
-    let mut body = match progress.is_done() || !is_clients {
-        true => Vec::new(),
-        false => buffers.take_head(),
-    };
+    let mut body = exchange.body_ahead.take();
+    match progress.is_done() || !is_clients {
+        true if is_clients => {}
+        true => body = Vec::new(),
+        false if body.is_empty() => body = buffers.take_head(),
+        false => {}
+    }
     if !progress.is_done() {
         invite(session, exchange)
             .await
@@ -100,6 +105,18 @@ pub(super) async fn proxy(
     progress.retain_trailers(passes_trailer);
     session.incoming.release(&buffers);
     exchange.stats.body_received.set(progress.length);
+    let mut hooks = match is_clients {
+        true => BodyHooks::of(exchange, BodySide::Request),
+        false => None,
+    };
+    if let Some(hooks) = &mut hooks {
+        exchange
+            .body_replaced
+            .set(exchange.body_replaced.get() || hooks.changes());
+        let end = progress.is_done().then(|| progress.trailers());
+        body = pass_ahead(hooks, &body, end).map_err(|stopped| Fault::Body(stopped.into()))?;
+    }
+    let replaced = is_clients && exchange.body_replaced.get();
     let streamed = !progress.is_done() && is_clients;
     let http2 = config.http2.is_some();
     if let RequestBody::Text(text) = &proxy.body {
@@ -108,12 +125,19 @@ pub(super) async fn proxy(
     let plan = match admitted.framing {
         _ if !is_clients && body.is_empty() => body_plan_for_empty(method),
         _ if !is_clients => BodyPlan::Length(body.len() as u64),
+        // What there was said nothing of what there is.
+        _ if replaced && !streamed && progress.trailers().is_empty() => match body.len() {
+            0 => body_plan_for_empty(method),
+            length => BodyPlan::Length(length as u64),
+        },
+        _ if replaced && http2 => BodyPlan::Stream,
+        _ if replaced => BodyPlan::Chunked,
         Framing::Length(0) | Framing::UntilClose => body_plan_for_empty(method),
         Framing::Length(length) | Framing::Stream(Some(length)) => BodyPlan::Length(length),
         Framing::Chunked | Framing::Stream(None) if http2 => BodyPlan::Stream,
         // Small and complete: its length is known now. Trailers need the chunked coding.
         Framing::Chunked | Framing::Stream(None) if !streamed && progress.trailers().is_empty() => {
-            BodyPlan::Length(progress.length)
+            BodyPlan::Length(body.len() as u64)
         }
         Framing::Chunked | Framing::Stream(None) => BodyPlan::Chunked,
     };
@@ -195,6 +219,7 @@ pub(super) async fn proxy(
         body_timeout,
         message: &message,
         body: progress,
+        hooks: hooks.as_mut().map(|hooks| hooks as &mut dyn Stage),
         retry,
         intercepts: &intercepts,
     };
@@ -203,6 +228,20 @@ pub(super) async fn proxy(
     buffers.give(head);
     buffers.give(body);
     carried
+}
+
+/// Has hooks see what was read of a body before a server is asked: what goes on of it.
+fn pass_ahead(hooks: &mut BodyHooks, body: &[u8], end: Option<&[u8]>) -> Result<Vec<u8>, Stopped> {
+    let mut passed = Vec::new();
+    let mut pieces = body.chunks(PIECE).peekable();
+    if pieces.peek().is_none() && end.is_some() {
+        hooks.pass(&[], end, &mut passed)?;
+    }
+    while let Some(piece) = pieces.next() {
+        let end = end.filter(|_| pieces.peek().is_none());
+        hooks.pass(piece, end, &mut passed)?;
+    }
+    Ok(passed)
 }
 
 /// The method that the server is asked with. A `HEAD` stays one: its answer has no body, and the

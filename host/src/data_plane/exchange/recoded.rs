@@ -75,6 +75,9 @@ impl Delivery<'_> {
                 Err(PassError::Source(BodyFailure::BadChunk)) if begun.is_none() => {
                     return Err(PassError::NothingSent(Failure::InvalidBody));
                 }
+                Err(PassError::Stopped(stopped)) if begun.is_none() => {
+                    return Err(PassError::NothingSent(Failure::Stopped(Box::new(stopped))));
+                }
                 Err(PassError::Content(what)) if begun.is_none() => {
                     return Err(PassError::NothingSent(Failure::InvalidContent(what)));
                 }
@@ -266,7 +269,7 @@ async fn read_at_once(
     source: &mut ResponseSource<'_, '_>,
     buffers: &Buffers,
 ) -> Poll<Result<usize, PassError>> {
-    if let ResponseSource::Ours(_) = source {
+    if source.is_ours() {
         return Poll::Ready(source.read(buffers).await);
     }
     let mut read = pin!(source.read(buffers));

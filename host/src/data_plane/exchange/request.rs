@@ -3,7 +3,7 @@
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation, Route};
 use crate::http::head::{Field, FieldName, Fields, RequestHead, Version, fold_alike, list_members};
-use crate::http::headers::is_value;
+use crate::http::headers::{is_of_bytes, is_value};
 use crate::http::template::Template;
 
 /// How the request's body goes on.
@@ -69,12 +69,14 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
     let listed = Listed::of(fields);
     let drops_all = drops_all(outgoing.changes);
     let replaced = Replaced::by(outgoing.changes);
+    let of_other_bytes = exchange.body_replaced.get();
     let set_by_us = |name: &str| replaced.has(name.as_bytes()) || fields.decides(name.as_bytes());
 
     write_host(exchange, outgoing.changes, out);
     for field in fields.iter() {
         if goes_on(&field, fields, outgoing, &listed)
             && (!drops_all || field.ours)
+            && (field.ours || !of_other_bytes || !is_of_bytes(field.name))
             && !replaced.has(field.name)
             && (field.plain
                 || field.ours

@@ -137,6 +137,7 @@ fn note_error(exchange: &Exchange, error: PassError) -> Result<(), Failure> {
         PassError::Source(error) => {
             exchange.error(&error, exchange.stats.last_address().as_deref());
         }
+        PassError::Stopped(stopped) => exchange.error(&stopped, None),
         PassError::File(failure) => exchange.error(&failure, None),
         PassError::Client(error) if error.kind() == io::ErrorKind::TimedOut => {
             exchange.info(&"client timed out (110: Connection timed out) while sending to client");

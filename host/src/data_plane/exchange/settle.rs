@@ -5,6 +5,7 @@ use super::admit::{self, Admitted};
 use super::fault::Fault;
 use super::finish::Finish;
 use super::hooks::{self, Decided, OnReroute};
+use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::framing::Framing;
@@ -52,7 +53,7 @@ pub(super) async fn settle(
     session: &mut Session<'_>,
     worker_config: &WorkerConfig,
     finish: &mut Finish,
-    framing: Framing,
+    (framing, body): (Framing, &mut BodyPipe),
     way: &mut Way,
 ) -> Result<Settled, Fault> {
     let routes = &worker_config.snapshot.config.routes;
@@ -65,7 +66,10 @@ pub(super) async fn settle(
         if way.asks_listener && found.as_ref().map_or(true, inherits) {
             way.asks_listener = false;
             let others = OnReroute::AskOthers;
-            let asked = hooks::ask(session, worker_config, finish, of_listener, others);
+            let limit = found.as_ref().ok();
+            let limit = limit.map(|found| body_limit(session, worker_config, found));
+            body.set_limit(limit.unwrap_or(session.limits().client_max_body_size));
+            let asked = hooks::ask(session, worker_config, finish, of_listener, others, body);
             let decided = asked.await?;
             let exchange = finish.exchange();
             let led_to = match decided {
@@ -82,14 +86,18 @@ pub(super) async fn settle(
         let admitted = found?;
         // Before the route's hooks, which count nothing then (`ngx_http_core_find_config_phase`).
         let limit = body_limit(session, worker_config, &admitted);
-        if let Some(fault) = too_large(framing, limit) {
+        let fault =
+            too_large(framing, limit).or_else(|| too_large(Framing::Length(body.length), limit));
+        if let Some(fault) = fault {
             return Err(fault);
         }
         let of_route = &routes[admitted.route].hooks;
         if of_route.is_empty() || admitted.lacks_slash {
             return Ok(Settled::Route(admitted));
         }
-        let asked = hooks::ask(session, worker_config, finish, of_route, OnReroute::Leave);
+        body.set_limit(limit);
+        let leave = OnReroute::Leave;
+        let asked = hooks::ask(session, worker_config, finish, of_route, leave, body);
         let decided = asked.await?;
         let exchange = finish.exchange();
         found = match decided {

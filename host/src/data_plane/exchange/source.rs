@@ -8,7 +8,8 @@ use std::task::Context;
 use std::time::Duration;
 
 use super::files::{FileBody, FileFailure};
-use crate::data_plane::body::{BodyPipe, Incoming};
+use super::hooked_body::HookedBody;
+use crate::data_plane::body::{BodyPipe, Incoming, Stopped};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::content_coding::BadContent;
 use crate::data_plane::stream::Writer;
@@ -22,12 +23,16 @@ pub(super) enum PassError {
     File(FileFailure),
     Client(io::Error),
     Content(BadContent),
+    /// By a hook that it goes through.
+    Stopped(Stopped),
 }
 
 /// Where a response's body comes from.
 pub(super) enum ResponseSource<'a, 'u> {
     Upstream(UpstreamResponse<'a, 'u>),
     Ours(LocalResponse<'a>),
+    /// What hooks make of either.
+    Hooked(Box<HookedBody<'a, 'u>>),
 }
 
 /// A response that an endpoint sends, on a connection on which the request may still go up.
@@ -97,6 +102,16 @@ impl<'u> ResponseSource<'_, 'u> {
         match self {
             ResponseSource::Upstream(response) => response.attempt.unread(),
             ResponseSource::Ours(response) => response.body.unread(),
+            ResponseSource::Hooked(hooked) => hooked.unread(),
+        }
+    }
+
+    /// Whether it is there without a server, and can be waited for.
+    pub(super) fn is_ours(&self) -> bool {
+        match self {
+            ResponseSource::Upstream(_) => false,
+            ResponseSource::Ours(_) => true,
+            ResponseSource::Hooked(hooked) => hooked.source.is_ours(),
         }
     }
 
@@ -117,6 +132,7 @@ impl<'u> ResponseSource<'_, 'u> {
                 let meanwhile = Meanwhile::dropping(response.request.as_mut());
                 (response.body.unread(), meanwhile)
             }
+            ResponseSource::Hooked(hooked) => hooked.unread_meanwhile(done),
         }
     }
 
@@ -139,6 +155,7 @@ impl<'u> ResponseSource<'_, 'u> {
                 LocalBody::Bytes(bytes) => *bytes = &bytes[length..],
                 LocalBody::File(file) => file.consume(length),
             },
+            ResponseSource::Hooked(hooked) => hooked.consume(length),
         }
     }
 
@@ -150,6 +167,7 @@ impl<'u> ResponseSource<'_, 'u> {
                 LocalBody::Bytes(_) => true,
                 LocalBody::File(file) => file.has_ended(),
             },
+            ResponseSource::Hooked(hooked) => hooked.has_ended(),
         }
     }
 
@@ -166,8 +184,10 @@ impl<'u> ResponseSource<'_, 'u> {
 
     /// To be called when all of the body was received.
     pub(super) fn note_end(&self) {
-        if let ResponseSource::Upstream(response) = self {
-            (response.endpoint_done)();
+        match self {
+            ResponseSource::Upstream(response) => (response.endpoint_done)(),
+            ResponseSource::Ours(_) => {}
+            ResponseSource::Hooked(hooked) => hooked.source.note_end(),
         }
     }
 
@@ -191,6 +211,7 @@ impl<'u> ResponseSource<'_, 'u> {
                 LocalBody::Bytes(_) => Ok(0),
                 LocalBody::File(file) => file.read(buffers).await.map_err(PassError::File),
             },
+            ResponseSource::Hooked(hooked) => Box::pin(hooked.read(buffers)).await,
         }
     }
 
@@ -205,6 +226,7 @@ impl<'u> ResponseSource<'_, 'u> {
                 response.attempt.read_trailers(response.read_timeout).await
             }
             ResponseSource::Ours(_) => Ok(Vec::new()),
+            ResponseSource::Hooked(hooked) => Ok(hooked.trailers()),
         }
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Exchange {
     pub(super) response_changes: RefCell<FieldChanges>,
     /// How many of them there were before the head of a response was to be written.
     pub(super) changed_before_head: Cell<Option<usize>>,
+    /// Lines of the head of an answer of our own, where hooks see it.
+    pub(super) own_head: RefCell<Vec<u8>>,
     /// The header that was sent to the client, for `$sent_http_*`.
     pub(crate) sent_header: RefCell<Vec<u8>>,
     /// The spelling of the route's host, and of its proxy target.
@@ -79,6 +81,10 @@ pub(crate) struct Exchange {
     pub(super) in_place_of_error: Cell<bool>,
     /// What stays of the answer of a server that has handed it on.
     pub(super) handed_on: RefCell<Option<Kept>>,
+    /// What was read of its body for hooks, before its route's action begins.
+    pub(super) body_ahead: RefCell<Vec<u8>>,
+    /// Its server gets another body than the client has sent, or may.
+    pub(super) body_replaced: Cell<bool>,
     /// What the client is told of `Strict-Transport-Security`.
     pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
@@ -228,6 +234,7 @@ impl Exchange {
             number: OnceCell::new(),
             response_changes: RefCell::default(),
             changed_before_head: Cell::default(),
+            own_head: RefCell::default(),
             sent_header: RefCell::default(),
             server_name: RefCell::default(),
             proxy_host: RefCell::default(),
@@ -236,6 +243,8 @@ impl Exchange {
             passed_hooks: PassedHooks::default(),
             in_place_of_error: Cell::new(false),
             handed_on: RefCell::default(),
+            body_ahead: RefCell::default(),
+            body_replaced: Cell::default(),
             hsts: session
                 .client
                 .tls

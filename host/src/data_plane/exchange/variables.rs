@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::content;
 use super::state::{AttemptStats, Exchange};
 use crate::data_plane::downstream::append_binary;
 use crate::data_plane::proxy_protocol::AddressPair;
@@ -442,7 +443,13 @@ impl plugin::ExchangeContext for Exchange {
     }
 
     fn response_header(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
-        if let Some(head) = self.response() {
+        let own = self.own_head.borrow();
+        if !own.is_empty() {
+            let lines = content::fields(&own);
+            lines
+                .filter(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+                .for_each(|(_, value)| each(value));
+        } else if let Some(head) = self.response() {
             head.fields().named(name.as_bytes()).for_each(each);
         }
     }

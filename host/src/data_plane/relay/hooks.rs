@@ -58,7 +58,8 @@ pub(super) async fn ask(
         };
         let asked = hook.on_request(&at_hand, &call);
         if let Some(asked) = &asked {
-            session.hooked.note_run(hook, &call, asked.ran.clone());
+            let hooked = &session.hooked;
+            hooked.note_run(hook, &call, asked.ran.clone(), place.on_error);
         }
         let answered = match asked {
             None => Err(hook.why_unasked()),

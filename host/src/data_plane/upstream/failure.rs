@@ -5,7 +5,7 @@ use std::io;
 use super::overload::Overload;
 use rustls::{CertificateError, InvalidMessage};
 
-use crate::data_plane::body::BodyError;
+use crate::data_plane::body::{BodyError, Stopped};
 use crate::data_plane::content_coding::BadContent;
 use crate::data_plane::stream::StreamError;
 use crate::http::framing::BadFraming;
@@ -80,6 +80,9 @@ pub(crate) enum Failure {
     /// Caused by the client: it does not count against the endpoint.
     #[error("client sent a request that HTTP/2 has no words for ({0})")]
     Inexpressible(BadHead),
+    /// A hook lets the answer not pass.
+    #[error("{0} while reading upstream")]
+    Stopped(Box<Stopped>),
     /// The request could not be read to its end.
     #[error(transparent)]
     Request(BodyError),
@@ -121,6 +124,7 @@ impl Failure {
             | Failure::TooManyConnections(_)
             | Failure::Overload(_)
             | Failure::Inexpressible(_)
+            | Failure::Stopped(_)
             | Failure::Request(_)
             | Failure::ClientGone => FailureKind::Other,
         }

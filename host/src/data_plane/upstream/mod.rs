@@ -47,5 +47,5 @@ pub(crate) use pool::Connection;
 pub(crate) use probe::{KeptConnection, Probe, ProbeFailure, ProbeTools};
 pub(crate) use retry::Retry;
 pub(crate) use shared::{Previous, Upstream};
-pub(crate) use upload::Upload;
+pub(crate) use upload::{Upload, UploadRest};
 pub(crate) use waiting::wait_for_endpoint;

@@ -93,6 +93,7 @@ impl<'a> Retry<'a> {
             | TooManyConnections(_)
             | Overload(_)
             | Inexpressible(_)
+            | Stopped(_)
             | Request(_)
             | ClientGone => {
                 return RetryVerdict {

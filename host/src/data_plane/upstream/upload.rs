@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::failure::{BodyFailure, Failure};
-use crate::data_plane::body::{BadBody, BodyError, BodyPipe, Encoder, Incoming, Taken};
+use crate::data_plane::body::{
+    BadBody, BodyError, BodyPipe, Encoder, Incoming, PIECE, Stage, Taken, append, append_end,
+};
 use crate::data_plane::buffers::{Buffers, ROUNDS};
 use crate::data_plane::stream::{Alarm, Writer};
 
@@ -39,9 +41,17 @@ pub(crate) struct Upload<'a> {
 }
 
 /// The part of a body that is passed on as it arrives.
+pub(crate) struct UploadRest<'a> {
+    pub(crate) body: &'a mut BodyPipe,
+    pub(crate) encoder: Encoder<'a>,
+    /// What it goes through.
+    pub(crate) stage: Option<&'a mut dyn Stage>,
+}
+
 struct Rest<'a> {
     body: &'a mut BodyPipe,
     encoder: Encoder<'a>,
+    stage: Option<&'a mut dyn Stage>,
     /// Coded bytes. Without capacity while there are none.
     out: Vec<u8>,
     /// Of `out`.
@@ -58,8 +68,7 @@ enum UploadState {
 }
 
 impl<'a> Upload<'a> {
-    /// `rest`: what is still to be read from the client after `body`, and how it is coded; only where
-    /// there is a client. `end`:
+    /// `rest`: what is still to be read from the client after `body`; only where there is a client. `end`:
     /// the trailer lines of a request that HTTP/2 carries and that is there as a whole.
     #[allow(
         clippy::too_many_arguments,
@@ -69,15 +78,16 @@ impl<'a> Upload<'a> {
         head: &'a [u8],
         body: &'a [u8],
         client: Option<&'a mut Incoming>,
-        rest: Option<(&'a mut BodyPipe, Encoder<'a>)>,
+        rest: Option<UploadRest<'a>>,
         end: Option<&'a [u8]>,
         send_timeout: Duration,
         body_timeout: Duration,
         buffers: &'a Buffers,
     ) -> Upload<'a> {
-        let rest = rest.map(|(body, encoder)| Rest {
-            body,
-            encoder,
+        let rest = rest.map(|rest| Rest {
+            body: rest.body,
+            encoder: rest.encoder,
+            stage: rest.stage,
             out: Vec::new(),
             written: 0,
             as_is: 0,
@@ -245,7 +255,12 @@ impl<'a> Upload<'a> {
                 // No buffer is held while the client is waited for.
                 self.buffers.give(std::mem::take(&mut rest.out));
             }
-            let end = (&rest.encoder, &mut rest.out);
+            // What goes through a stage is coded behind it, and its end with it.
+            let mut nothing = Vec::new();
+            let end = match rest.stage {
+                None => (&rest.encoder, &mut rest.out),
+                Some(_) => (&Encoder::PLAIN, &mut nothing),
+            };
             match client.poll_body(cx, rest.body, end, self.buffers) {
                 Poll::Ready(read) => read.map_err(Failure::Request)?,
                 Poll::Pending => {
@@ -257,8 +272,11 @@ impl<'a> Upload<'a> {
             // the request cannot be sent to another endpoint any more.
             self.due = None;
             self.consumed = true;
-            self.take_piece(rest, client)
-                .map_err(|bad| Failure::Request(bad.into()))?;
+            match rest.stage {
+                None => self.take_piece(rest, client).map_err(BodyError::from),
+                Some(_) => self.take_through(rest, client),
+            }
+            .map_err(Failure::Request)?;
             // Without trailers, the last DATA frame carries END_STREAM. Where there is nothing to
             // write any more, `end` above sends it.
             if rest.body.is_done()
@@ -295,6 +313,35 @@ impl<'a> Upload<'a> {
         if client.unread().is_empty() && client.reader.is_at_end() {
             rest.body.end_if_open(&rest.encoder, &mut rest.out);
         }
+        Ok(())
+    }
+
+    /// As [`take_piece`](Upload::take_piece), through the stage that there is.
+    fn take_through(&self, rest: &mut Rest<'_>, client: &mut Incoming) -> Result<(), BodyError> {
+        let Some(stage) = &mut rest.stage else {
+            return Ok(());
+        };
+        let unread = client.unread();
+        let (data, taken) = rest.body.take_piece(&unread[..unread.len().min(PIECE)])?;
+        if taken == unread.len() && client.reader.is_at_end() {
+            rest.body.end_if_open(&Encoder::PLAIN, &mut Vec::new());
+        }
+        let done = rest.body.is_done();
+        if done {
+            rest.body.retain_trailers(rest.encoder.passes_trailer);
+        }
+        if done || !data.is_empty() {
+            let mut passed = self.buffers.take_body();
+            let end = done.then(|| rest.body.trailers());
+            stage.pass(&unread[data], end, &mut passed)?;
+            append(&passed, rest.encoder.coding, &mut rest.out);
+            self.buffers.give(passed);
+        }
+        if done {
+            append_end(rest.body.trailers(), rest.encoder.coding, &mut rest.out);
+        }
+        client.consume(taken);
+        client.release(self.buffers);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::attributes::Attributes;
+use super::body::BodyWish;
 use crate::http::head::{FieldChanges, RequestChanges};
 
 /// The longest delay that a hook may ask for.
@@ -23,6 +24,10 @@ pub struct Changes {
     pub route: Option<usize>,
     /// Index into the configuration's upstreams.
     pub upstream: Option<usize>,
+    /// The body that it wants to be asked about: of the request, or of the response.
+    pub wish: Option<BodyWish>,
+    /// What goes on in place of the body, or the piece of one, at hand.
+    pub body: Option<Vec<u8>>,
 }
 
 /// Changes that are kept for the next call, of each thread.
@@ -96,5 +101,6 @@ impl Changes {
         self.attributes.clear();
         (self.answer, self.delay) = (None, Duration::ZERO);
         (self.route, self.upstream) = (None, None);
+        (self.wish, self.body) = (None, None);
     }
 }

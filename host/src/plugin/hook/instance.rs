@@ -8,7 +8,12 @@ use super::super::imports::{AT_HAND, Phase};
 use super::super::instance::Instance;
 use super::super::waiting::HookRequestSender;
 use super::world::Hook;
-use super::{Changes, Check, ExchangeSummary, HookCall, PooledChanges, Verdict};
+use super::{
+    BodyCall, BodySide, Changes, Check, ExchangeSummary, HookCall, PooledChanges, Verdict,
+};
+
+/// Processor time that a call about a body has besides, for each KiB of it: 20 ms for a MiB.
+const BODY_TIME: Duration = Duration::from_micros(20);
 
 const NO_ON_CHECK: &str = "answered `wait` without an `on-check`";
 
@@ -63,42 +68,100 @@ impl Instance<Hook> {
         };
         let now_us = self.state().now_us(call.now_us);
         let params = (call.exchange, call.place, now_us, fastrand::u64(..));
-        let decision = self.decide(exchange, key, |instance, deadline| {
+        let about = (Phase::Request, key);
+        let decision = self.decide(exchange, about, |instance, deadline| {
             instance.call(deadline, function, params)
         })?;
         Ok(decision.delayed_from(now_us, call.now_us))
     }
 
-    /// `on-check`.
+    /// `on-check`, behind `on-request` or a call about the body of the request.
     pub(super) fn on_check(
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
         key: &[u8],
-        passed: bool,
+        (passed, behind_body): (bool, bool),
     ) -> Result<Decision, PluginFault> {
         let Some(function) = self.functions.on_check else {
             return Err(PluginFault::nonsense(NO_ON_CHECK));
         };
         let now_us = self.state().now_us(call.now_us);
         let params = (call.exchange, call.place, now_us, passed);
-        let decision = self.decide(exchange, key, |instance, deadline| {
+        let phase = match behind_body {
+            true => Phase::RequestBody,
+            false => Phase::Request,
+        };
+        let decision = self.decide(exchange, (phase, key), |instance, deadline| {
+            instance.state().call.may_set_body = behind_body;
             instance.call(deadline, function, params)
         })?;
         Ok(decision.delayed_from(now_us, call.now_us))
     }
 
-    /// `on-request`, or `on-check` where a check has `passed`, of a hook that waits.
+    /// `on-request-body` or `on-response-body`.
+    pub(super) fn on_body(
+        &mut self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        key: &[u8],
+        body: &BodyCall<'_>,
+    ) -> Result<Decision, PluginFault> {
+        let (function, phase) = match (body.side, body.whole) {
+            (BodySide::Request, true) => (self.functions.on_request_body, Phase::RequestBody),
+            (BodySide::Request, false) => (self.functions.on_request_body, Phase::RequestPiece),
+            (BodySide::Response, _) => (self.functions.on_response_body, Phase::ResponseBody),
+        };
+        let Some(function) = function else {
+            return Err(PluginFault::nonsense(
+                "wanted a body that it has no phase for",
+            ));
+        };
+        let now_us = self.state().now_us(call.now_us);
+        let (data, last) = (body.data.clone(), body.last);
+        let params = (call.exchange, call.place, now_us, data, last);
+        let time = BODY_TIME.saturating_mul(u32::try_from(body.data.len() >> 10).unwrap_or(0));
+        let decision = self.decide(exchange, (phase, key), |instance, deadline| {
+            let call = &mut instance.state().call;
+            call.may_set_body = body.may_give.is_some();
+            call.trailers.extend_from_slice(body.trailers);
+            instance.call(deadline.saturating_add(time), function, params)
+        })?;
+        let given = decision.changes.as_deref();
+        let given = given.and_then(|changes| changes.body.as_ref());
+        if given.map(Vec::len) > body.may_give {
+            return Err(PluginFault::nonsense(
+                "gave more of a body than 64 KiB and 32 times what it was given",
+            ));
+        }
+        match (decision.verdict, phase) {
+            (Verdict::Proceed | Verdict::Answer, _) | (_, Phase::RequestBody) => {
+                Ok(decision.delayed_from(now_us, call.now_us))
+            }
+            _ => Err(PluginFault::nonsense(
+                "answered a piece of a body, or an answer's, with neither `proceed` nor `answer`",
+            )),
+        }
+    }
+
+    /// `on-request`, or `on-check` where a check has `passed`, and perhaps behind a body, of a hook
+    /// that waits.
     pub(super) async fn decide_waiting(
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-        passed: Option<bool>,
+        passed: Option<(bool, bool)>,
         requests: HookRequestSender,
     ) -> Result<Decision, PluginFault> {
         let (exchange_number, place) = (call.exchange, call.place);
         let now_us = self.state().now_us(call.now_us);
-        self.state().call.begin_about(Phase::Request, &[]);
+        let behind_body = passed.is_some_and(|(_, behind_body)| behind_body);
+        let phase = match behind_body {
+            true => Phase::RequestBody,
+            false => Phase::Request,
+        };
+        self.state().call.begin_about(phase, &[]);
+        self.state().call.may_set_body = behind_body;
         self.count();
         let answer = match (passed, self.functions.on_request, self.functions.on_check) {
             (None, Some(function), _) => {
@@ -106,7 +169,7 @@ impl Instance<Hook> {
                 self.call_waiting(exchange, requests, function, params)
                     .await
             }
-            (Some(passed), _, Some(function)) => {
+            (Some((passed, _)), _, Some(function)) => {
                 let params = (exchange_number, place, now_us, passed);
                 self.call_waiting(exchange, requests, function, params)
                     .await
@@ -125,11 +188,11 @@ impl Instance<Hook> {
     fn decide(
         &mut self,
         exchange: &ExchangeAtHand,
-        key: &[u8],
+        (phase, key): (Phase, &[u8]),
         call: impl FnOnce(&mut Self, Duration) -> Result<(Verdict,), PluginFault>,
     ) -> Result<Decision, PluginFault> {
         let deadline = self.plugin.inner().call_deadline;
-        self.state().call.begin_about(Phase::Request, key);
+        self.state().call.begin_about(phase, key);
         let timed = self.begin();
         let answer = AT_HAND.set(exchange, || call(self, deadline));
         self.end(timed);

@@ -8,6 +8,7 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 mod attributes; // named values
+mod body; // what it wants of bodies, and is asked about them
 mod changes; // what a call wants changed
 mod world; // what a hook exports
 mod instance; // its calls
@@ -17,10 +18,12 @@ mod shared; // a hook as all workers share it
 mod worker; // and as one worker asks it: start here
 
 pub use self::attributes::{Attributes, BadAttribute};
+pub use self::body::{Beyond, BodyCall, BodySide, BodyWish, Bound, Form, Manner};
 pub use self::changes::{Changes, Check, HookAnswer, PooledChanges};
 pub use self::shared::{HookContext, SharedHook};
 pub use self::worker::{Asked, Ran, Unasked, WorkerHook};
 
+pub(super) use self::body::MOST_AT_ONCE;
 pub(super) use self::changes::LONGEST_DELAY;
 pub(super) use self::world::{Hook, HookExports};
 

@@ -50,6 +50,8 @@ pub(super) struct HookPhases {
     pub(super) request: bool,
     pub(super) response: bool,
     pub(super) end: bool,
+    /// The body of a request, or of an answer.
+    pub(super) bodies: bool,
 }
 
 impl SharedHook {
@@ -69,6 +71,7 @@ impl SharedHook {
             request: exports.is_some_and(|exports| exports.on_request.is_some()),
             response: exports.is_some_and(|exports| exports.on_response.is_some()),
             end: exports.is_some_and(|exports| exports.on_end.is_some()),
+            bodies: exports.is_some_and(|exports| exports.bodies() != [false; 2]),
         };
         let spec = HookSpec {
             plugin: plugin.clone(),

@@ -16,7 +16,7 @@ use super::super::imports::Surroundings;
 use super::super::instance::Instance;
 use super::super::slot::{FIRST, InstanceSlot, InstanceSpec};
 use super::super::waiting::Reachable;
-use super::world::Hook;
+use super::world::{Hook, HookExports};
 use super::{ExchangeSummary, HookCall};
 use crate::http::variable::KnownNames;
 
@@ -84,6 +84,8 @@ impl InstanceSpec for HookSpec {
             ..Surroundings::default()
         };
         let mut instance = Instance::<Hook>::new(&self.plugin, surroundings)?;
+        let exports = self.plugin.inner().kinds.hook.as_ref();
+        instance.state().call.sees_bodies = exports.map_or([false; 2], HookExports::bodies);
         instance.state().log.is_quiet = self.was_made.swap(true, Relaxed);
         let sharing = instance.configure(&self.settings)?;
         for (place, settings) in (0..).zip(&self.places) {

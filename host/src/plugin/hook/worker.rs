@@ -18,7 +18,7 @@ use super::instance::Decision;
 use super::pool::InstancePool;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
-use super::{Check, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict};
+use super::{BodyCall, BodySide, Check, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict};
 
 /// One worker's way to a [`SharedHook`]. Stays on its thread.
 pub struct WorkerHook {
@@ -81,6 +81,13 @@ pub struct Ran {
     key: Key,
 }
 
+/// Which instance was asked about a response: see [`Ran`].
+#[derive(Debug, Clone, Copy)]
+pub struct Responder {
+    generation: u64,
+    handed_over: u64,
+}
+
 impl Ran {
     /// Whichever instance there is may hear the end.
     fn of_any() -> Ran {
@@ -105,6 +112,18 @@ pub enum Unasked {
 /// The value by which instances are told apart; empty where they are not. As long as an address in
 /// binary or a user's name mostly are, it takes no allocation.
 type Key = SmallVec<[u8; 24]>;
+
+impl Ran {
+    /// The same, of the instance that was asked about the response: one that was not asked about the
+    /// request has to be known from there on.
+    pub fn of_response(mut self, responder: Responder) -> Ran {
+        if self.generation.is_none() {
+            self.generation = Some(responder.generation);
+            self.handed_over = responder.handed_over;
+        }
+        self
+    }
+}
 
 impl Asked {
     fn of(decision: Decision, ran: Ran) -> Asked {
@@ -220,6 +239,11 @@ impl WorkerHook {
         self.hook.phases.end
     }
 
+    /// Whether it may want to be asked about bodies.
+    pub fn may_want_bodies(&self) -> bool {
+        self.hook.phases.bodies
+    }
+
     /// Asks about a request. `None`: there is no instance at the moment, it faulted, its budget is
     /// used up, or it is busy for too long.
     #[inline]
@@ -286,7 +310,7 @@ impl WorkerHook {
         &self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-        passed: Option<bool>,
+        passed: Option<(bool, bool)>,
         requests: HookRequestSender,
     ) -> Result<Asked, Unasked> {
         let failed = || {
@@ -329,12 +353,12 @@ impl WorkerHook {
         exchange: &ExchangeAtHand,
         call: &HookCall,
         ran: &Ran,
-        passed: bool,
+        (passed, behind_body): (bool, bool),
     ) -> Option<Asked> {
         let mut role = self.role.borrow_mut();
         let asked = role.ask(&self.hook.role, ran.shard, |slot: &mut HookSlot| {
             slot.call_same(ran.generation?, "on-check", |instance| {
-                instance.on_check(exchange, call, &ran.key, passed)
+                instance.on_check(exchange, call, &ran.key, (passed, behind_body))
             })
         });
         let (decision, _) = asked?;
@@ -348,27 +372,61 @@ impl WorkerHook {
         role.why_unasked(&self.hook.role, self.shard.get())
     }
 
-    /// Asks what is to be changed of a response's head. `None` as for
-    /// [`on_request`](WorkerHook::on_request).
+    /// Asks what is to be changed of a response's head: that, and which instance it was that was
+    /// asked. `None` as for [`on_request`](WorkerHook::on_request).
     pub fn on_response(
         &self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
         ran: &Ran,
-    ) -> Option<Option<PooledChanges>> {
+    ) -> Option<(Option<PooledChanges>, Responder)> {
         let mut role = self.role.borrow_mut();
-        let answer = role.ask(&self.hook.role, ran.shard, |slot| {
+        let asked = role.ask(&self.hook.role, ran.shard, |slot| {
             let ask =
                 |instance: &mut Instance<Hook>| instance.on_response(exchange, call, &ran.key);
-            match ran.generation {
+            let changes = match ran.generation {
                 None => slot.call("on-response", ask),
                 Some(asked) if asked == slot.generation() => {
                     slot.call_same(asked, "on-response", ask)
                 }
                 Some(_) => Some(None), // another instance knows nothing of this exchange
+            };
+            Some((changes?, slot.handed_over().times))
+        });
+        let ((changes, handed_over), generation) = asked?;
+        let responder = Responder {
+            generation,
+            handed_over,
+        };
+        Some((changes, responder))
+    }
+
+    /// Asks about a body, or a piece of one, the instance that was asked about the exchange before.
+    /// `None` as for [`on_request`](WorkerHook::on_request), or that instance is gone.
+    pub fn on_body(
+        &self,
+        exchange: &ExchangeAtHand,
+        call: &HookCall,
+        ran: &Ran,
+        body: &BodyCall<'_>,
+    ) -> Option<Asked> {
+        let name = match body.side {
+            BodySide::Request => "on-request-body",
+            BodySide::Response => "on-response-body",
+        };
+        self.shard.set(ran.shard);
+        let mut role = self.role.borrow_mut();
+        let asked = role.ask(&self.hook.role, ran.shard, |slot: &mut HookSlot| {
+            let ask =
+                |instance: &mut Instance<Hook>| instance.on_body(exchange, call, &ran.key, body);
+            match ran.generation {
+                // Of a hook that waits, whose instances share nothing.
+                None => slot.call(name, ask),
+                Some(asked) => slot.call_same(asked, name, ask),
             }
         });
-        answer.map(|(changes, _)| changes)
+        let (decision, _) = asked?;
+        Some(Asked::of(decision, ran.clone()))
     }
 
     /// Tells that an exchange has ended: the instance that was asked, or the one that has taken

@@ -20,7 +20,12 @@ pub(in crate::plugin) struct HookExports {
     pub(in crate::plugin) on_check: Option<ComponentExportIndex>,
     pub(in crate::plugin) on_response: Option<ComponentExportIndex>,
     pub(in crate::plugin) on_end: Option<ComponentExportIndex>,
+    pub(in crate::plugin) on_request_body: Option<ComponentExportIndex>,
+    pub(in crate::plugin) on_response_body: Option<ComponentExportIndex>,
 }
+
+/// A call about a body: what there is of it, and whether that is the end.
+type OnBody = TypedFunc<(u64, u32, u64, Arc<Vec<u8>>, bool), (Verdict,)>;
 
 /// What a hook exports, types checked.
 #[allow(clippy::type_complexity, reason = "the parameters that the WIT has")]
@@ -30,6 +35,15 @@ pub(in crate::plugin) struct HookFunctions {
     pub(super) on_check: Option<TypedFunc<(u64, u32, u64, bool), (Verdict,)>>,
     pub(super) on_response: Option<TypedFunc<(u64, u32, u64), ()>>,
     pub(super) on_end: Option<TypedFunc<(u64, u32, u64, ExchangeSummary), ()>>,
+    pub(super) on_request_body: Option<OnBody>,
+    pub(super) on_response_body: Option<OnBody>,
+}
+
+impl HookExports {
+    /// Which bodies it can be asked about: those of requests, those of answers.
+    pub(in crate::plugin) fn bodies(&self) -> [bool; 2] {
+        [&self.on_request_body, &self.on_response_body].map(Option::is_some)
+    }
 }
 
 impl World for Hook {
@@ -48,6 +62,8 @@ impl World for Hook {
             on_check: phase("on-check")?,
             on_response: phase("on-response")?,
             on_end: phase("on-end")?,
+            on_request_body: phase("on-request-body")?,
+            on_response_body: phase("on-response-body")?,
         }))
     }
 
@@ -65,6 +81,12 @@ impl World for Hook {
             on_check: instance.may("on-check.on-check", &exports.on_check)?,
             on_response: instance.may("on-response.on-response", &exports.on_response)?,
             on_end: instance.may("on-end.on-end", &exports.on_end)?,
+            on_request_body: instance
+                .may("on-request-body.on-request-body", &exports.on_request_body)?,
+            on_response_body: instance.may(
+                "on-response-body.on-response-body",
+                &exports.on_response_body,
+            )?,
         })
     }
 }

@@ -23,12 +23,24 @@ const ANSWER: usize = 64 << 10;
 const PASSWORD: usize = 4096;
 
 /// Where a change is possible.
-const REQUEST: &[Phase] = &[Phase::Request];
-const REQUEST_OR_RESPONSE: &[Phase] = &[Phase::Request, Phase::Response];
+const REQUEST: &[Phase] = &[Phase::Request, Phase::RequestBody];
+const REQUEST_OR_RESPONSE: &[Phase] = &[
+    Phase::Request,
+    Phase::RequestBody,
+    Phase::RequestPiece,
+    Phase::Response,
+    Phase::ResponseBody,
+];
+const WITH_ANSWER: &[Phase] = &[
+    Phase::Request,
+    Phase::RequestBody,
+    Phase::RequestPiece,
+    Phase::ResponseBody,
+];
 
 /// Why a change is not made; the text is the log's.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("{0}")]
     Bad(#[from] BadChange),
     #[error("{0}")]
@@ -39,14 +51,14 @@ enum Refusal {
     NoUpstream(Untrusted),
     #[error("{0}")]
     Other(&'static str),
-    /// What the plugin has passed cannot be read: the end of the call.
+    /// What the plugin has passed cannot be read, or must not be passed over: the end of the call.
     #[error("{0}")]
-    Unreadable(wasmtime::Error),
+    Fatal(wasmtime::Error),
 }
 
 impl From<wasmtime::Error> for Refusal {
     fn from(error: wasmtime::Error) -> Refusal {
-        Refusal::Unreadable(error)
+        Refusal::Fatal(error)
     }
 }
 
@@ -144,7 +156,7 @@ fn add_verdicts_to(changes: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     changes.func_wrap(
         "answer",
         |mut host: Caller<'_>, (status, body): (u16, WasmList<u8>)| {
-            change(&mut host, "answer", REQUEST, |changes, host| {
+            change(&mut host, "answer", WITH_ANSWER, |changes, host| {
                 let body = body.as_le_slice(host);
                 if !(200..=599).contains(&status) {
                     return Err(Refusal::Other("a status is from 200 to 599"));
@@ -214,7 +226,7 @@ pub(super) fn add_checks_to(checks: &mut LinkerInstance<'_, HostState>) -> Resul
             let password = password.as_le_slice(&host);
             // A longer one is no person's: its check is to fail.
             let password = password[..password.len().min(PASSWORD)].to_vec();
-            if host.data().call.phase == Phase::Request {
+            if REQUEST.contains(&host.data().call.phase) {
                 host.data_mut().call.check = Some(Check { hash, password });
             }
             Ok(())
@@ -245,6 +257,16 @@ fn change(
     phases: &[Phase],
     make: impl FnOnce(&mut Changes, &Caller<'_>) -> std::result::Result<(), Refusal>,
 ) -> Result<(bool,)> {
+    change_by(host, ("changes", function), phases, make)
+}
+
+/// As [`change`], by a function of that interface.
+pub(super) fn change_by(
+    host: &mut Caller<'_>,
+    (interface, function): (&'static str, &'static str),
+    phases: &[Phase],
+    make: impl FnOnce(&mut Changes, &Caller<'_>) -> std::result::Result<(), Refusal>,
+) -> Result<(bool,)> {
     let made = in_phase(host, phases).and_then(|()| {
         // They leave the state for a moment: what the plugin passes lies in its memory, which is
         // borrowed with the state.
@@ -256,10 +278,10 @@ fn change(
     });
     let why = match made {
         Ok(()) => return Ok((true,)),
-        Err(Refusal::Unreadable(error)) => return Err(error),
+        Err(Refusal::Fatal(error)) => return Err(error),
         Err(why) => why,
     };
-    let message = Untrusted::message(format_args!("`changes.{function}` refused: {why}"));
+    let message = Untrusted::message(format_args!("`{interface}.{function}` refused: {why}"));
     host.data_mut().log.write(Level::WARN, message, "");
     Ok((false,))
 }
@@ -268,7 +290,11 @@ fn change(
 fn in_phase(host: &Caller<'_>, phases: &[Phase]) -> std::result::Result<(), Refusal> {
     match host.data().call.phase {
         phase if phases.contains(&phase) => Ok(()),
-        Phase::Response | Phase::End => Err(Refusal::Other("it comes too late")),
+        Phase::RequestBody
+        | Phase::RequestPiece
+        | Phase::Response
+        | Phase::ResponseBody
+        | Phase::End => Err(Refusal::Other("it comes too late")),
         _ => Err(Refusal::Other("there is no exchange at hand")),
     }
 }

@@ -28,6 +28,7 @@ mod exchange; // what belongs to both
 mod nginx; // nginx's words
 mod fleet; // endpoints
 mod attempt; // one way to an endpoint
+mod bodies; // what they want of bodies, and make of them
 mod changes; // what hooks change
 mod services; // files, the time of day, counters
 mod store; // what all instances share
@@ -71,8 +72,14 @@ pub(super) enum Phase {
     Done,
     /// `on-request` and `on-check`.
     Request,
+    /// `on-request-body` with all of it, and `on-check` behind that.
+    RequestBody,
+    /// `on-request-body` with a piece.
+    RequestPiece,
     /// `on-response`.
     Response,
+    /// `on-response-body`.
+    ResponseBody,
     /// `on-end`.
     End,
 }
@@ -90,6 +97,12 @@ pub(super) struct CallState {
     /// None before it changes something.
     pub(super) changes: Option<PooledChanges>,
     pub(super) check: Option<Check>,
+    /// It may replace the body at hand.
+    pub(super) may_set_body: bool,
+    /// Lines behind the body at hand.
+    pub(super) trailers: Vec<u8>,
+    /// Of which bodies it can be asked: those of requests, those of answers. The same in all calls.
+    pub(super) sees_bodies: [bool; 2],
 }
 
 impl CallState {
@@ -99,6 +112,8 @@ impl CallState {
         self.phase = phase;
         self.added_headers = 0;
         self.refusal_status = None;
+        self.may_set_body = false;
+        self.trailers.clear();
         self.key.clear();
     }
 
@@ -123,6 +138,7 @@ pub(super) fn add_to(linker: &mut Linker<HostState>, waits: bool) -> Result<()> 
     fleet::add_to(&mut interface(linker, "fleet")?)?;
     fleet::add_upstream_to(&mut interface(linker, "upstream")?)?;
     attempt::add_to(&mut interface(linker, "attempt")?)?;
+    bodies::add_to(&mut interface(linker, "bodies")?)?;
     changes::add_to(&mut interface(linker, "changes")?)?;
     changes::add_checks_to(&mut interface(linker, "checks")?)?;
     services::add_files_to(&mut interface(linker, "files")?)?;

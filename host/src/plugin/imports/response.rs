@@ -38,6 +38,6 @@ pub(super) fn add_to(response: &mut LinkerInstance<'_, HostState>) -> Result<()>
 fn has_response(host: &Caller<'_>) -> bool {
     matches!(
         host.data().call.phase,
-        Phase::Done | Phase::Response | Phase::End
+        Phase::Done | Phase::Response | Phase::ResponseBody | Phase::End
     )
 }

@@ -477,7 +477,7 @@ fn changes_are_accepted_in_the_calls_that_they_are_for_and_nowhere_else() {
         let next = WorkerHook::attach(&second, Some(&worker));
         worker.tick(1);
         let changes = worker.on_response(&exchange, &about(1), &asked.ran);
-        let changes = changes.unwrap().unwrap();
+        let changes = changes.unwrap().0.unwrap();
         assert!(changes.request.is_empty());
         assert_eq!(changes.response.iter().count(), 1);
         drop(WorkerHook::attach(&hook(&plugin), Some(&worker)));

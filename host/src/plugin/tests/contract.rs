@@ -56,7 +56,7 @@ fn a_plugin_of_every_world_that_is_a_whole_one_loads() {
     let expected = [
         "endpoint-filter: filter",
         "endpoint-scorer: scorer",
-        "full-hook: hook on-request on-check on-response on-end keeper ticker file-changes",
+        "full-hook: hook on-request on-check on-response on-request-body on-response-body on-end keeper ticker file-changes",
         "full-policy: policy member-changes failures observer keeper ticker file-changes",
         "policy: policy",
         "request-hook: hook",

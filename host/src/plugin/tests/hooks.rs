@@ -138,7 +138,7 @@ fn a_hook_that_waits_is_told_what_its_check_came_to() {
             (&*check.hash, &*check.password),
             ("$2y$hash", &b"secret"[..])
         );
-        let then = worker.on_check(&exchange(0), &about(1), &asked.ran, passed);
+        let then = worker.on_check(&exchange(0), &about(1), &asked.ran, (passed, false));
         let then = then.unwrap();
         assert_eq!(then.verdict, verdict);
         let answer = then
@@ -156,7 +156,7 @@ fn an_instance_that_did_not_wait_is_not_told_of_the_check() {
     let asked = worker.on_request(&exchange(0), &about(1)).unwrap();
     assert!(worker.on_request(&exchange(0), &about(99)).is_none());
     when_back(&worker);
-    let told = worker.on_check(&exchange(0), &about(1), &asked.ran, true);
+    let told = worker.on_check(&exchange(0), &about(1), &asked.ran, (true, false));
     assert!(told.is_none());
     assert_eq!(plugin.own_counters(), [("checked".to_owned(), 0)]);
 }
@@ -314,7 +314,7 @@ fn a_hook_changes_the_headers_of_a_response_when_its_head_is_there() {
     let asked = worker.on_request(&exchange(0), &about(1)).unwrap();
     assert_eq!(asked.verdict, Verdict::Proceed, "there is no response yet");
     let changes = worker.on_response(&exchange(0), &about(1), &asked.ran);
-    let changes = changes.unwrap().unwrap();
+    let changes = changes.unwrap().0.unwrap();
     let names: Vec<&[u8]> = changes.response.iter().map(|change| change.name).collect();
     assert_eq!(names, [b"x-seen"]);
     assert_eq!(plugin.own_counters(), [("responded".to_owned(), 1)]);
@@ -329,12 +329,12 @@ fn an_instance_that_was_not_asked_about_a_request_is_not_asked_about_its_respons
     // While there is no instance, and when the next one is there. It would come after 10 ms.
     for _ in 0..100 {
         let changes = worker.on_response(&exchange(0), &about(1), &asked.ran);
-        assert!(changes.flatten().is_none());
+        assert!(changes.and_then(|(changes, _)| changes).is_none());
         std::thread::sleep(Duration::from_millis(1));
     }
     when_back(&worker);
     let changes = worker.on_response(&exchange(0), &about(1), &asked.ran);
-    assert!(matches!(changes, Some(None)), "it has nothing to say");
+    assert!(matches!(changes, Some((None, _))), "it has nothing to say");
     assert_eq!(plugin.own_counters(), [("responded".to_owned(), 0)]);
 }
 
@@ -352,6 +352,7 @@ fn a_hook_without_on_request_is_asked_about_every_response() {
         worker
             .on_response(&exchange(0), &about(1), &asked.ran)
             .unwrap()
+            .0
             .is_some()
     );
 }

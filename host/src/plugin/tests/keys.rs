@@ -118,7 +118,11 @@ fn the_key_is_that_of_the_exchange_in_every_phase_while_workers_race() {
                         })
                         .collect();
                     for (exchange, call, ran) in &open {
-                        assert!(worker.on_check(exchange, call, ran, true).is_some());
+                        assert!(
+                            worker
+                                .on_check(exchange, call, ran, (true, false))
+                                .is_some()
+                        );
                         assert!(worker.on_response(exchange, call, ran).is_some());
                     }
                     for (exchange, call, ran) in open {

@@ -1,6 +1,7 @@
 //! What a hook has changed.
 
 use super::Request;
+use crate::{Form, Manner};
 
 /// The changes of a hook, of all its calls for one exchange.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,12 @@ pub struct Changed {
     pub upstream: Option<String>,
     /// The check that was asked for: the hash and the password.
     pub check: Option<(String, Vec<u8>)>,
+    /// How the body of the request is wanted.
+    pub request_body: Option<Manner>,
+    /// How the body of the answer is wanted.
+    pub response_body: Option<(Manner, Form)>,
+    /// What goes on in place of the body, or the piece of one, that the last call was about.
+    pub body: Option<Vec<u8>>,
     pub(super) method: Option<String>,
     pub(super) path: Option<String>,
     pub(super) query: Option<String>,

@@ -11,8 +11,9 @@ use super::host::{ExchangeState, Host, enter, rendered};
 use super::{Changed, Request, Response, Services, description};
 use crate::log::Level;
 use crate::{
-    Call, Describe, Draws, FileChanges, Hook, Keeper, OnCheck, OnEnd, OnRequest, OnResponse,
-    Settings, SettingsError, Sharing, Summary, Template, Ticker, Verdict,
+    Body, Call, Describe, Draws, FileChanges, Hook, Keeper, OnCheck, OnEnd, OnRequest,
+    OnRequestBody, OnResponse, OnResponseBody, Settings, SettingsError, Sharing, Summary, Template,
+    Ticker, Verdict,
 };
 
 /// A hook at its places. Nothing in it moves by itself: a test sets the time and the files.
@@ -227,6 +228,62 @@ impl<H: Hook> Hooked<H> {
     {
         exchange.state.response = response;
         self.call(exchange, 0, |hook, call| hook.on_response(call));
+    }
+
+    /// Shows the hook the body of the request, or a piece of it: what goes on, unless it answers.
+    ///
+    /// # Panics
+    /// If the verdict makes no sense.
+    pub fn on_request_body(
+        &mut self,
+        exchange: &mut HookExchange,
+        bytes: impl AsRef<[u8]>,
+        last: bool,
+    ) -> (Verdict, Vec<u8>)
+    where
+        H: OnRequestBody,
+    {
+        let bytes = bytes.as_ref().to_vec();
+        self.body(exchange, bytes, last, |hook, call, body| {
+            hook.on_request_body(call, body)
+        })
+    }
+
+    /// As [`on_request_body`](Hooked::on_request_body), of the answer.
+    ///
+    /// # Panics
+    /// If the verdict makes no sense.
+    pub fn on_response_body(
+        &mut self,
+        exchange: &mut HookExchange,
+        bytes: impl AsRef<[u8]>,
+        last: bool,
+    ) -> (Verdict, Vec<u8>)
+    where
+        H: OnResponseBody,
+    {
+        let bytes = bytes.as_ref().to_vec();
+        self.body(exchange, bytes, last, |hook, call, body| {
+            hook.on_response_body(call, body)
+        })
+    }
+
+    fn body(
+        &mut self,
+        exchange: &mut HookExchange,
+        bytes: Vec<u8>,
+        last: bool,
+        ask: impl FnOnce(&mut H, &Call, Body) -> Verdict,
+    ) -> (Verdict, Vec<u8>) {
+        exchange.state.changed.body = None;
+        let body = Body {
+            bytes: bytes.clone(),
+            last,
+        };
+        let verdict = self.call(exchange, 0, |hook, call| ask(hook, call, body));
+        exchange.check(verdict);
+        let instead = exchange.state.changed.body.take();
+        (verdict, instead.unwrap_or(bytes))
     }
 
     /// Tells the hook that the exchange has ended, with this status and complete.

@@ -52,6 +52,7 @@ pub(super) struct ExchangeState {
     pub(super) changed: Changed,
     pub(super) attributes: BTreeMap<String, Vec<u8>>,
     pub(super) notes: Vec<String>,
+    pub(super) trailers: Vec<(String, Vec<u8>)>,
 }
 
 impl ExchangeState {
@@ -67,6 +68,7 @@ impl ExchangeState {
             changed: Changed::default(),
             attributes: BTreeMap::new(),
             notes: Vec::new(),
+            trailers: Vec::new(),
         }
     }
 }
@@ -343,6 +345,27 @@ pub(crate) mod nginx {
     }
     pub(crate) fn check_early_variable(_name: &str) -> Option<String> {
         None
+    }
+}
+
+pub(crate) mod bodies {
+    use super::of_exchange;
+    use crate::{Form, Manner};
+
+    pub(crate) fn want_request_body(manner: Manner) -> bool {
+        of_exchange(|exchange| exchange.changed.request_body = Some(manner));
+        true
+    }
+    pub(crate) fn want_response_body(manner: Manner, form: Form) -> bool {
+        of_exchange(|exchange| exchange.changed.response_body = Some((manner, form)));
+        true
+    }
+    pub(crate) fn set_body(body: &[u8]) -> bool {
+        of_exchange(|exchange| exchange.changed.body = Some(body.to_vec()));
+        true
+    }
+    pub(crate) fn trailers() -> Vec<(String, Vec<u8>)> {
+        of_exchange(|exchange| exchange.trailers.clone())
     }
 }
 
