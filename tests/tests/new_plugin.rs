@@ -1,5 +1,5 @@
-//! From an empty folder to a plugin that decides: `waypost plugin new`, `build`, `test` and `dev`, in
-//! every language and for every kind, with nothing but what is in the binary and the toolchains.
+//! From an empty folder to a plugin that decides: `waypost plugin new`, `build`, `test` and `dev`,
+//! in every language and for every kind, with nothing but what is in the binary and the toolchains.
 
 mod dev; // each change is loaded while it serves
 

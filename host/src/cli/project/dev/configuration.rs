@@ -100,3 +100,34 @@ impl Configuration {
         Address::Unix(self.folder.join("admin.sock"))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+    use crate::stock::Kind;
+
+    #[test]
+    fn it_is_one_for_each_kind_with_settings_and_a_place() {
+        let servers = Servers::start(2).unwrap();
+        for kind in [Kind::Policy, Kind::Filter, Kind::Scorer, Kind::Hook] {
+            let project = PluginProject {
+                folder: PathBuf::from("/folder"),
+                name: "my-own".to_owned(),
+                kind,
+                component: PathBuf::from("/folder/\"a\".wasm"),
+                sources: Vec::new(),
+                prepare: None,
+                build: Vec::new(),
+                settings: "header = \"x-a\"".to_owned(),
+                place: "only = [\"acme\"]".to_owned(),
+            };
+            let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            let mut configuration = Configuration::new(&project, &servers, listen);
+            configuration.within(Path::new("/folder"));
+            let text = configuration.text();
+            let parsed = config::parse(&text, Path::new("waypost.toml"));
+            assert!(parsed.is_ok(), "{:?}: {:?}\n{text}", kind, parsed.err());
+        }
+    }
+}
