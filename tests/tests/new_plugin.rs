@@ -185,10 +185,10 @@ async fn new_plugins_decide(
     }
 }
 
+/// Their tests are those of the SDK in `sdk/rust/tests`, where nothing is compiled for them again.
 #[tokio::test]
 async fn a_new_plugin_in_rust_builds_and_decides() {
-    let test = "cargo test --release --target-dir target";
-    new_plugins_decide("rust", None, test, &KINDS).await;
+    new_plugins_decide("rust", None, "true", &KINDS).await;
 }
 
 #[tokio::test]

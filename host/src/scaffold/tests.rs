@@ -55,7 +55,7 @@ fn what_is_embedded_is_what_is_in_the_folders() {
         "sdk_test.go",
         "test.c",
     ];
-    let built = ["node_modules", "__pycache__", "wit", "target"];
+    let built = ["node_modules", "__pycache__", "wit", "target", "tests"];
     for (folder, embedded) in [
         ("wit/0.2.0", embedded::WIT),
         ("sdk/rust", embedded::RUST),
