@@ -18,8 +18,8 @@
 //   WAYPOST_ON_END(on_end)           void on_end(const wp_call *, wp_summary)
 //   WAYPOST_TICK(tick)               uint32_t tick(uint64_t now_us)
 //
-// A file has one of policy, filter and scorer: all three are told of endpoints by `update`. `scores`
-// has room for one of each endpoint, all 0.
+// A file has one of policy, filter and scorer: all three are told of endpoints by `update`.
+// `scores` has room for one of each endpoint, all 0.
 //
 // Further exports are written as these are: see `wit/`, and `component_types.h` for their types.
 

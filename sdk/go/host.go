@@ -76,7 +76,6 @@ func (response) Header(name string) (string, bool) { return responseHeader(name)
 
 func (exchange) Attribute(name string) (string, bool) { return exchangeAttribute(name) }
 
-
 // Note says why it was decided so: `$plugin_note` in logs.
 func (exchange) Note(text string) { exchangeNote(valid(text)) }
 

@@ -51,7 +51,7 @@ enum Command {
     },
     /// Write the configuration that nginx's stands for, and tell what became of each directive
     Import(import::ImportArguments),
-    /// Look into a plugin's file; see and change the plugins of a running process
+    /// Make a plugin, build it and try it; see and change the plugins of a running process
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Print the JSON Schema of the configuration, for editors

@@ -30,7 +30,8 @@ pub(super) enum PluginCommand {
     New(project::NewArguments),
     /// Build the plugin of a folder, and say what came out
     Build(project::Folder),
-    /// Build and load each change of a plugin into a proxy with a few servers, and show what it decides
+    /// Build and load each change of a plugin into a proxy with a few servers, and show what it
+    /// decides
     Dev(project::DevArguments),
     /// Try a plugin: whether it does what every plugin has to
     Test {

@@ -160,8 +160,10 @@ pub fn used(kind: Kind, name: &str, settings: &str, place: &str) -> (String, Str
     match kind {
         Kind::Hook if place.trim().is_empty() => (policy, format!("[{plugin}]"), String::new()),
         Kind::Hook => {
-            let hooks = format!("[{}]", with("use = \"used\"".to_owned(), place));
-            (policy, hooks, format!("hook.used = {plugin}\n"))
+            // A hook and a plugin may not have the same name.
+            let hook = format!("{name}_at_a_place");
+            let hooks = format!("[{}]", with(format!("use = \"{hook}\""), place));
+            (policy, hooks, format!("hook.{hook} = {plugin}\n"))
         }
         _ => (policy, "[]".to_owned(), String::new()),
     }

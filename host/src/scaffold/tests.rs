@@ -55,7 +55,7 @@ fn what_is_embedded_is_what_is_in_the_folders() {
         "sdk_test.go",
         "test.c",
     ];
-    let built = ["node_modules", "__pycache__", "wit", "target"];
+    let built = ["node_modules", "__pycache__", "wit", "target", "tests"];
     for (folder, embedded) in [
         ("wit/0.2.0", embedded::WIT),
         ("sdk/rust", embedded::RUST),
@@ -134,6 +134,9 @@ fn the_rust_sdk_has_no_workspace_in_a_project() {
 fn a_hook_with_settings_of_its_place_is_used_by_name() {
     let (policy, hooks, line) = used(Kind::Hook, "mine", "a = 1", "b = 2");
     assert_eq!(policy, "\"round_robin\"");
-    assert_eq!(hooks, "[{ use = \"used\", b = 2 }]");
-    assert_eq!(line, "hook.used = { plugin = \"mine\", a = 1 }\n");
+    assert_eq!(hooks, "[{ use = \"mine_at_a_place\", b = 2 }]");
+    assert_eq!(
+        line,
+        "hook.mine_at_a_place = { plugin = \"mine\", a = 1 }\n"
+    );
 }

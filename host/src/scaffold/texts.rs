@@ -33,8 +33,9 @@ struct Making {
 }
 
 fn making(language: Language) -> Making {
-    const NPM: &str =
-        "prepare = { unless = \"node_modules\", run = [\"npm install --no-audit --no-fund\"] }\n";
+    // What npm writes last.
+    const NPM: &str = "prepare = { unless = \"node_modules/.package-lock.json\", run = [\n  \
+                       \"npm install --no-audit --no-fund\",\n] }\n";
     const VENV: &str = "prepare = { unless = \".venv/ready\", run = [\n  \
                         \"python3 -m venv .venv\",\n  \
                         \".venv/bin/python -m pip install --quiet -r requirements.txt\",\n  \

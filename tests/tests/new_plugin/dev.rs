@@ -16,6 +16,8 @@ use crate::misbehaving::in_mode;
 const FIRST: &str = "picks_what_was_tried";
 const LAST: &str = "behaves";
 const REFUSES: &str = "refuses_its_settings";
+/// A policy that logs a line, of the level `info`, for each request.
+const TALKS: &str = "logs_control_characters";
 
 /// A project; the temporary directory of its commands lies beside it.
 fn project(begins_with: &str) -> TempDir {
@@ -23,7 +25,7 @@ fn project(begins_with: &str) -> TempDir {
     let folder = within.path().join("mine");
     std::fs::create_dir(&folder).unwrap();
     std::fs::create_dir(within.path().join("tmp")).unwrap();
-    for mode in [FIRST, LAST, REFUSES] {
+    for mode in [FIRST, LAST, REFUSES, TALKS] {
         std::fs::write(folder.join(format!("{mode}.wasm")), in_mode(mode)).unwrap();
     }
     change(&folder, begins_with);
@@ -111,12 +113,14 @@ async fn a_plugin_that_cannot_serve_yet_is_waited_for() {
     let within = project(REFUSES);
     let child = dev(&within, &["--rate", "0", "--servers", "1"]);
     child.stdout.contains("waiting for a change\n").await;
-    change(&within.path().join("mine"), LAST);
+    change(&within.path().join("mine"), TALKS);
     let address = address(&child).await;
     let mut client = Client::connect(&address).await;
     client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
     assert_eq!(client.response().await.text(), "s1\n");
     child.stdout.contains("    1  GET / ").await;
+    // What it says of itself.
+    child.stderr.contains(" INFO before").await;
 }
 
 /// A reader that has gone, as `head` does.

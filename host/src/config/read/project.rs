@@ -9,6 +9,9 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::section::Section;
 use crate::stock::{self, Kind};
 
+/// Bytes of a name, which others are made of.
+const LONGEST_NAME: usize = 40;
+
 /// What comes back is only worth anything if no problem was noted.
 pub(in crate::config) fn plugin_project(document: &Document, problems: &Problems) -> PluginProject {
     let start = start(document);
@@ -55,9 +58,11 @@ pub(in crate::config) fn plugin_project(document: &Document, problems: &Problems
 /// Why it is none, and the way out.
 pub fn plugin_name(name: &str) -> Result<(), (String, &'static str)> {
     let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
-    if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(is_fit) {
+    let begins_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins_well || !name.chars().all(is_fit) || name.len() > LONGEST_NAME {
         let message = format!("`{name}` is no name for a plugin");
-        return Err((message, "use a-z, 0-9, `_` and `-`, a letter first"));
+        let way_out = "use a-z, 0-9, `_` and `-`, a letter first, 40 of them at most";
+        return Err((message, way_out));
     }
     match stock::kinds(name) {
         Some(_) => Err((

@@ -1,8 +1,8 @@
 //! Many requests over servers that queue, fail and slow down, in a time that takes none: what a
 //! policy would do with a load. Same scenario, same result.
 //!
-//! A server works on so many requests at a time; the others wait there, in order. How long a request
-//! takes is drawn once for each, so that all policies have the same work.
+//! A server works on so many requests at a time; the others wait there, in order. How long a
+//! request takes is drawn once for each, so that all policies have the same work.
 
 mod fleet; // servers, their queues and what a policy sees of them
 mod arrivals; // who asks when: made up, or of a log

@@ -11,6 +11,9 @@ use crate::config::{self, toml_text};
 use crate::control_plane;
 use crate::scaffold;
 
+/// The upstream's name.
+pub(super) const UPSTREAM: &str = "dev";
+
 pub(super) struct Configuration {
     /// All but what needs a folder.
     text: String,
@@ -34,7 +37,7 @@ impl Configuration {
             "{line}[[listen]]\naddress = \"{listen}\"\n\n\
              [plugin.{name}]\nfile = {file}\ngrants = {grants:?}\nbudget = 100\n\
              limits = {{ compile_time = \"120s\" }}\n\n\
-             [upstream.dev]\npolicy = {policy}\nservers = [\n"
+             [upstream.{UPSTREAM}]\npolicy = {policy}\nservers = [\n"
         );
         for (address, _, zone) in servers.all() {
             let _ = writeln!(
@@ -44,7 +47,7 @@ impl Configuration {
         }
         let _ = write!(
             text,
-            "]\n\n[[route]]\npath = \"/\"\nhooks = {hooks}\nproxy = \"dev\"\n\n\
+            "]\n\n[[route]]\npath = \"/\"\nhooks = {hooks}\nproxy = \"{UPSTREAM}\"\n\n\
              [server]\nworkers = 1\n"
         );
         Configuration {
@@ -81,7 +84,7 @@ impl Configuration {
     pub(super) fn text(&self) -> String {
         let (log, admin) = (self.log(), self.admin().to_string());
         format!(
-            "{}error_log = {{ level = \"warn\" }}\n\n\
+            "{}error_log = {{ level = \"info\" }}\n\n\
              [server.access_log]\npath = {}\nbuffer = 0\n\n\
              [server.access_log.fields]\n{}\n[admin]\naddress = {}\n",
             self.text,
@@ -98,5 +101,36 @@ impl Configuration {
 
     pub(super) fn admin(&self) -> Address {
         Address::Unix(self.folder.join("admin.sock"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+    use crate::stock::Kind;
+
+    #[test]
+    fn it_is_one_for_each_kind_with_settings_and_a_place() {
+        let servers = Servers::start(2).unwrap();
+        for kind in [Kind::Policy, Kind::Filter, Kind::Scorer, Kind::Hook] {
+            let project = PluginProject {
+                folder: PathBuf::from("/folder"),
+                name: "my-own".to_owned(),
+                kind,
+                component: PathBuf::from("/folder/\"a\".wasm"),
+                sources: Vec::new(),
+                prepare: None,
+                build: Vec::new(),
+                settings: "header = \"x-a\"".to_owned(),
+                place: "only = [\"acme\"]".to_owned(),
+            };
+            let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            let mut configuration = Configuration::new(&project, &servers, listen);
+            configuration.within(Path::new("/folder"));
+            let text = configuration.text();
+            let parsed = config::parse(&text, Path::new("waypost.toml"));
+            assert!(parsed.is_ok(), "{:?}: {:?}\n{text}", kind, parsed.err());
+        }
     }
 }

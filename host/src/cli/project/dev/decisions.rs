@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 
+use super::configuration::UPSTREAM;
 use super::servers::Servers;
 
 /// The log's fields, and the members of [`Line`].
@@ -77,7 +78,9 @@ impl Line {
                 let _ = write!(asked, "  {name}: {value}");
             }
         }
-        let chosen = self.servers.split(", ").filter(|each| !each.is_empty());
+        // The upstream's name stands for "none could be chosen".
+        let is_server = |each: &&str| !each.is_empty() && *each != UPSTREAM;
+        let chosen = self.servers.split(", ").filter(is_server);
         let chosen: Vec<&str> = chosen
             .map(|each| names.get(each).map_or(each, String::as_str))
             .collect();
@@ -132,10 +135,10 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_server_has_its_status_and_the_plugin_s_words() {
-        let line = shown("", 401, "no tenant");
-        assert!(
-            line.ends_with(" -> no server, 401  (no tenant)\n"),
-            "{line}"
-        );
+        for servers in ["", UPSTREAM] {
+            let line = shown(servers, 401, "no tenant");
+            let expected = " -> no server, 401  (no tenant)\n";
+            assert!(line.ends_with(expected), "{line}");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! What a plugin is made of. It is looked at again and again, which finds a change however an editor
-//! makes it.
+//! What a plugin is made of. It is looked at again and again, which finds a change however an
+//! editor makes it.
 
 use std::collections::BTreeMap;
 use std::fs;
