@@ -326,14 +326,14 @@ impl Plugin {
             plugin: name,
             component: &component,
         };
-        let kinds = Kinds::of(&exporter)?;
         let imports_store = |import: &String| interfaces::split(import).0 == interfaces::STORE;
         let stores = imports.iter().any(imports_store);
         let store = stores.then(|| identity.store.of_plugin(name));
         let asks_upstreams = options.grants.http && waiting::is_waiting(&imports);
         // Hooks alone can wait.
         let is_elsewhere = store.as_ref().is_some_and(PluginStore::is_elsewhere);
-        let waits_for_store = is_elsewhere && kinds.hook.is_some();
+        let is_hook = Hook::exports(&exporter).is_ok_and(|hook| hook.is_some());
+        let waits_for_store = is_elsewhere && is_hook;
         let linker = match (asks_upstreams, waits_for_store) {
             (true, _) => &linkers.waiting,
             (false, true) => &linkers.storing,
@@ -349,6 +349,7 @@ impl Plugin {
             plugin: name.into(),
             reason: Untrusted::message(format_args!("{error:#}")),
         })?;
+        let kinds = Kinds::of(&exporter)?;
         let deadline = options.limits.deadline_of(identity.file_size);
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),

@@ -24,6 +24,13 @@ pub(super) static WIT: &[File] = embedded!("wit/0.2.0":
     "worlds.wit",
 );
 
+/// What of WASI Python's bindings are made of, for hooks that wait.
+pub(super) static WASI: &[File] = embedded!("sdk/wasi":
+    "clocks.wit",
+    "http.wit",
+    "io.wit",
+);
+
 /// The SDKs, without their tests.
 pub(super) static RUST: &[File] = embedded!("sdk/rust":
     "Cargo.toml",
@@ -41,6 +48,8 @@ pub(super) static RUST: &[File] = embedded!("sdk/rust":
     "src/hash64.rs",
     "src/headers.rs",
     "src/hook.rs",
+    "src/http.rs",
+    "src/http/wasi.rs",
     "src/key_table.rs",
     "src/key_table/tests.rs",
     "src/lib.rs",
@@ -59,6 +68,7 @@ pub(super) static RUST: &[File] = embedded!("sdk/rust":
     "src/smooth.rs",
     "src/smooth/tests.rs",
     "src/state.rs",
+    "src/store.rs",
     "src/template.rs",
     "src/testing.rs",
     "src/testing/changed.rs",
@@ -69,10 +79,12 @@ pub(super) static RUST: &[File] = embedded!("sdk/rust":
     "src/testing/hooked.rs",
     "src/testing/hooked/tests.rs",
     "src/testing/host.rs",
+    "src/testing/outgoing.rs",
     "src/testing/preparation.rs",
     "src/testing/request.rs",
     "src/testing/services.rs",
     "src/testing/simulation.rs",
+    "src/testing/store.rs",
     "src/testing/upstream.rs",
     "src/units.rs",
 );
@@ -94,6 +106,7 @@ pub(super) static PYTHON: &[File] = embedded!("sdk/python/waypost":
     "__init__.py",
     "__main__.py",
     "guest.py",
+    "http.py",
     "settings.py",
     "testing.py",
 );
