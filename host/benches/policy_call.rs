@@ -307,6 +307,21 @@ const HOOKS: &[(&str, &str, &str)] = &[
         "(drop (call $set (i32.const 512) (i32.const 10) (i32.const 512) (i32.const 10)))
          (i32.const 0)",
     ),
+    (
+        "adds to a counter of the store",
+        r#"(import "waypost:plugin/store@0.2.0" "add"
+             (func $add (param i32 i32 i64 i64 i32)))"#,
+        "(call $add (i32.const 512) (i32.const 10) (i64.const 1) (i64.const 60000) (i32.const 2048))
+         (i32.const 0)",
+    ),
+    (
+        "pours into a bucket of the store",
+        r#"(import "waypost:plugin/store@0.2.0" "fill"
+             (func $fill (param i32 i32 i64 i64 i64 i32)))"#,
+        "(call $fill (i32.const 512) (i32.const 10) (i64.const 1) (i64.const 1000000)
+                     (i64.const 1000000) (i32.const 2048))
+         (i32.const 0)",
+    ),
 ];
 
 /// Stock hooks, with what is shared of their settings, and what is one place's.

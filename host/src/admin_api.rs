@@ -28,6 +28,22 @@ pub(crate) struct ProcessStatus {
     #[serde(default)]
     pub(crate) streams: Vec<String>,
     pub(crate) reloads: ReloadCounts,
+    /// Where what plugins share is kept, if not in the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<RemoteStoreStatus>,
+}
+
+/// How a store that is elsewhere does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RemoteStoreStatus {
+    /// Without its password.
+    pub(crate) url: String,
+    pub(crate) connected: bool,
+    pub(crate) asked: u64,
+    /// What was not answered, or not in time.
+    pub(crate) failed: u64,
+    /// The last one.
+    pub(crate) error: Option<String>,
 }
 
 /// How reloads went so far.
@@ -76,6 +92,9 @@ pub(crate) struct PluginStatus {
     /// What it counts itself.
     #[serde(default)]
     pub(crate) counters: BTreeMap<String, u64>,
+    /// What it keeps in the store; none where it does not ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<StoreStatus>,
     pub(crate) previous: Option<PluginVersion>,
     pub(crate) last_error: Option<String>,
     /// Percent of each worker's time that its calls may take.
@@ -104,6 +123,15 @@ pub(crate) struct PluginIncident {
     pub(crate) count: u64,
     pub(crate) first: String,
     pub(crate) last: String,
+}
+
+/// What a plugin keeps in the store, in all of its versions and uses.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StoreStatus {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    /// What had no room.
+    pub(crate) refused: u64,
 }
 
 /// A version that a rollback would return to.

@@ -32,6 +32,11 @@ mod names; // what the names of servers stand for
     reason = "each request has its time; beside that it waits for what is to be read"
 )]
 mod discovery; // servers that are listed elsewhere
+#[allow(
+    clippy::disallowed_methods,
+    reason = "each question has its time; beside that its thread waits for what is asked"
+)]
+pub mod store; // what plugins share
 pub mod plugin;
 pub mod testbed; // plugins tried without a proxy
 pub mod scaffold; // the files of a new plugin

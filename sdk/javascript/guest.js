@@ -45,6 +45,13 @@ function wrapped(name, imported) {
   for (const key of TAKES[name] ?? []) {
     functions[key] = (first, last) => imported[key](first, bytes(last));
   }
+  if (name === 'store') {
+    for (const key of Object.keys(imported)) {
+      functions[key] = (...given) => imported[key](...given.map(bytes));
+    }
+    const { get } = functions;
+    functions.get = (key) => text(get(key));
+  }
   if (name === 'request') functions.hash = (of, seed = 0n) => imported.hash(part(of), seed);
   return functions;
 }

@@ -9,7 +9,7 @@ export class SettingsError extends Error {
 export const NO_OPINION: undefined;
 export const REFUSE: -2;
 
-export type Grant = 'request' | 'response' | 'exchange' | 'changes' | 'checks' | 'files';
+export type Grant = 'request' | 'response' | 'exchange' | 'changes' | 'checks' | 'files' | 'store';
 export type Text = string | Uint8Array;
 
 /** A key of a schema, in the words of JSON Schema. */
@@ -225,5 +225,15 @@ export const changes: {
 export const checks: {
   verifyPassword(hash: string, password: Text): void;
   checkHash(hash: string): string | undefined;
+};
+/** What all instances share. What fails throws, with `payload` one of the words of `store.error`. */
+export const store: {
+  isElsewhere(): boolean;
+  get(key: Text): string | undefined;
+  set(key: Text, value: Text, ttlMs: bigint): void;
+  add(key: Text, amount: bigint, ttlMs: bigint): bigint;
+  compareAndSwap(key: Text, expected: Text | undefined, value: Text, ttlMs: bigint): boolean;
+  delete(key: Text): boolean;
+  fill(key: Text, amount: bigint, leak: bigint, capacity: bigint): bigint;
 };
 export const files: { read(path: string): Uint8Array | undefined; isThere(path: string): boolean };

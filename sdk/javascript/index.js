@@ -20,6 +20,7 @@ export const GRANTS = {
   checks: ['checks'],
   files: ['files'],
   http: [], // `fetch` asks an upstream that the settings name: `http://NAME/path`
+  store: ['store'],
 };
 
 const grantOf = (name) => Object.keys(GRANTS).find((grant) => GRANTS[grant].includes(name));
@@ -58,6 +59,7 @@ export const {
   changes,
   checks,
   files,
+  store,
 } = host;
 
 /** Gives an interface its functions; whatever it had is gone. */

@@ -51,11 +51,40 @@ function fnv(text, seed) {
   return hash ^ (hash >> 32n);
 }
 
-/** What every double has: an instance, its counters and its log. */
+/** What plugins share, by key and without a clock: nothing expires. */
+function storeOf(entries) {
+  const name = (key) => (typeof key === 'string' ? key : new TextDecoder().decode(key));
+  const store = {
+    isElsewhere: () => false,
+    get: (key) => entries.get(name(key)),
+    set: (key, value) => void entries.set(name(key), name(value)),
+    add: (key, amount) => {
+      const sum = BigInt(store.get(key) ?? 0) + amount;
+      store.set(key, `${sum}`);
+      return sum;
+    },
+    compareAndSwap: (key, expected, value) => {
+      const isAsExpected = store.get(key) === (expected && name(expected));
+      if (isAsExpected) store.set(key, value);
+      return isAsExpected;
+    },
+    delete: (key) => entries.delete(name(key)),
+    fill: (key, amount, leak, capacity) => {
+      const before = store.get(key);
+      const level = before === undefined ? 0n : BigInt(before) + amount;
+      if (level <= capacity) store.set(key, `${level}`);
+      return level;
+    },
+  };
+  return store;
+}
+
+/** What every double has: an instance, its counters, its log and its part of the store. */
 class Double {
   counters = {};
   log = [];
   notes = [];
+  store = new Map();
   #grants;
 
   constructor(grants) {
@@ -78,6 +107,7 @@ class Double {
           this.counters[names[counter]] += Number(value);
         },
       },
+      store: storeOf(this.store),
       log: {
         write: (level, message) => this.log.push(`${level}: ${message}`),
         writeExchange: (level, message) => this.log.push(`${level}: ${message}`),

@@ -25,6 +25,7 @@ pub mod proxy; // Waypost itself
 pub mod admin; // the same, as its operator sees it
 pub mod names; // name servers, real ones and one that lies
 pub mod sources; // those that list servers: a real etcd, and two that behave as documented
+pub mod redis; // what several processes share
 pub mod tls; // certificates, and a client that speaks TLS
 pub mod http2; // the same protocol on either side, by h2 or by hand
 pub mod grpc; // calls, by tonic

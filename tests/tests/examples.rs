@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use waypost_tests::redis::{self, Redis};
 use waypost_tests::tls::{self, Authority, Certificate};
 use waypost_tests::{
     Answer, Fields, Gate, Http2, Origin, Proxy, eventually, http2, origin, proxy, websocket,
@@ -1175,6 +1176,42 @@ async fn limit_req() {
             "{target}: {passed}"
         );
     }
+}
+
+#[tokio::test]
+async fn limit_req_shared() {
+    if !redis::installed() {
+        return;
+    }
+    let (redis, app) = (Redis::start().await, origin::says("app").await);
+    let began = Instant::now();
+    let url = redis.url();
+    let machine = async || {
+        let variables = [("APP_1", app.address()), ("REDIS", url.as_str())];
+        let proxy = example_with("limit_req_shared", &variables).await;
+        proxy.log_contains("listening on").await;
+        proxy
+    };
+    let machines = [machine().await, machine().await];
+    let mut passed = 0;
+    for turn in 0..60 {
+        let status = machines[turn % 2].get("/").await.status;
+        assert!(matches!(status, 200 | 429), "{status}");
+        passed += usize::from(status == 200);
+    }
+    // One more each 600 ms; one that the store was asked about too late has passed uncounted.
+    let later = began.elapsed().as_millis() as usize / 600 + 1;
+    let failed: u64 = {
+        let mut failed = 0;
+        for machine in &machines {
+            failed += u64::from(machine.log().contains("does not answer"));
+        }
+        failed
+    };
+    assert!(
+        failed > 0 || (21..=21 + later).contains(&passed),
+        "{passed}"
+    );
 }
 
 #[tokio::test]

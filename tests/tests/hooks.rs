@@ -26,6 +26,7 @@ mod redirect; // one spelling of each URL
 mod split; // clients in parts
 mod request_id; // one id, everywhere
 mod maintenance; // a page for a while
+mod store; // what plugins share, here and in a Redis
 
 use std::sync::OnceLock;
 
@@ -33,7 +34,7 @@ use waypost_tests::proxy::Setup;
 use waypost_tests::{Client, Http2, Proxy, http2, plugin};
 
 /// Everything that a plugin may be granted.
-const GRANTS: &str = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"checks\", \"files\"]";
+const GRANTS: &str = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"checks\", \"files\", \"store\"]";
 
 /// The probe, as `[plugin.probe]`. Limits within which it does as it is told on a slow machine as
 /// well, and faults that add up to nothing.

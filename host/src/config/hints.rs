@@ -355,7 +355,7 @@ mod tests {
     fn what_belongs_elsewhere_is_told_where() {
         assert_eq!(
             unknown_key("connect_timeout", None, &ROUTE),
-            "`connect_timeout` belongs in `[upstream.NAME]`"
+            "`connect_timeout` belongs in `[upstream.NAME]`, `[store]`"
         );
         assert_eq!(unknown_key("hook", None, &ROUTE), "did you mean `hooks`?");
         assert_eq!(

@@ -32,6 +32,7 @@ mod real_ip;
 mod resolver;
 mod settings;
 mod source;
+mod store;
 mod tls;
 
 pub(crate) use self::answers::WITH_HEADERS;
@@ -63,6 +64,7 @@ pub(crate) use self::resolver::tests_resolver;
 pub use self::resolver::{Lookup, Resolve, Resolver, ServerName};
 pub use self::settings::SettingsPlace;
 pub use self::source::{Overlay, ServerSource, SourceKind, SourcePlace, SourceUrl};
+pub use self::store::{RemoteStore, StoreConfig, StoreLocation};
 pub use self::tls::{
     CertificateFiles, ClientCertificate, ListenerTls, NamedFile, TlsVersion, UnknownNames,
     UpstreamTls,
@@ -90,6 +92,7 @@ pub struct Config {
     pub hooks: Vec<HookConfig>,
     /// Custom plugins; the stock ones need no entry.
     pub plugins: Vec<PluginConfig>,
+    pub store: StoreConfig,
     pub admin: Option<AdminConfig>,
     /// What was met when it was read, and can be served all the same.
     pub warnings: Vec<Problem>,

@@ -21,8 +21,8 @@ use std::net::SocketAddr;
 use super::model::{
     Action, AdminConfig, Config, ListenerConfig, LogPath, Lookup, NextConditions, PluginCache,
     Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp, RealIpHeader, Resolve, Resolver, Return,
-    Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StreamConfig, TrustedProxies,
-    UpstreamConfig, UpstreamServer,
+    Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StoreConfig, StreamConfig,
+    TrustedProxies, UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -63,6 +63,7 @@ fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> Strin
     for plugin in &config.plugins {
         plugins::plugin(&mut out, plugin);
     }
+    store(&mut out, &config.store);
     if let Some(admin) = &config.admin {
         self::admin(&mut out, admin);
     }
@@ -552,6 +553,22 @@ fn answer(answer: &Return) -> String {
     }
     parts.push(format!("content_type = {}", text(&answer.content_type)));
     inline_table(parts)
+}
+
+fn store(out: &mut TomlWriter, store: &StoreConfig) {
+    out.header("[store]");
+    let Some(remote) = &store.remote else {
+        out.key("size", text(&size_text(store.size)));
+        return;
+    };
+    out.key("url", text(&remote.url));
+    out.key("prefix", text(&remote.prefix));
+    if let Some(ca) = &remote.ca {
+        out.key("ca", text(&ca.path.display().to_string()));
+    }
+    out.key("timeout", text(&duration_text(remote.timeout)));
+    let connect_timeout = duration_text(remote.connect_timeout);
+    out.key("connect_timeout", text(&connect_timeout));
 }
 
 fn admin(out: &mut TomlWriter, admin: &AdminConfig) {

@@ -23,6 +23,7 @@ use crate::data_plane::worker_config::PageFiles;
 use crate::discovery;
 use crate::names::{Names, Resolution};
 use crate::plugin::{Kind, PolicyContext, Runtime, UpstreamTraits};
+use crate::store::Store;
 use crate::tls::Warnings;
 
 /// What a check has found.
@@ -285,6 +286,7 @@ fn settings_problem(
 /// The plugins of a configuration, and the problems of those that cannot be loaded.
 fn registry_for_check(config: &Config) -> Result<(PluginRegistry, Vec<Problem>), String> {
     let compiler = compiler(config).map_err(|error| error.to_string())?;
-    let runtime = Runtime::new(compiler).map_err(|error| error.to_string())?;
+    let store = Arc::new(Store::of(&config.store)); // nothing is asked of it
+    let runtime = Runtime::with_store(compiler, store).map_err(|error| error.to_string())?;
     Ok(PluginRegistry::empty(runtime).gather(config, false, Loaded::default()))
 }

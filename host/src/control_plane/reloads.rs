@@ -69,7 +69,10 @@ impl Operator {
             let served = &present.snapshot.config;
             let of_servers = self.written.warnings(served, &config, &written);
             let warnings = [of_names, of_servers, self.cannot_change(&config)].concat();
+            let store_size = usize::try_from(config.store.size).unwrap_or(usize::MAX);
             let generation = self.publish(config, plan).await?;
+            let runtime = &self.published.load().registry.runtime;
+            runtime.store().set_size(store_size);
             self.written = written;
             self.sources.look_again();
             Ok(Changed {
@@ -186,6 +189,7 @@ impl Operator {
                 "plugin_cache",
                 config.server.plugin_cache != before.server.plugin_cache,
             ),
+            ("[store]", config.store.remote != before.store.remote),
             ("[admin]", admin_address(config) != admin_address(before)),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);

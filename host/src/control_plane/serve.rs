@@ -51,6 +51,7 @@ use crate::fault_injection;
 use crate::health::HealthThread;
 use crate::names::{Names, Supposed};
 use crate::plugin::Runtime;
+use crate::store::Store;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
 const BREATH: Duration = Duration::from_millis(100);
@@ -81,9 +82,11 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let logs = Arc::new(AccessLogs::start().context("cannot start the access log's thread")?);
     let workers = config.server.workers;
     let bounds = connection_bounds(&config)?;
-    let runtime = Runtime::new(compiler(&config)?)?;
     let names =
         Names::start(inherited.names()).context("cannot start the thread that resolves names")?;
+    let store = Arc::new(Store::of(&config.store));
+    (store.start(&names)).context("cannot start the thread that asks the store")?;
+    let runtime = Runtime::with_store(compiler(&config)?, store)?;
     let sources = Sources::start(names.clone(), inherited.lists())
         .context("cannot start the thread that reads lists of servers")?;
     let written = match state::restore(&mut config) {

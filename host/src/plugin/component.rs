@@ -31,6 +31,7 @@ use super::untrusted::Untrusted;
 use super::waiting;
 use super::wasi;
 use super::world::{Exporter, Kind, World};
+use crate::store::{Figures, PluginStore, Store};
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
 /// up no request.
@@ -55,6 +56,8 @@ pub(super) struct Inner {
     about: OnceLock<About>,
     /// Whether it may wait, on a stack of its own: see [`waiting`].
     pub(super) waits: bool,
+    /// Whether that is for upstreams.
+    pub(super) asks_upstreams: bool,
     /// Bytes of memory that each instance may have.
     pub(super) memory_limit: u64,
     /// Of one that waits: how many each worker may have, and how long a call may take.
@@ -65,6 +68,8 @@ pub(super) struct Inner {
     pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<EpochClock>,
     pub(super) stats: Arc<PluginStats>,
+    /// What all versions share; none for one that does not ask for it.
+    pub(super) store: Option<PluginStore>,
     /// Of all versions of the plugin.
     pub(super) history: Arc<PluginHistory>,
     /// Rung when a plugin is put into quarantine.
@@ -109,22 +114,28 @@ impl Kinds {
 /// What plugins are linked to.
 pub(super) struct Linkers {
     /// Those whose calls return without waiting.
-    pub(super) at_once: Linker<HostState>,
-    /// Those that may wait.
-    pub(super) waiting: Linker<HostState>,
+    at_once: Linker<HostState>,
+    /// Those that wait for the store alone.
+    storing: Linker<HostState>,
+    /// Those that may wait for upstreams.
+    waiting: Linker<HostState>,
 }
 
 impl Linkers {
     /// # Errors
     /// The engine takes none.
     pub(super) fn new(engine: &Engine) -> wasmtime::Result<Linkers> {
-        let (mut at_once, mut waits) = (Linker::new(engine), Linker::new(engine));
-        imports::add_to(&mut at_once)?;
+        let none = || Linker::new(engine);
+        let (mut at_once, mut storing, mut waits) = (none(), none(), none());
+        imports::add_to(&mut at_once, false)?;
         wasi::add_to(&mut at_once)?;
-        imports::add_to(&mut waits)?;
+        imports::add_to(&mut storing, true)?;
+        wasi::add_to(&mut storing)?;
+        imports::add_to(&mut waits, true)?;
         waiting::add_to(&mut waits)?;
         Ok(Linkers {
             at_once,
+            storing,
             waiting: waits,
         })
     }
@@ -144,6 +155,8 @@ pub(super) struct Identity<'a> {
     /// Bytes that its file has.
     pub(super) file_size: usize,
     pub(super) history: Arc<PluginHistory>,
+    /// What plugins share, each its own part.
+    pub(super) store: &'a Store,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -253,7 +266,7 @@ impl Plugin {
         self.0.common.tick.is_some()
     }
 
-    /// Whether calls about requests may wait for upstreams.
+    /// Whether calls about requests may wait, for upstreams or the store.
     pub fn waits(&self) -> bool {
         self.0.waits
     }
@@ -261,6 +274,12 @@ impl Plugin {
     /// What it counts itself, by name.
     pub fn own_counters(&self) -> Vec<(String, u64)> {
         self.0.stats.own_counters()
+    }
+
+    /// What all versions of it keep in the store; none where it does not ask for it, or where that is
+    /// not known.
+    pub fn stored(&self) -> Option<Figures> {
+        self.0.store.as_ref().and_then(PluginStore::figures)
     }
 
     /// What it says of itself (`description` in the WIT); nothing where it does not, or fails.
@@ -284,7 +303,7 @@ impl Plugin {
             return Ok(About::default());
         }
         let mut instance = Instance::<W>::new(self, Surroundings::default())?;
-        instance.exclude_from_statistics();
+        instance.set_apart();
         instance.describe().map_err(|fault| self.faulted(fault))
     }
 
@@ -303,12 +322,24 @@ impl Plugin {
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
         interfaces::check_imports(name, &imports, &options.grants)?;
-        let waits = options.grants.http && waiting::is_waiting(&imports);
-        let linker = match waits {
-            true => &linkers.waiting,
-            false => &linkers.at_once,
+        let exporter = Exporter {
+            plugin: name,
+            component: &component,
         };
-        let linked = stubs::with_stubs(linker, &component, waits).and_then(|stubbed| {
+        let kinds = Kinds::of(&exporter)?;
+        let imports_store = |import: &String| interfaces::split(import).0 == interfaces::STORE;
+        let stores = imports.iter().any(imports_store);
+        let store = stores.then(|| identity.store.of_plugin(name));
+        let asks_upstreams = options.grants.http && waiting::is_waiting(&imports);
+        // Hooks alone can wait.
+        let is_elsewhere = store.as_ref().is_some_and(PluginStore::is_elsewhere);
+        let waits_for_store = is_elsewhere && kinds.hook.is_some();
+        let linker = match (asks_upstreams, waits_for_store) {
+            (true, _) => &linkers.waiting,
+            (false, true) => &linkers.storing,
+            (false, false) => &linkers.at_once,
+        };
+        let linked = stubs::with_stubs(linker, &component, asks_upstreams).and_then(|stubbed| {
             stubbed
                 .as_ref()
                 .unwrap_or(linker)
@@ -318,11 +349,6 @@ impl Plugin {
             plugin: name.into(),
             reason: Untrusted::message(format_args!("{error:#}")),
         })?;
-        let exporter = Exporter {
-            plugin: name,
-            component: &component,
-        };
-        let kinds = Kinds::of(&exporter)?;
         let deadline = options.limits.deadline_of(identity.file_size);
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
@@ -335,7 +361,8 @@ impl Plugin {
             common: CommonExports::of(&exporter)?,
             kinds,
             about: OnceLock::new(),
-            waits,
+            waits: asks_upstreams || waits_for_store,
+            asks_upstreams,
             memory_limit: options.limits.memory_of(identity.file_size),
             instances: options.limits.instances_of(identity.file_size),
             longest_wait: options.limits.wait,
@@ -343,6 +370,7 @@ impl Plugin {
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
             stats: Arc::new(PluginStats::new(options.max_faults, options.fault_window)),
+            store,
             history: identity.history.clone(),
             alarm: alarm.clone(),
         }));

@@ -28,6 +28,7 @@ use super::history::PluginHistory;
 use super::inspect::Inspection;
 use super::options::PluginOptions;
 use super::untrusted::Untrusted;
+use crate::store::Store;
 
 /// The stock plugins as the build script left them: code for exactly this engine.
 mod stock {
@@ -85,11 +86,18 @@ pub struct Runtime {
     stock: Vec<OnceLock<Plugin>>,
     /// By name. One for each plugin that a configuration has named.
     histories: Mutex<HashMap<String, Arc<PluginHistory>>>,
+    /// What plugins share.
+    store: Arc<Store>,
 }
 
 impl Runtime {
-    /// Starts the engine: a few milliseconds.
+    /// Starts the engine: a few milliseconds. What plugins share is in this process.
     pub fn new(compiler: Compiler) -> Result<Arc<Runtime>, PluginError> {
+        Runtime::with_store(compiler, Arc::default())
+    }
+
+    /// As [`new`](Runtime::new), with what plugins share.
+    pub fn with_store(compiler: Compiler, store: Arc<Store>) -> Result<Arc<Runtime>, PluginError> {
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
         let linkers = Linkers::new(&engine).map_err(unusable)?;
         let clock =
@@ -111,6 +119,7 @@ impl Runtime {
             alarm: Arc::default(),
             stock: vec![OnceLock::new(); stock::PLUGINS.len()],
             histories: Mutex::default(),
+            store,
         }))
     }
 
@@ -139,6 +148,7 @@ impl Runtime {
             hash: Hash(hash),
             file_size: 0, // what it may do is said in its options
             history: self.history(name),
+            store: &self.store,
         };
         let plugin = self.link(&identity, code, &PluginOptions::stock())?;
         Ok(Some(self.stock[place].get_or_init(|| plugin).clone()))
@@ -234,6 +244,7 @@ impl Runtime {
             hash,
             file_size,
             history: self.history(name),
+            store: &self.store,
         };
         self.link(&identity, code, options)
     }
@@ -242,6 +253,11 @@ impl Runtime {
     pub fn history(&self, name: &str) -> Arc<PluginHistory> {
         let mut histories = self.histories.lock();
         histories.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// What plugins share.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     /// Returns once a plugin was put into quarantine since the last call.

@@ -11,6 +11,7 @@ use super::imports::{Answers, CallState, Surroundings};
 use super::limits::InstanceLimits;
 use super::stats::Figures;
 use super::waiting::{CallWatch, Waiting};
+use crate::store::PluginStore;
 
 /// The data of an instance's store.
 pub(super) struct HostState {
@@ -28,6 +29,8 @@ pub(super) struct HostState {
     pub(super) call: CallState,
     /// What it counts itself; none before it is instantiated.
     pub(super) figures: Option<Figures>,
+    /// What it shares with all others of its plugin; none before it is instantiated.
+    pub(super) store: Option<PluginStore>,
     /// Buffers for what it asks.
     pub(super) answers: Answers,
     /// Measures calls that wait.
@@ -55,6 +58,7 @@ impl HostState {
             surroundings,
             call: CallState::default(),
             figures: None,
+            store: None,
             answers: Answers::default(),
             call_watch: CallWatch::default(),
             waiting: None,

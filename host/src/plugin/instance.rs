@@ -20,6 +20,7 @@ use super::stats::{CallTimer, PluginStats};
 use super::untrusted::Untrusted;
 use super::waiting::{self, HookRequestSender};
 use super::world::{FunctionFinder, World};
+use crate::store::PluginStore;
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
 const HOSTCALL_BYTES: usize = 1 << 20;
@@ -70,6 +71,7 @@ impl<W: World> Instance<W> {
         })?;
         let calls = CallTimer::new(&plugin.inner().stats);
         store.data_mut().figures = Some(calls.figures());
+        store.data_mut().store = plugin.inner().store.clone();
         Ok(Instance {
             store,
             common,
@@ -225,10 +227,13 @@ impl<W: World> Instance<W> {
         answer
     }
 
-    /// Excludes this instance from the statistics: it is made for a trial run.
-    pub(super) fn exclude_from_statistics(&mut self) {
+    /// Excludes this instance from the statistics and from what others share: it is made for a trial
+    /// run.
+    pub(super) fn set_apart(&mut self) {
         self.calls = CallTimer::new(&Arc::new(PluginStats::new(0, Duration::ZERO)));
-        self.store.data_mut().figures = Some(self.calls.figures());
+        let state = self.store.data_mut();
+        state.figures = Some(self.calls.figures());
+        state.store = state.store.as_ref().map(|_| PluginStore::apart());
     }
 
     /// What the host keeps for it.

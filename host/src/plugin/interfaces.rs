@@ -11,7 +11,7 @@ pub(super) const VERSION: &str = "0.2.0";
 
 /// What a plugin may import, in words.
 pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (nginx, fleet, upstream, clock, metrics, log, \
-                                  and request, connection, variables, response, exchange, attempt, changes, bodies, checks, files where granted) and \
+                                  and request, connection, variables, response, exchange, attempt, changes, bodies, checks, files, store where granted) and \
                                   `wasi` 0.2 (io, cli, clocks, random; its files, sockets and http reach nothing)";
 
 /// The versions that this host has, by package: any patch of them will do.
@@ -46,6 +46,9 @@ const FREE: &[&str] = &[
     "wasi:random/insecure-seed",
 ];
 
+/// What plugins share.
+pub(super) const STORE: &str = "waypost:plugin/store";
+
 /// The packages of WASI 0.2: of what is not in [`FREE`] of them, there is only a
 /// [stub](super::stubs).
 const WASI: &[&str] = &[
@@ -70,6 +73,7 @@ const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/bodies", "bodies"),
     ("waypost:plugin/checks", "checks"),
     ("waypost:plugin/files", "files"),
+    (STORE, "store"),
 ];
 
 /// What asks upstreams, and the word that grants it. Toolchains import it whether or not it is used:
@@ -121,7 +125,8 @@ pub(super) fn check_imports(
         "changes" => grants.changes,
         "bodies" => grants.bodies,
         "checks" => grants.checks,
-        _ => grants.files,
+        "files" => grants.files,
+        _ => grants.store,
     };
     let missing = |import: &&String| {
         GRANTED

@@ -133,6 +133,7 @@ const FLOORS: &[&str] = &[
     "names",           // what names of servers stand for
     "tls",             // certificates and sessions
     "discovery",       // servers that are listed elsewhere
+    "store",           // what plugins share
     "plugin",          // runs components
     "testbed",         // plugins tried without a proxy
     "files",           // that routes answer with

@@ -197,7 +197,7 @@ impl ForwardAuth {
         let status = answer.status();
         for (name, value) in answer.headers() {
             let is = |other: &&str| other.eq_ignore_ascii_case(name);
-            if !NOT_PASSED.iter().any(|not_passed| is(&not_passed)) {
+            if !NOT_PASSED.iter().any(is) {
                 changes.add_response_header(name, value);
             }
         }

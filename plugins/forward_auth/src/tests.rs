@@ -1,3 +1,9 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's unwrap is its failure"
+)]
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -35,6 +35,10 @@ impl Rate {
         Some(Rate(number as i64 * REQUEST / seconds))
     }
 
+    pub(crate) fn per_second(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+
     /// What flows out in so many milliseconds.
     fn drained(self, ms: i64) -> i64 {
         self.0.saturating_mul(ms) / 1000

@@ -5,7 +5,7 @@ use waypost_sdk::Entry;
 use crate::zone::{Found, Zone};
 
 /// Longer keys are not counted.
-const LONGEST_KEY: usize = 65_535;
+pub(crate) const LONGEST_KEY: usize = 65_535;
 
 /// How a place uses a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,10 @@ pub(crate) enum Decision {
     /// A key is too long for its zone.
     NoRoom {
         zone: usize,
+    },
+    /// The store does not tell.
+    Unknown {
+        rejects: bool,
     },
 }
 

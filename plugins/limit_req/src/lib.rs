@@ -4,12 +4,14 @@
 //! which several zones decide together ([`decision`]). A zone alone has its keys spread over
 //! instances; several zones that are decided at once need all of them in one place, and have one
 //! instance. Either way a key's bucket is in one instance, so that limits are exact over all
-//! workers.
+//! workers. A zone in the store ([`shared`]) is the same for all machines that share one, and every
+//! worker has an instance of its own.
 
 mod settings;
 mod bucket;
 mod zone;
 mod decision;
+mod shared;
 mod state;
 
 use waypost_sdk::{
@@ -19,6 +21,7 @@ use waypost_sdk::{
 
 use decision::{Decision, Limit, decide};
 use settings::{Place, Said, Zones};
+use shared::Shared;
 use zone::Zone;
 
 /// What `$hook_limit_req_status` is made of.
@@ -30,6 +33,8 @@ const LONGEST_DELAY_MS: i64 = 3_600_000;
 /// Requests within a rate.
 pub struct LimitReq {
     zones: Vec<Zone>,
+    /// There is one zone, and it is in the store.
+    shared: Option<Shared>,
     /// One zone, the key of which the host tells.
     one: bool,
     /// What the declaration says for all places.
@@ -49,11 +54,13 @@ struct Counters {
     delayed_dry_run: metrics::Counter,
     rejected_dry_run: metrics::Counter,
     evicted: metrics::Counter,
+    store_errors: metrics::Counter,
 }
 
 impl Hook for LimitReq {
     fn configure(mut settings: Settings) -> Result<Self, SettingsError> {
-        let zones = settings::zones(&mut settings)?;
+        let shared = Shared::read(&mut settings)?;
+        let zones = settings::zones(&mut settings, shared.is_some())?;
         let (zones, one) = match zones {
             Zones::One(zone) => (vec![zone], true),
             Zones::Several(zones) => (zones, false),
@@ -62,6 +69,7 @@ impl Hook for LimitReq {
         settings.finish()?;
         Ok(LimitReq {
             zones,
+            shared,
             one,
             all,
             places: Vec::new(),
@@ -73,12 +81,14 @@ impl Hook for LimitReq {
                 delayed_dry_run: metrics::Counter::named("delayed_dry_run"),
                 rejected_dry_run: metrics::Counter::named("rejected_dry_run"),
                 evicted: metrics::Counter::named("evicted"),
+                store_errors: metrics::Counter::named("store_errors"),
             },
         })
     }
 
     fn sharing(&self) -> Sharing {
         match &self.zones[..] {
+            _ if self.shared.is_some() => Sharing::PerWorker,
             [zone] if self.one => Sharing::PerKey(zone.key.clone()),
             _ => Sharing::PerProcess,
         }
@@ -102,6 +112,12 @@ impl Hook for LimitReq {
 
 impl OnRequest for LimitReq {
     fn on_request(&mut self, call: &Call) -> Verdict {
+        if let Some(shared) = &mut self.shared {
+            let (zone, limit) = (&self.zones[0], self.places[call.place].limits[0]);
+            let key = zone.template.render(call.request());
+            let decision = shared.decide(zone, limit, &key, call.now_us, log_long_key);
+            return self.act(call, decision);
+        }
         // nginx's clock has whole milliseconds.
         let now_ms = (call.now_us / 1000) as i64;
         self.now_ms = self.now_ms.max(now_ms);
@@ -133,6 +149,13 @@ impl LimitReq {
         let counters = &self.counters;
         let status = match decision {
             Decision::NotCounted => return Verdict::Proceed,
+            Decision::Unknown { rejects } => {
+                counters.store_errors.add(1);
+                if !rejects || dry {
+                    return Verdict::Proceed;
+                }
+                return self.reject(call, place);
+            }
             Decision::Passed => "PASSED",
             Decision::Delayed { ms, excess, zone } => {
                 let (name, excess) = (&self.zones[zone].name, thousandths(excess));
@@ -154,15 +177,19 @@ impl LimitReq {
                     counters.rejected_dry_run.add(1);
                     "REJECTED_DRY_RUN"
                 } else {
-                    counters.rejected.add(1);
-                    call.changes().answer(place.status, b"");
-                    call.changes().set_attribute(STATUS, "REJECTED");
-                    return Verdict::Answer;
+                    return self.reject(call, place);
                 }
             }
         };
         call.changes().set_attribute(STATUS, status);
         Verdict::Proceed
+    }
+
+    fn reject(&self, call: &Call, place: &Place) -> Verdict {
+        self.counters.rejected.add(1);
+        call.changes().answer(place.status, b"");
+        call.changes().set_attribute(STATUS, "REJECTED");
+        Verdict::Answer
     }
 
     fn log_rejection(&self, place: &Place, decision: Decision, name: &str, dry_run: &str) {

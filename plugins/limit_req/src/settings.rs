@@ -5,6 +5,7 @@ use waypost_sdk::{KeyTable, Settings, SettingsError};
 
 use crate::bucket::{MOST, REQUEST, Rate};
 use crate::decision::Limit;
+use crate::shared;
 use crate::zone::Zone;
 
 /// Instances that a host is thought to have for a hook with a key: a zone's room is divided by it.
@@ -58,14 +59,32 @@ pub(crate) struct Place {
     pub(crate) log_levels: (Level, Level),
 }
 
-/// Reads the zones of a declaration.
-pub(crate) fn zones(settings: &mut Settings) -> Result<Zones, SettingsError> {
+/// Reads the zones of a declaration. `is_shared`: they are in the store.
+pub(crate) fn zones(settings: &mut Settings, is_shared: bool) -> Result<Zones, SettingsError> {
     let several = settings.tables_by_name("zones")?;
     if several.is_empty() {
         let name = settings.text("zone")?;
+        let is_named = name.is_some();
         let name = name.unwrap_or_else(|| "limit_req".to_owned());
-        let room = |size: Option<u64>| (size.unwrap_or(10 << 20) / INSTANCES).max(LEAST_ROOM);
-        return zone(settings, name, LARGEST_ZONE, room).map(Zones::One);
+        let mut has_size = false;
+        let zone = zone(settings, name, LARGEST_ZONE, |size| {
+            has_size = size.is_some();
+            match is_shared {
+                true => LEAST_ROOM,
+                false => (size.unwrap_or(10 << 20) / INSTANCES).max(LEAST_ROOM),
+            }
+        })?;
+        if is_shared {
+            shared::check(settings, &zone, is_named, has_size)?;
+        }
+        return Ok(Zones::One(zone));
+    }
+    if is_shared {
+        return Err(settings.error(
+            "zones",
+            "zones that are decided at once cannot be in the store: declare a hook for each, and \
+             use both",
+        ));
     }
     if settings.text("key")?.is_some() {
         let wrong = "`zones` have a `key` each: there is none beside them";

@@ -6,6 +6,7 @@ mod oracle;
 mod as_nginx;
 mod keys;
 mod settings;
+mod shared;
 mod swaps;
 
 use waypost_sdk::Verdict;

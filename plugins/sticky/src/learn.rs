@@ -4,6 +4,8 @@
 //! `header`, does the same). The table is bounded: 4,000 sessions for each megabyte of `zone`, and
 //! the one that was quiet longest makes room. The next instance takes over as many sessions as fit
 //! into a state, those in use last before all others.
+//!
+//! Sessions in the store ([`crate::shared`]) outlive instances, and its own bound is theirs.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,7 @@ use std::rc::Rc;
 use waypost_sdk::{Done, Ending, Pick, Schema, Settings, SettingsError, StateReader, StateWriter};
 
 use crate::first_value;
+use crate::shared::SharedSessions;
 
 /// As nginx's documentation promises for a 64-bit platform; a session takes about 100 bytes here.
 const SESSIONS_PER_MEGABYTE: u64 = 4000;
@@ -32,7 +35,13 @@ pub(crate) struct Learn {
     create: Vec<String>,
     /// Variables that hold the id of an existing session: of the request.
     lookup: Vec<String>,
-    sessions: Sessions,
+    sessions: Table,
+}
+
+/// Where sessions are kept.
+enum Table {
+    Own(Sessions),
+    Shared(SharedSessions),
 }
 
 /// The MD5 of a session's id: an id may be of any length.
@@ -74,8 +83,11 @@ impl Learn {
                 "timeout",
                 "a session without a request for so long is forgotten",
             )
-            .size("zone", "4,000 sessions for each megabyte, from 32k to 32m")
-            .required()
+            .size(
+                "zone",
+                "4,000 sessions for each megabyte, from 32k to 32m; needed unless they are in the store",
+            )
+            .flag("store", "sessions are in the store, by the upstream's name")
     }
 
     /// Reads the table `learn`.
@@ -85,9 +97,8 @@ impl Learn {
         let timeout = settings
             .duration("timeout")?
             .unwrap_or(std::time::Duration::from_secs(600));
-        let zone = settings
-            .size("zone")?
-            .ok_or_else(|| settings.missing("zone"))?;
+        let zone = settings.size("zone")?;
+        let is_shared = settings.flag("store")?;
         for (key, names) in [("create", &create), ("lookup", &lookup)] {
             if names.is_empty() {
                 return Err(settings.missing(key));
@@ -96,20 +107,32 @@ impl Learn {
         if timeout.is_zero() {
             return Err(settings.error("timeout", "`timeout` must be longer than nothing"));
         }
-        if !(SMALLEST_ZONE..=LARGEST_ZONE).contains(&zone) {
-            return Err(settings.error(
-                "zone",
-                "`zone` must be between \"32k\" and \"32m\": 4,000 sessions a megabyte",
-            ));
-        }
-        settings.finish()?;
-        let sessions = Sessions {
-            timeout_us: timeout.as_micros() as u64,
-            capacity: ((zone * SESSIONS_PER_MEGABYTE) >> 20) as usize,
-            by_key: BTreeMap::new(),
-            by_end: BTreeSet::new(),
-            now_us: 0,
+        let sessions = match (is_shared, zone) {
+            (true, None) => Table::Shared(SharedSessions::new(&settings, timeout)?),
+            (true, Some(_)) => {
+                return Err(settings.error(
+                    "zone",
+                    "sessions in the store have the room that `[store] size` says: leave it out",
+                ));
+            }
+            (false, None) => return Err(settings.missing("zone")),
+            (false, Some(zone)) if (SMALLEST_ZONE..=LARGEST_ZONE).contains(&zone) => {
+                Table::Own(Sessions {
+                    timeout_us: timeout.as_micros() as u64,
+                    capacity: ((zone * SESSIONS_PER_MEGABYTE) >> 20) as usize,
+                    by_key: BTreeMap::new(),
+                    by_end: BTreeSet::new(),
+                    now_us: 0,
+                })
+            }
+            (false, Some(_)) => {
+                return Err(settings.error(
+                    "zone",
+                    "`zone` must be between \"32k\" and \"32m\": 4,000 sessions a megabyte",
+                ));
+            }
         };
+        settings.finish()?;
         Ok(Learn {
             create,
             lookup,
@@ -119,12 +142,19 @@ impl Learn {
 
     /// The id of the server that the request's session is bound to.
     pub(crate) fn server_of(&mut self, pick: &Pick) -> Option<Rc<str>> {
+        let sessions = match &mut self.sessions {
+            Table::Shared(sessions) => {
+                let id = first_value(&self.lookup, pick.request())?;
+                return sessions.find(&md5::compute(id).0, pick.now_us);
+            }
+            Table::Own(sessions) => sessions,
+        };
         // `done` brings no clock: the time of the pick plus the time that the attempt took is as
         // good.
         pick.set_memo(pick.now_us);
-        self.sessions.now_us = self.sessions.now_us.max(pick.now_us);
+        sessions.now_us = sessions.now_us.max(pick.now_us);
         let id = first_value(&self.lookup, pick.request())?;
-        self.sessions.find(&md5::compute(id).0, pick.now_us)
+        sessions.find(&md5::compute(id).0, pick.now_us)
     }
 
     /// Learns from a response, or notes that a session is in use.
@@ -133,20 +163,29 @@ impl Learn {
             Ending::Completed | Ending::Abandoned => {}
             Ending::Failed | Ending::PassedOver | Ending::Unused => return,
         }
-        let now_us = done.memo() + u64::from(done.outcome.total_us);
-        self.sessions.now_us = self.sessions.now_us.max(now_us);
         let created = self
             .create
             .iter()
             .filter_map(|name| response_variable(done, name))
             .find(|value| !value.is_empty());
-        if let Some(id) = created {
-            self.sessions.bind(md5::compute(id).0, server, now_us);
-        } else if let Some(id) = first_value(&self.lookup, done.request()) {
-            let key = md5::compute(id).0;
-            if self.sessions.by_key.contains_key(&key) {
-                self.sessions.bind(key, server, now_us);
+        let is_new = created.is_some();
+        let id = created.or_else(|| first_value(&self.lookup, done.request()));
+        let key = id.map(|id| md5::compute(id).0);
+        let sessions = match &mut self.sessions {
+            Table::Shared(sessions) => {
+                if let Some(key) = key {
+                    sessions.bind(&key, server, is_new);
+                }
+                return;
             }
+            Table::Own(sessions) => sessions,
+        };
+        let now_us = done.memo() + u64::from(done.outcome.total_us);
+        sessions.now_us = sessions.now_us.max(now_us);
+        if let Some(key) = key
+            && (is_new || sessions.by_key.contains_key(&key))
+        {
+            sessions.bind(key, server, now_us);
         }
     }
 }
@@ -154,12 +193,15 @@ impl Learn {
 impl Learn {
     /// Adds the sessions to a state: see [`read`].
     pub(crate) fn export(&self, state: &mut StateWriter) {
-        let Sessions {
+        let Table::Own(Sessions {
             by_key,
             by_end,
             now_us,
             ..
-        } = &self.sessions;
+        }) = &self.sessions
+        else {
+            return;
+        };
         state.number(*now_us);
         let mut names = BTreeMap::new();
         for (end_us, key) in by_end.iter().rev() {
@@ -186,7 +228,9 @@ impl Learn {
     /// Takes over the sessions of a state, which begin with those in use last, as many as there is
     /// room for.
     pub(crate) fn import(&mut self, kept: &Kept) {
-        let sessions = &mut self.sessions;
+        let Table::Own(sessions) = &mut self.sessions else {
+            return;
+        };
         let mut names = BTreeMap::new();
         sessions.now_us = sessions.now_us.max(kept.now_us);
         for &(key, name, left_us) in kept.sessions.iter().take(sessions.capacity) {
@@ -200,7 +244,10 @@ impl Learn {
     /// How many sessions are remembered.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.sessions.by_key.len()
+        match &self.sessions {
+            Table::Own(sessions) => sessions.by_key.len(),
+            Table::Shared(_) => 0,
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod cookie;
 mod learn;
+mod shared;
 mod servers;
 
 #[cfg(any(fuzzing, test))]

@@ -1,7 +1,8 @@
 //! What a user may rely on.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use waypost_sdk::testing::{Request, Response, Upstream, endpoint};
+use waypost_sdk::store::StoreError;
+use waypost_sdk::testing::{Request, Response, Services, Store, Upstream, endpoint};
 use waypost_sdk::{Ending, Keeper};
 
 use super::{Mode, Sticky};
@@ -398,6 +399,77 @@ proptest::proptest! {
             _ = upstream.policy.export_state();
         }
     }
+}
+
+const SHARED: &str = r#"{"learn": {"create": "$upstream_cookie_sid", "lookup": "$cookie_sid", "timeout": "10m", "store": true}}"#;
+
+fn in_store(store: &Store) -> Upstream<Sticky> {
+    let servers = (0..3).map(|i| endpoint(&format!("10.0.0.{i}:80")));
+    let services = Services::new().store(store);
+    Upstream::with(services, SHARED, servers).unwrap_or_else(|error| panic!("{}", error.message))
+}
+
+#[test]
+fn a_session_in_the_store_is_known_to_whoever_has_that_store() {
+    let store = Store::new();
+    let mut upstream = in_store(&store);
+    upstream.pick();
+    assert_eq!(create(&mut upstream, "abc"), 1);
+    // Another instance, which knows nothing by itself, and whose turn would be the first server's.
+    let mut other = in_store(&store);
+    for _ in 0..4 {
+        assert_eq!(server_of(&mut other, "abc"), 1);
+    }
+    assert_eq!(in_store(&Store::new()).pick(), Some(0));
+}
+
+#[test]
+fn a_session_in_the_store_lives_as_long_as_it_is_used_and_moves_with_its_client() {
+    let store = Store::new();
+    let mut upstream = in_store(&store);
+    assert_eq!(create(&mut upstream, "idle"), 0);
+    assert_eq!(create(&mut upstream, "busy"), 1);
+    upstream.now_us += 400_000_000;
+    upstream.rotate_out(1);
+    let mut exchange = upstream.exchange(Request::get("/").cookie("sid", "busy"));
+    let other = exchange.pick().unwrap();
+    exchange.done(other, Ending::Completed, 0, Response::status(200));
+    upstream.rotate_in(1);
+    let mut exchange = upstream.exchange(Request::get("/").cookie("sid", "unknown"));
+    let server = exchange.pick().unwrap();
+    exchange.done(server, Ending::Completed, 0, Response::status(200));
+    upstream.now_us += 599_000_000;
+    assert_eq!(server_of(&mut upstream, "busy"), other);
+    assert_eq!(store.len(), 1);
+}
+
+#[test]
+fn a_store_that_fails_costs_sessions_and_no_request() {
+    let store = Store::new();
+    let mut upstream = in_store(&store);
+    assert_eq!(create(&mut upstream, "old"), 0);
+    store.fail(StoreError::Unavailable);
+    for _ in 0..5 {
+        server_of(&mut upstream, "old");
+        create(&mut upstream, "new");
+    }
+    assert_eq!(upstream.log_lines().len(), 1);
+    store.fail(None);
+    assert_eq!(server_of(&mut upstream, "old"), 0);
+}
+
+#[test]
+fn sessions_in_a_store_that_is_waited_for_are_refused() {
+    let services = Services::new().store(&Store::elsewhere());
+    let error = Upstream::<Sticky>::with(services, SHARED, [])
+        .err()
+        .unwrap();
+    assert_eq!(error.key, "learn.store");
+    assert!(error.message.contains("cannot wait"), "{}", error.message);
+    let both = SHARED.replace("true", r#"true, "zone": "1m""#);
+    assert_eq!(refused(&both).0, "learn.zone");
+    let none = SHARED.replace("true", "false");
+    assert_eq!(refused(&none).1, "`learn.zone` is missing");
 }
 
 #[test]

@@ -22,6 +22,7 @@ GRANTS = {
     "checks": ["checks"],
     "files": ["files"],
     "http": [],  # see `waypost.http`
+    "store": ["store"],
 }
 """Which interfaces each grant is for: those of `free` need none."""
 

@@ -68,6 +68,9 @@ def _wrapped(name, module):
         functions["version"] = _then(_word, functions["version"])
     if name == "attempt":
         functions["failure"] = _then(_word, functions["failure"])
+    if name == "store":
+        functions = {key: _encoding_all(function) for key, function in functions.items()}
+        functions["get"] = _then(text, functions["get"])
     if name == "log":
         for key in ("write", "write_exchange"):
             functions[key] = _leveled(module.Level, functions[key])
@@ -80,6 +83,10 @@ def _then(convert, function):
 
 def _encoding(function):
     return lambda first, last: function(first, encoded(last))
+
+
+def _encoding_all(function):
+    return lambda *given: function(*map(encoded, given))
 
 
 def _leveled(levels, function):

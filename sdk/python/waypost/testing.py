@@ -65,12 +65,50 @@ def _request(method="GET", path="/", query="", authority="test", headers=None, c
     }
 
 
+def _store(entries):
+    """What plugins share, by key and without a clock: nothing expires."""
+
+    def name(key):
+        return key.decode() if isinstance(key, bytes) else key
+
+    def put(key, value, _ttl_ms):
+        entries[name(key)] = name(value)
+
+    def add(key, amount, ttl_ms):
+        put(key, str(int(entries.get(name(key), "0")) + amount), ttl_ms)
+        return int(entries[name(key)])
+
+    def compare_and_swap(key, expected, value, ttl_ms):
+        if entries.get(name(key)) != name(expected):
+            return False
+        put(key, value, ttl_ms)
+        return True
+
+    def fill(key, amount, _leak, capacity):
+        before = entries.get(name(key))
+        level = 0 if before is None else int(before) + amount
+        if level <= capacity:
+            put(key, str(level), 0)
+        return level
+
+    return {
+        "is_elsewhere": lambda: False,
+        "get": lambda key: entries.get(name(key)),
+        "set": put,
+        "add": add,
+        "compare_and_swap": compare_and_swap,
+        "delete": lambda key: entries.pop(name(key), None) is not None,
+        "fill": fill,
+    }
+
+
 class Double:
-    """What every double has: an instance, its counters and its log."""
+    """What every double has: an instance, its counters, its log and its part of the store."""
 
     def __init__(self, grants):
         self.grants, self.counters, self.now_us = grants, {}, 0
         self.log, self.notes = [], []
+        self.store = {}
 
     def _enter(self, **functions):
         """The interfaces that are granted, with these functions; all others are not there."""
@@ -88,6 +126,7 @@ class Double:
         everything = {
             "clock": {"wall_ms": lambda: int(time.time() * 1000)},
             "metrics": {"counter": counter, "add": add},
+            "store": _store(self.store),
             "log": {"write": write, "write_exchange": write},
             "upstream": {
                 "name": lambda: "test",

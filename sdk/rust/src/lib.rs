@@ -99,6 +99,7 @@ pub mod headers;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod store;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 #[doc(hidden)]

@@ -162,6 +162,11 @@ impl Settings {
         }
     }
 
+    /// The name of the upstream that these settings are for.
+    pub fn upstream_name(&self) -> String {
+        upstream::name()
+    }
+
     /// Whether connections of a `[[stream]]` are carried here: there are no requests then.
     pub fn are_of_streams(&self) -> bool {
         upstream::carries_streams()

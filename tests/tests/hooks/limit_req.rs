@@ -310,7 +310,7 @@ async fn a_client_over_its_limit_stays_over_it_through_swaps_and_reloads_at_full
         .more(
             // A machine that stands still for some milliseconds is no fault of the plugin's.
             "[plugin.mine]\nfile = \"mine.wasm\"\nlimits = { deadline = \"1s\" }\nbudget = 100\n\
-               grants = [\"request\", \"exchange\", \"changes\"]",
+               grants = [\"request\", \"exchange\", \"changes\", \"store\"]",
         )
         .more(ADMIN);
     std::fs::write(setup.directory().join("mine.wasm"), mine()).unwrap();

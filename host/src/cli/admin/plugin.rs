@@ -291,9 +291,18 @@ fn details_in_words(plugin: PluginStatus) -> String {
     let counters: Vec<String> = counters
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
+    let stored = plugin.store.as_ref().map(|store| {
+        format!(
+            "{} entries, {}; {} refused",
+            store.entries,
+            size(store.bytes),
+            store.refused
+        )
+    });
     let mut text: String = rows
         .iter()
         .chain(&[("counters", list(&counters))])
+        .chain(&stored.map(|stored| ("store", stored)))
         .map(|(name, value)| format!("{name:<15} {value}\n"))
         .collect();
     text += "history\n";

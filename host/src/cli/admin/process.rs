@@ -36,6 +36,7 @@ fn status_in_words(status: ProcessStatus) -> String {
                 failed,
                 last_error,
             },
+        store,
     } = status;
     let uptime = span(uptime_s);
     let mut rows = vec![
@@ -65,6 +66,17 @@ fn status_in_words(status: ProcessStatus) -> String {
     ];
     if !streams.is_empty() {
         rows.push(["streams", &streams.join(", ")].map(str::to_owned));
+    }
+    if let Some(store) = store {
+        let (url, asked, failed) = (store.url, store.asked, store.failed);
+        let how = if store.connected {
+            ""
+        } else {
+            ", not connected"
+        };
+        let text = format!("{url}{how}, {asked} asked, {failed} failed");
+        rows.push(["store".to_owned(), text]);
+        rows.extend(store.error.map(|error| ["store error".to_owned(), error]));
     }
     rows.extend(last_error.map(|error| ["last error".to_owned(), error]));
     aligned(&rows)

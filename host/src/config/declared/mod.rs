@@ -15,6 +15,7 @@ mod stream;
 mod hook;
 mod plugin;
 mod project;
+mod store;
 mod variable;
 mod compression;
 
@@ -34,6 +35,7 @@ pub(super) use self::proxied::COOKIES;
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
 pub(super) use self::server::{ADMIN, HTTP2, LISTEN, LISTENER_SHARED, SERVER};
 pub(super) use self::source::SERVER_SOURCE;
+pub(super) use self::store::STORE;
 pub(super) use self::stream::{SNI, STREAM};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
 pub(super) use self::upstream::{
@@ -133,6 +135,7 @@ pub(super) static ROOT: Table = Table {
             ValueKind::Named(&ValueKind::Table(&PLUGIN)),
             "Plugins of your own, by name.",
         ),
+        Key::new("store", ValueKind::Table(&STORE), "What plugins share."),
         Key::new(
             "admin",
             ValueKind::Table(&ADMIN),
@@ -187,6 +190,7 @@ mod tests {
             &COMPRESSION_TABLE,
             &PLUGIN,
             &LIMITS,
+            &STORE,
             &ADMIN,
         ] {
             for key in table.keys() {

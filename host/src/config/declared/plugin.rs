@@ -6,8 +6,8 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 /// `start`: the second one is where the fallback serves.
 const STARTS: [&str; 2] = ["wait", "fallback"];
 
-pub(in crate::config) const GRANTS: [&str; 8] = [
-    "request", "response", "exchange", "changes", "bodies", "checks", "files", "http",
+pub(in crate::config) const GRANTS: [&str; 9] = [
+    "request", "response", "exchange", "changes", "bodies", "checks", "files", "http", "store",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -50,7 +50,8 @@ pub(in crate::config) static PLUGIN: Table = Table {
              add headers to the response; `changes` to change requests and responses and to \
              answer; `bodies` to see and replace the bodies of requests and answers; `checks` to \
              have passwords verified; `files` to read the files that its settings name; `http` for a \
-             hook that asks upstreams which its settings name, and waits for what they answer.",
+             hook that asks upstreams which its settings name, and waits for what they answer; `store` \
+             to keep counters and values that all of its instances share.",
         )
         .or(Default::Words(&[])),
         Key::new(

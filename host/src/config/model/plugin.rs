@@ -49,6 +49,8 @@ pub struct Grants {
     pub files: bool,
     /// Asks the upstreams that its settings name, and waits for their answers.
     pub http: bool,
+    /// Keeps counters and values that all of its instances share.
+    pub store: bool,
 }
 
 impl Grants {
@@ -62,6 +64,7 @@ impl Grants {
         checks: true,
         files: true,
         http: true,
+        store: true,
     };
 }
 

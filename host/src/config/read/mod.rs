@@ -14,6 +14,7 @@ mod policy;
 mod hook;
 mod plugin;
 mod project;
+mod store;
 mod resolver;
 mod health;
 mod source;
@@ -96,6 +97,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         streams,
         hooks: hooks.into_list(),
         plugins,
+        store: store::store(&root, &server),
         admin,
         warnings: [
             document.warnings.clone(),

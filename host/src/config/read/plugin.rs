@@ -125,6 +125,7 @@ fn grants(section: &Section<'_>) -> Grants {
         checks: granted("checks"),
         files: granted("files"),
         http: granted("http"),
+        store: granted("store"),
     }
 }
 
@@ -140,6 +141,7 @@ impl Grants {
             "checks" => self.checks,
             "files" => self.files,
             "http" => self.http,
+            "store" => self.store,
             _ => false,
         };
         GRANTS.into_iter().filter(granted).collect()

@@ -36,6 +36,11 @@ impl<'a> Resolvers<'a> {
         Arc::new(self.read(upstream, table.with_parent(&self.table)))
     }
 
+    /// How names are resolved that belong to no upstream.
+    pub(super) fn of_server(&self) -> Arc<Resolver> {
+        Arc::new(self.read(self.server, self.table))
+    }
+
     fn read(&self, section: &Section<'_>, table: Section<'_>) -> Resolver {
         let resolve = match section.get("resolve") {
             Some(_) => section.word("resolve"),

@@ -204,7 +204,7 @@ fn needed(section: &Section<'_>, name: &str) -> Option<String> {
 }
 
 /// A file beside the configuration.
-fn file(section: &Section<'_>, name: &str) -> Option<NamedFile> {
+pub(super) fn file(section: &Section<'_>, name: &str) -> Option<NamedFile> {
     let (text, node) = section.text_given(name)?;
     if text.is_empty() {
         let message = format!("the path of `{name}` is empty");

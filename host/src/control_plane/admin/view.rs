@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Admin, standing};
 use crate::admin_api::{
     LoadStatus, NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
-    ServerStatus, SourceStatus, UpstreamList, UpstreamStatus,
+    RemoteStoreStatus, ServerStatus, SourceStatus, StoreStatus, UpstreamList, UpstreamStatus,
 };
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
@@ -40,6 +40,15 @@ pub(super) fn status(admin: &Admin) -> ProcessStatus {
         listeners: published.addresses.clone(),
         streams: published.streams.clone(),
         reloads: published.reloads.clone(),
+        store: (published.registry.runtime.store().remote_figures()).map(|figures| {
+            RemoteStoreStatus {
+                url: figures.url,
+                connected: figures.is_connected,
+                asked: figures.asked,
+                failed: figures.failed,
+                error: figures.error,
+            }
+        }),
     }
 }
 
@@ -111,6 +120,11 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         kinds: plugin.kinds().map(|kind| kind.name().to_owned()).collect(),
         hooks: hooks.map(|hook| hook.name().to_owned()).collect(),
         counters: plugin.own_counters().into_iter().collect(),
+        store: plugin.stored().map(|stored| StoreStatus {
+            entries: stored.entries,
+            bytes: stored.bytes,
+            refused: stored.refused,
+        }),
         previous: entry.previous.as_ref().map(|previous| PluginVersion {
             version: previous.version(),
             hash: previous.hash().to_string(),

@@ -40,6 +40,7 @@ pub(crate) struct Origin {
 }
 
 /// Carries what arrives until `asking` is over.
+#[allow(clippy::disallowed_methods, reason = "asking bounds itself")]
 pub(crate) async fn carry_until<T>(
     origin: &Origin,
     mut requests: HookRequests,

@@ -85,7 +85,7 @@ impl WorkerConfig {
         let of_hooks = snapshot
             .hooks
             .iter()
-            .any(|hook| hook.plugin().ticks() || hook.plugin().waits());
+            .any(|hook| hook.plugin().ticks() || hook.waits());
         let routes = &snapshot.config.routes;
         let alike =
             previous.filter(|previous| Arc::ptr_eq(&previous.snapshot.config.routes, routes));

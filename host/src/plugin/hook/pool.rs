@@ -19,7 +19,7 @@ const TRIMMED: Duration = Duration::from_secs(10);
 pub(super) struct InstancePool {
     spec: Arc<HookSpec>,
     /// The one that was used last is used next.
-    idle: RefCell<Vec<Box<HookSlot>>>,
+    idle: RefCell<Vec<HookSlot>>,
     permits: Semaphore,
     /// The fewest that were idle since they were last trimmed.
     least_idle: Cell<usize>,
@@ -30,7 +30,7 @@ pub(super) struct InstancePool {
 pub(super) struct Taken<'a> {
     pool: &'a InstancePool,
     /// None once it is back.
-    slot: Option<Box<HookSlot>>,
+    slot: Option<HookSlot>,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -59,7 +59,7 @@ impl InstancePool {
         let idle = self.idle.borrow_mut().pop();
         let left = self.idle.borrow().len();
         self.least_idle.set(self.least_idle.get().min(left));
-        let slot = idle.unwrap_or_else(|| Box::new(HookSlot::new(self.spec.clone())));
+        let slot = idle.unwrap_or_else(|| HookSlot::new(self.spec.clone()));
         Some(Taken {
             pool: self,
             slot: Some(slot),
@@ -82,7 +82,7 @@ impl InstancePool {
 
 impl Taken<'_> {
     pub(super) fn slot(&mut self) -> Option<&mut HookSlot> {
-        self.slot.as_deref_mut()
+        self.slot.as_mut()
     }
 }
 

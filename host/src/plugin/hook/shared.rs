@@ -94,7 +94,7 @@ impl SharedHook {
             key: Untrusted::name("key"),
             message: Untrusted::message(message),
         };
-        if plugin.waits() && !role.shared().is_empty() {
+        if plugin.inner().asks_upstreams && !role.shared().is_empty() {
             return Err(ConfigureError::Refused {
                 plugin: plugin.name().to_owned(),
                 key: Untrusted::name(""),
@@ -124,6 +124,12 @@ impl SharedHook {
     /// As the configuration names it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether its calls about requests may wait: each has an instance of its own meanwhile, so no
+    /// instance can be shared.
+    pub fn waits(&self) -> bool {
+        self.plugin().waits() && self.role.shared().is_empty()
     }
 
     pub fn plugin(&self) -> &Plugin {

@@ -160,7 +160,7 @@ impl WorkerHook {
             number: previous.map_or(0, |previous| previous.number + 1),
             late: RefCell::default(),
             shard: Cell::default(),
-            pool: hook.plugin().waits().then(|| {
+            pool: hook.waits().then(|| {
                 let spec = &hook.role.spec;
                 let before = previous.and_then(|previous| previous.pool.clone());
                 let same = before.filter(|pool| pool.is_for(spec));

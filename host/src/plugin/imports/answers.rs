@@ -93,6 +93,22 @@ pub(super) fn bytes(host: &mut Caller<'_>, fill: impl FnOnce(&mut Vec<u8>)) -> A
     })
 }
 
+/// Bytes that `fill` appends, if it says so.
+pub(super) fn found_bytes(
+    host: &mut Caller<'_>,
+    fill: impl FnOnce(&Caller<'_>, &mut Vec<u8>) -> bool,
+) -> Option<Arc<Vec<u8>>> {
+    // It leaves the state for a moment, as in `value`.
+    let mut kept = std::mem::take(&mut host.data_mut().answers.bytes);
+    let mut found = false;
+    let bytes = kept.fill(|out| {
+        out.clear();
+        found = fill(host, out);
+    });
+    host.data_mut().answers.bytes = kept;
+    found.then_some(bytes)
+}
+
 /// The key of the exchange at hand.
 pub(super) fn key(host: &mut Caller<'_>) -> Arc<Vec<u8>> {
     let HostState { answers, call, .. } = host.data_mut();

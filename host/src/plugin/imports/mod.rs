@@ -31,6 +31,8 @@ mod attempt; // one way to an endpoint
 mod bodies; // what they want of bodies, and make of them
 mod changes; // what hooks change
 mod services; // files, the time of day, counters
+mod store; // what all instances share
+mod store_waiting; // ... and what is waited for
 
 pub(super) use self::answers::Answers;
 
@@ -125,8 +127,8 @@ impl CallState {
 
 type Caller<'a> = StoreContextMut<'a, HostState>;
 
-/// Adds everything that `world imports` imports.
-pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
+/// Adds everything that `world imports` imports. `waits`: for plugins whose calls may be suspended.
+pub(super) fn add_to(linker: &mut Linker<HostState>, waits: bool) -> Result<()> {
     connection::add_to(&mut interface(linker, "connection")?)?;
     request::add_to(&mut interface(linker, "request")?)?;
     response::add_to(&mut interface(linker, "response")?)?;
@@ -140,6 +142,10 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     changes::add_to(&mut interface(linker, "changes")?)?;
     changes::add_checks_to(&mut interface(linker, "checks")?)?;
     services::add_files_to(&mut interface(linker, "files")?)?;
+    match waits {
+        false => store::add_to(&mut interface(linker, "store")?)?,
+        true => store_waiting::add_to(&mut interface(linker, "store")?)?,
+    }
     services::add_clock_to(&mut interface(linker, "clock")?)?;
     services::add_metrics_to(&mut interface(linker, "metrics")?)?;
     guest_log::add_to(&mut interface(linker, "log")?)

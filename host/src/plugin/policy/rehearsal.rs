@@ -20,7 +20,7 @@ use crate::http::variable::{Variable, VariableSource};
 /// Makes an instance pick, and hear that the attempt failed.
 pub(super) fn rehearse(spec: &PolicySpec) -> Result<(), ConfigureError> {
     let (mut instance, _) = spec.make()?;
-    instance.exclude_from_statistics();
+    instance.set_apart();
     let trial = Trial::new(&*spec.0.fleet);
     let candidates = trial.candidates(0);
     if trial.candidates.iter().all(|word| *word == 0) {

@@ -29,5 +29,6 @@ mod narrowing;
 mod reading;
 mod refusals;
 mod scopes;
+mod store;
 mod ticks;
 mod wasi;

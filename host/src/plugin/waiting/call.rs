@@ -45,6 +45,11 @@ impl CallWatch {
         Duration::from_nanos(self.0.used.load(Relaxed))
     }
 
+    /// Whether a call that may wait is under way.
+    pub(in crate::plugin) fn is_under_way(&self) -> bool {
+        self.0.is_running.load(Relaxed)
+    }
+
     fn resume(&self) {
         self.0.since.store(nanos(processor_time()), Relaxed);
     }

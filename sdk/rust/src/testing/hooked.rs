@@ -366,6 +366,7 @@ impl<H: Hook> Hooked<H> {
         ask: impl FnOnce(&mut H, &Call) -> T,
     ) -> T {
         let _entered = enter(&self.host);
+        self.host.services.borrow().store.pass_until(self.now_us);
         mem::swap(&mut *self.host.exchange.borrow_mut(), &mut exchange.state);
         let place = u32::try_from(exchange.place).unwrap_or(u32::MAX);
         let call = Call::new(exchange.number, place, self.now_us, random);

@@ -168,6 +168,9 @@ pub(crate) mod fleet {
 pub(crate) mod upstream {
     use super::of_services;
 
+    pub(crate) fn name() -> String {
+        "test".to_owned()
+    }
     pub(crate) fn has_backups() -> bool {
         of_services(|services| services.has_backups)
     }
@@ -507,6 +510,50 @@ pub(crate) mod metrics {
     }
     pub(crate) fn add(counter: u32, value: u64) {
         of_services(|services| services.count(counter, value));
+    }
+}
+
+pub(crate) mod store {
+    use super::of_host;
+    use crate::store::StoreError;
+    use crate::testing::Store;
+
+    /// Outside of a harness there is none.
+    fn of_store<T>(ask: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let answer = of_host(|host| Some(ask(&host.services.borrow().store)));
+        answer.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    pub(crate) fn is_elsewhere() -> bool {
+        of_host(|host| host.services.borrow().store.is_elsewhere())
+    }
+    pub(crate) fn get(key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        of_store(|store| store.get(key))
+    }
+    pub(crate) fn set(key: &[u8], value: &[u8], ttl_ms: u64) -> Result<(), StoreError> {
+        of_store(|store| store.set(key, value, ttl_ms))
+    }
+    pub(crate) fn add(key: &[u8], amount: i64, ttl_ms: u64) -> Result<i64, StoreError> {
+        of_store(|store| store.add(key, amount, ttl_ms))
+    }
+    pub(crate) fn compare_and_swap(
+        key: &[u8],
+        expected: Option<&[u8]>,
+        value: &[u8],
+        ttl_ms: u64,
+    ) -> Result<bool, StoreError> {
+        of_store(|store| store.compare_and_swap(key, expected, value, ttl_ms))
+    }
+    pub(crate) fn delete(key: &[u8]) -> Result<bool, StoreError> {
+        of_store(|store| store.delete(key))
+    }
+    pub(crate) fn fill(
+        key: &[u8],
+        amount: u64,
+        leak: u64,
+        capacity: u64,
+    ) -> Result<u64, StoreError> {
+        of_store(|store| store.fill(key, amount, leak, capacity))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Store;
 use crate::log::Level;
 
 /// The surroundings of a plugin under test, before it is configured. For more of them, see
@@ -17,6 +18,7 @@ pub struct Services {
     pub(super) routes: Option<Vec<String>>,
     upstreams: Option<Vec<String>>,
     bad_hashes: Vec<(String, String)>,
+    pub(super) store: Store,
 }
 
 impl Services {
@@ -59,6 +61,12 @@ impl Services {
     /// A hash by which no password can be verified, and why. By all others one can.
     pub fn bad_hash(mut self, hash: &str, why: &str) -> Self {
         self.bad_hashes.push((hash.to_owned(), why.to_owned()));
+        self
+    }
+
+    /// What plugins share; else an empty store that nobody else has.
+    pub fn store(mut self, store: &Store) -> Self {
+        self.store = store.clone();
         self
     }
 

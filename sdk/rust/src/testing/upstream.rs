@@ -7,6 +7,7 @@ use super::host::{ExchangeState, Figures, Host, enter};
 use super::preparation::Preparation;
 use super::request::{Request, Response};
 use super::{EndpointBuilder, Services, description, endpoint};
+use crate::log::Level;
 use crate::pick::{Pick, REFUSED, Words};
 use crate::{
     Choice, Describe, Done, Draws, Ending, Endpoint, FailureKind, Failures, Keeper, Observer,
@@ -175,6 +176,11 @@ impl<P: Policy> Upstream<P> {
         }
     }
 
+    /// The lines that were logged since the last call of this function.
+    pub fn log_lines(&mut self) -> Vec<(Level, String)> {
+        std::mem::take(&mut self.host.services.borrow_mut().lines)
+    }
+
     /// The configuration is loaded again, with these endpoints: as [`swap`](Upstream::swap), but
     /// load and health begin anew.
     ///
@@ -277,6 +283,7 @@ impl<P: Policy> Upstream<P> {
         state.added.clear();
         state.refusal_status = 503;
         self.host.fleet.borrow_mut().free = free;
+        self.host.services.borrow().store.pass_until(self.now_us);
         self.leases += 1;
         let numbers = (self.leases, attempt, self.now_us, self.random.draw());
         let host = &self.host;
