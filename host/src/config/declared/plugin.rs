@@ -50,8 +50,8 @@ pub(in crate::config) static PLUGIN: Table = Table {
              add headers to the response; `changes` to change requests and responses and to \
              answer; `bodies` to see and replace the bodies of requests and answers; `checks` to \
              have passwords verified; `files` to read the files that its settings name; `http` for a \
-             hook that asks upstreams which its settings name, and waits for what they answer; \
-             `store` to keep counters and values that all of its instances share.",
+             hook that asks upstreams which its settings name, and waits for what they answer; `store` \
+             to keep counters and values that all of its instances share.",
         )
         .or(Default::Words(&[])),
         Key::new(
