@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::settings_texts::each_text;
 use crate::config::reason;
 use crate::file;
 
@@ -68,7 +69,9 @@ impl PluginFiles {
         directory: &Path,
     ) -> Arc<PluginFiles> {
         let mut named = BTreeSet::new();
-        settings.for_each(|settings| collect(settings, &mut named));
+        for settings in settings {
+            each_text(settings, &mut |text| _ = named.insert(text.to_owned()));
+        }
         Arc::new(PluginFiles {
             directory: directory.to_owned(),
             named,
@@ -195,14 +198,5 @@ impl PluginFiles {
         changed
             .map(|(path, known)| (path.clone(), known.state.content.clone()))
             .collect()
-    }
-}
-
-fn collect(settings: &Value, named: &mut BTreeSet<String>) {
-    match settings {
-        Value::String(text) => drop(named.insert(text.clone())),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, named)),
-        Value::Object(entries) => entries.values().for_each(|value| collect(value, named)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

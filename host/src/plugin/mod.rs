@@ -19,7 +19,8 @@ mod component; // compiled code becomes a plugin
 mod interfaces; // what it may import
 mod context; // what it is told about
 mod imports; // what it may ask
-mod files; // files that its settings name
+mod settings_texts; // what its settings name
+mod files; // files among that
 mod destinations; // routes and upstreams that they name
 mod wasi; // a WASI that reaches nothing
 mod stubs; // what of it is there only so that components load
@@ -59,7 +60,7 @@ pub use self::hash::Hash;
 pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
 pub use self::hook::{
     Asked, Attributes, BadAttribute, Beyond, BodyCall, BodySide, BodyWish, Bound, Changes, Check,
-    ExchangeSummary, Form, HookAnswer, HookCall, HookContext, Manner, PooledChanges, Ran,
+    Checked, ExchangeSummary, Form, HookAnswer, HookCall, HookContext, Manner, PooledChanges, Ran,
     SharedHook, Unasked, Verdict, WorkerHook,
 };
 pub use self::inspect::{Inspection, PluginKind};
@@ -69,6 +70,7 @@ pub use self::policy::{
     Balancer, BalancerParts, Ending, Outcome, Pick, Picked, PolicyContext, ScorerPart,
     WorkerBalancer,
 };
+pub use self::settings_texts::each_text;
 pub use self::stats::{Cost, PluginCounters};
 pub use self::untrusted::Untrusted;
 pub use self::waiting::{

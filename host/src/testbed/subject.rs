@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::servers::Servers;
 use crate::plugin::{
     Balancer, BalancerParts, ConfigureError, DestinationNames, FleetView, HookContext, Kind,
-    Plugin, PolicyContext, ScorerPart, SharedHook, UpstreamTraits,
+    Plugin, PolicyContext, ScorerPart, SharedHook, UpstreamTraits, each_text,
 };
 
 /// A plugin, one of its kinds, and the settings that it is tried with.
@@ -101,19 +101,11 @@ impl Subject {
     fn destinations(&self) -> DestinationNames {
         let mut names = DestinationNames::default();
         let settings = self.settings.values().chain(self.place.values());
-        settings.for_each(|value| name_texts(value, &mut names));
+        let mut name = |text: &str| {
+            names.routes.insert(text.to_owned());
+            names.upstreams.insert(text.to_owned());
+        };
+        settings.for_each(|value| each_text(value, &mut name));
         names
-    }
-}
-
-fn name_texts(value: &Value, names: &mut DestinationNames) {
-    match value {
-        Value::String(text) => {
-            names.routes.insert(text.clone());
-            names.upstreams.insert(text.clone());
-        }
-        Value::Array(items) => items.iter().for_each(|item| name_texts(item, names)),
-        Value::Object(entries) => entries.values().for_each(|value| name_texts(value, names)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -3,7 +3,7 @@
 use waypost_tests::admin::ADMIN;
 use waypost_tests::proxy::Setup;
 use waypost_tests::{
-    Answer, Gate, Http2, Origin, Proxy, eventually, not_yet, origin, plugin, proxy,
+    Answer, Client, Gate, Http2, Origin, Proxy, eventually, not_yet, origin, plugin, proxy,
 };
 
 use super::operator::problems_of;
@@ -31,6 +31,17 @@ fn at_route(setup: Setup, other: &str, limits: &str) -> Setup {
 async fn held(gate: &Gate) -> Origin {
     let gate = gate.clone();
     origin::answers(move |_| Answer::ok("held").when(&gate)).await
+}
+
+/// Begins a request whose hook is told to do this.
+async fn begun(proxy: &Proxy, commands: &str) -> Client {
+    let mut client = proxy.client().await;
+    client
+        .send(format!(
+            "GET / HTTP/1.1\r\nHost: test\r\nX-Ask: {commands}\r\n\r\n"
+        ))
+        .await;
+    client
 }
 
 /// What the asker was told, command by command.
@@ -66,10 +77,7 @@ async fn one_that_waits_holds_up_nobody() {
     let (app, other) = (origin::says("app").await, held(&gate).await);
     let setup = proxy::to([&app]).server("workers = 1");
     let proxy = at_route(setup, &other.with(""), "").start().await;
-    let mut waiting = proxy.client().await;
-    waiting
-        .send("GET / HTTP/1.1\r\nHost: test\r\nX-Ask: get other /\r\n\r\n")
-        .await;
+    let mut waiting = begun(&proxy, "get other /").await;
     other.received(1).await;
     // By other instances of the same hook, in the same worker.
     for _ in 0..20 {
@@ -85,10 +93,7 @@ async fn one_that_computes_for_long_lets_others_have_their_turn() {
     let setup = proxy::to([&app]).server("workers = 1");
     let limits = ", wait = \"60s\"";
     let proxy = at_route(setup, &app.with(""), limits).start().await;
-    let mut spinning = proxy.client().await;
-    spinning
-        .send("GET / HTTP/1.1\r\nHost: test\r\nX-Ask: say begun | spin 30000\r\n\r\n")
-        .await;
+    let mut spinning = begun(&proxy, "say begun | spin 30000").await;
     proxy.log_contains("asker says begun").await;
     // It has not ended by the time that others are answered, one after the other.
     for _ in 0..3 {
@@ -150,10 +155,7 @@ async fn a_client_that_leaves_ends_the_wait_and_what_is_asked() {
         .server("workers = 1\naccess_log = { path = \"access.log\", format = \"$status\" }");
     let proxy = at_route(setup, &other.with(""), "").start().await;
     let path = proxy.directory().join("access.log");
-    let mut client = proxy.client().await;
-    client
-        .send("GET / HTTP/1.1\r\nHost: test\r\nX-Ask: get other /\r\n\r\n")
-        .await;
+    let client = begun(&proxy, "get other /").await;
     other.received(1).await;
     drop(client);
     other.has_open(0).await;
@@ -180,10 +182,7 @@ async fn as_many_calls_wait_at_once_as_there_may_be_instances_and_others_in_thei
         .await;
     let mut clients = Vec::new();
     for _ in 0..5 {
-        let mut client = proxy.client().await;
-        client
-            .send("GET / HTTP/1.1\r\nHost: test\r\nX-Ask: get other / | calls\r\n\r\n")
-            .await;
+        let client = begun(&proxy, "get other / | calls").await;
         clients.push(client);
     }
     other.received(2).await;
@@ -391,10 +390,7 @@ async fn a_trap_costs_one_instance_and_one_request() {
     let (app, other) = (origin::says("app").await, held(&gate).await);
     let setup = proxy::to([&app]).server("workers = 1");
     let proxy = at_route(setup, &other.with(""), "").start().await;
-    let mut waiting = proxy.client().await;
-    waiting
-        .send("GET / HTTP/1.1\r\nHost: test\r\nX-Ask: get other /\r\n\r\n")
-        .await;
+    let mut waiting = begun(&proxy, "get other /").await;
     other.received(1).await;
     let answer = proxy.get_with("/", "X-Ask: sleep 1 | trap\r\n").await;
     assert_eq!(answer.status, 500);
@@ -424,10 +420,7 @@ async fn a_reload_and_another_version_lose_nothing_that_waits() {
     let setup = proxy::to([&app]).server("workers = 1");
     let setup = at_route(setup, &other.with(""), "").more(ADMIN);
     let proxy = setup.start().await;
-    let mut waiting = proxy.client().await;
-    waiting
-        .send("GET / HTTP/1.1\r\nHost: test\r\nX-Ask: get other /\r\n\r\n")
-        .await;
+    let mut waiting = begun(&proxy, "get other /").await;
     other.received(1).await;
     proxy.reload().await;
     let file = plugin("asker", "wasm32-unknown-unknown");

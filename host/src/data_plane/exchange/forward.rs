@@ -21,16 +21,12 @@ use crate::data_plane::body::{BodyPipe, Stage};
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, Failure, Lease, NoEndpoint, ReadLimits, Retry, Timings, Upload,
-    UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
+    Attempt, AttemptError, Failure, Lease, MAX_CONNECTIONS, NoEndpoint, ReadLimits, Retry, Timings,
+    Upload, UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
 use crate::plugin::{Ending, FailureKind};
-
-/// Connections to one endpoint that an exchange sees end before it is looked at: each was of use to
-/// others meanwhile.
-const MAX_CONNECTIONS: u32 = 16;
 
 /// An exchange on its way to an upstream: what all its attempts share.
 pub(super) struct Forwarding<'a, 'c> {

@@ -22,8 +22,8 @@ use crate::data_plane::hook_requests::{Origin, carry_until};
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
-    Asked, BadAttribute, BodyCall, BodySide, Bound, Changes, Check, ExchangeAtHand, HookAnswer,
-    HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks, hook_requests,
+    Asked, BadAttribute, BodyCall, BodySide, Bound, Changes, Check, Checked, ExchangeAtHand,
+    HookAnswer, HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks, hook_requests,
 };
 
 /// What the hooks of a phase have decided.
@@ -262,8 +262,8 @@ async fn wait_for(
 ) -> Result<Decided, Failed> {
     for _ in 0..MAX_CHECKS {
         let Pending { check, ran } = pending;
-        let checked = wait::watched(session, checks::begin(&check.hash, check.password)).await;
-        let passed = match checked {
+        let done = wait::watched(session, checks::begin(&check.hash, check.password)).await;
+        let passed = match done {
             Ok(Ok(passed)) => passed,
             Ok(Err(why)) if why.is_overload() => {
                 return Err(Failed::Hook {
@@ -276,13 +276,16 @@ async fn wait_for(
         };
         at.delay.now = Instant::now();
         at.call.now_us = session.worker.clock.micros(at.delay.now);
-        let told = (passed, at.body.is_some());
+        let checked = Checked {
+            passed,
+            behind_body: at.body.is_some(),
+        };
         let asked = match at.hook.waits() {
-            false => (at.hook.on_check(&at_hand(finish), &at.call, &ran, told))
+            false => (at.hook.on_check(&at_hand(finish), &at.call, &ran, checked))
                 .ok_or_else(|| Failed::hook("the instance that began the check failed meanwhile")),
             true => {
                 let (hook, call) = (at.hook.clone(), at.call);
-                Box::pin(ask_waiting(session, finish, &hook, &call, Some(told))).await
+                Box::pin(ask_waiting(session, finish, &hook, &call, Some(checked))).await
             }
         };
         match decide(finish, asked?, at)? {
@@ -360,15 +363,14 @@ async fn ask_about_body(
     Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
 }
 
-/// Asks a hook that waits, or, where a check has `passed`, what now, and whether that was behind the body
-/// of the request; carries what it asks of upstreams
+/// Asks a hook that waits, or, where a check is done, what now; carries what it asks of upstreams
 /// meanwhile.
 async fn ask_waiting(
     session: &mut Session<'_>,
     finish: &Finish,
     hook: &WorkerHook,
     call: &HookCall,
-    passed: Option<(bool, bool)>,
+    checked: Option<Checked>,
 ) -> Result<Asked, Failed> {
     let exchange = finish.exchange();
     let origin = Origin {
@@ -381,7 +383,7 @@ async fn ask_waiting(
     };
     let at_hand = at_hand(finish);
     let (sender, requests) = hook_requests();
-    let asking = hook.ask_waiting(&at_hand, call, passed, sender);
+    let asking = hook.ask_waiting(&at_hand, call, checked, sender);
     let carrying = carry_until(&origin, requests, asking);
     match wait::watched(session, carrying).await {
         Ok(asked) => asked.map_err(Failed::hook),

@@ -14,8 +14,8 @@ use crate::config::model::{ProxyLimits, RouteLimits};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, BalanceState, BodyFailure, Failure, Lease, MAX_INTERIM, NoEndpoint,
-    ReadLimits, RequestStart, Retry, Timings, Upload, WorkerUpstream, keeps_connection,
+    Attempt, AttemptError, BalanceState, BodyFailure, Failure, Lease, MAX_CONNECTIONS, MAX_INTERIM,
+    NoEndpoint, ReadLimits, RequestStart, Retry, Timings, Upload, WorkerUpstream, keeps_connection,
     wait_for_endpoint,
 };
 use crate::http::framing::{self, Framing};
@@ -30,8 +30,6 @@ const BODY: usize = 1 << 20;
 const FIELDS: usize = 200;
 /// Bytes of an answer that nobody wants which are read for the sake of the connection.
 const DROPPED: u64 = 64 << 10;
-/// Connections to one endpoint that a request sees end before it is looked at.
-const CONNECTIONS: u32 = 16;
 
 type Pieces = mpsc::Sender<Result<Bytes, BodyBroken>>;
 
@@ -189,7 +187,8 @@ impl Carrying {
             let answered = self.answered(lease, retry, &mut timings, &mut answer).await;
             connections += 1;
             match answered {
-                Err(error) if error.needs_another_connection() && connections < CONNECTIONS => {}
+                Err(error) if error.needs_another_connection() && connections < MAX_CONNECTIONS => {
+                }
                 answered => break answered,
             }
         };

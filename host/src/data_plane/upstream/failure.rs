@@ -16,6 +16,10 @@ use crate::tls::{is_self_signed, reason_with_number};
 /// Interim responses that one response may have before it: nothing else bounds what they add up to.
 pub(crate) const MAX_INTERIM: u32 = 64;
 
+/// Connections to one endpoint that a request sees end before it is looked at: each was of use to
+/// others meanwhile.
+pub(crate) const MAX_CONNECTIONS: u32 = 16;
+
 /// Why an attempt came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {

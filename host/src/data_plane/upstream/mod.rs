@@ -39,7 +39,7 @@ pub(crate) use descriptor::{DescriptorSource, Room};
 pub(crate) use dial::{Dialed, dial};
 pub(crate) use endpoint::{Endpoint, EndpointId, EndpointStats};
 pub(crate) use endpoint_set::EndpointSet;
-pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_INTERIM};
+pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_CONNECTIONS, MAX_INTERIM};
 pub(crate) use health::{ProbeReport, Unfit};
 pub(crate) use lease::{Lease, Timings};
 pub(crate) use overload::Overload;

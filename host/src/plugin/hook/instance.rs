@@ -9,7 +9,7 @@ use super::super::instance::Instance;
 use super::super::waiting::HookRequestSender;
 use super::world::Hook;
 use super::{
-    BodyCall, BodySide, Changes, Check, ExchangeSummary, HookCall, PooledChanges, Verdict,
+    BodyCall, BodySide, Changes, Check, Checked, ExchangeSummary, HookCall, PooledChanges, Verdict,
 };
 
 /// Processor time that a call about a body has besides, for each KiB of it: 20 ms for a MiB.
@@ -81,7 +81,10 @@ impl Instance<Hook> {
         exchange: &ExchangeAtHand,
         call: &HookCall,
         key: &[u8],
-        (passed, behind_body): (bool, bool),
+        Checked {
+            passed,
+            behind_body,
+        }: Checked,
     ) -> Result<Decision, PluginFault> {
         let Some(function) = self.functions.on_check else {
             return Err(PluginFault::nonsense(NO_ON_CHECK));
@@ -150,12 +153,12 @@ impl Instance<Hook> {
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-        passed: Option<(bool, bool)>,
+        checked: Option<Checked>,
         requests: HookRequestSender,
     ) -> Result<Decision, PluginFault> {
         let (exchange_number, place) = (call.exchange, call.place);
         let now_us = self.state().now_us(call.now_us);
-        let behind_body = passed.is_some_and(|(_, behind_body)| behind_body);
+        let behind_body = checked.is_some_and(|checked| checked.behind_body);
         let phase = match behind_body {
             true => Phase::RequestBody,
             false => Phase::Request,
@@ -163,13 +166,13 @@ impl Instance<Hook> {
         self.state().call.begin_about(phase, &[]);
         self.state().call.may_set_body = behind_body;
         self.count();
-        let answer = match (passed, self.functions.on_request, self.functions.on_check) {
+        let answer = match (checked, self.functions.on_request, self.functions.on_check) {
             (None, Some(function), _) => {
                 let params = (exchange_number, place, now_us, fastrand::u64(..));
                 self.call_waiting(exchange, requests, function, params)
                     .await
             }
-            (Some((passed, _)), _, Some(function)) => {
+            (Some(Checked { passed, .. }), _, Some(function)) => {
                 let params = (exchange_number, place, now_us, passed);
                 self.call_waiting(exchange, requests, function, params)
                     .await

@@ -38,6 +38,14 @@ pub struct HookCall {
     pub now_us: u64,
 }
 
+/// A check is done: see `on-check` in the WIT.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked {
+    pub passed: bool,
+    /// It was begun in a call about the body of a request, so that this can still be replaced.
+    pub behind_body: bool,
+}
+
 /// What a hook decided: see `types.verdict` in the WIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
 #[component(enum)]

@@ -18,7 +18,9 @@ use super::instance::Decision;
 use super::pool::InstancePool;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
-use super::{BodyCall, BodySide, Check, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict};
+use super::{
+    BodyCall, BodySide, Check, Checked, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict,
+};
 
 /// One worker's way to a [`SharedHook`]. Stays on its thread.
 pub struct WorkerHook {
@@ -301,7 +303,7 @@ impl WorkerHook {
         &self.requests_under_way
     }
 
-    /// Asks a hook that waits about a request, or, where a check has `passed`, what now. Requests that
+    /// Asks a hook that waits about a request, or, where a check is done, what now. Requests that
     /// it makes arrive by `requests`. To be dropped where nobody wants the answer any more.
     ///
     /// # Errors
@@ -310,7 +312,7 @@ impl WorkerHook {
         &self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-        passed: Option<(bool, bool)>,
+        checked: Option<Checked>,
         requests: HookRequestSender,
     ) -> Result<Asked, Unasked> {
         let failed = || {
@@ -322,7 +324,7 @@ impl WorkerHook {
             return Err(failed());
         }
         let longest = self.longest_wait();
-        let name = if passed.is_some() {
+        let name = if checked.is_some() {
             "on-check"
         } else {
             "on-request"
@@ -332,7 +334,7 @@ impl WorkerHook {
             let slot = taken.slot()?;
             let decision = slot.call_waiting(name, async |instance: &mut Instance<Hook>| {
                 instance
-                    .decide_waiting(exchange, call, passed, requests)
+                    .decide_waiting(exchange, call, checked, requests)
                     .await
             });
             let decision = decision.await;
@@ -353,12 +355,12 @@ impl WorkerHook {
         exchange: &ExchangeAtHand,
         call: &HookCall,
         ran: &Ran,
-        (passed, behind_body): (bool, bool),
+        checked: Checked,
     ) -> Option<Asked> {
         let mut role = self.role.borrow_mut();
         let asked = role.ask(&self.hook.role, ran.shard, |slot: &mut HookSlot| {
             slot.call_same(ran.generation?, "on-check", |instance| {
-                instance.on_check(exchange, call, &ran.key, (passed, behind_body))
+                instance.on_check(exchange, call, &ran.key, checked)
             })
         });
         let (decision, _) = asked?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::plugin::{
-    Asked, ConfigureError, HookAnswer, HookCall, Plugin, PluginCounters, Verdict, WorkerHook,
+    Asked, Checked, ConfigureError, HookAnswer, HookCall, Plugin, PluginCounters, Verdict,
+    WorkerHook,
 };
 
 use super::guests::{Guest, Is, load};
@@ -138,7 +139,15 @@ fn a_hook_that_waits_is_told_what_its_check_came_to() {
             (&*check.hash, &*check.password),
             ("$2y$hash", &b"secret"[..])
         );
-        let then = worker.on_check(&exchange(0), &about(1), &asked.ran, (passed, false));
+        let then = worker.on_check(
+            &exchange(0),
+            &about(1),
+            &asked.ran,
+            Checked {
+                passed,
+                behind_body: false,
+            },
+        );
         let then = then.unwrap();
         assert_eq!(then.verdict, verdict);
         let answer = then
@@ -156,7 +165,15 @@ fn an_instance_that_did_not_wait_is_not_told_of_the_check() {
     let asked = worker.on_request(&exchange(0), &about(1)).unwrap();
     assert!(worker.on_request(&exchange(0), &about(99)).is_none());
     when_back(&worker);
-    let told = worker.on_check(&exchange(0), &about(1), &asked.ran, (true, false));
+    let told = worker.on_check(
+        &exchange(0),
+        &about(1),
+        &asked.ran,
+        Checked {
+            passed: true,
+            behind_body: false,
+        },
+    );
     assert!(told.is_none());
     assert_eq!(plugin.own_counters(), [("checked".to_owned(), 0)]);
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::plugin::{ConfigureError, SharedHook, WorkerHook};
+use crate::plugin::{Checked, ConfigureError, SharedHook, WorkerHook};
 
 use super::guests::{Guest, PER_USER};
 use super::peers::{ENDED, about, attached, exchange, hook, of_user};
@@ -120,7 +120,15 @@ fn the_key_is_that_of_the_exchange_in_every_phase_while_workers_race() {
                     for (exchange, call, ran) in &open {
                         assert!(
                             worker
-                                .on_check(exchange, call, ran, (true, false))
+                                .on_check(
+                                    exchange,
+                                    call,
+                                    ran,
+                                    Checked {
+                                        passed: true,
+                                        behind_body: false
+                                    }
+                                )
                                 .is_some()
                         );
                         assert!(worker.on_response(exchange, call, ran).is_some());

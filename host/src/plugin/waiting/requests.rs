@@ -26,6 +26,7 @@ use wasmtime_wasi_http::{
 };
 
 use super::super::guest_log::GuestLog;
+use super::super::settings_texts::each_text;
 use super::super::untrusted::Untrusted;
 
 /// Requests of one call.
@@ -43,8 +44,15 @@ impl Reachable {
     /// Those that these settings name: as a text, or as the authority of a URL that is one.
     pub(in crate::plugin) fn named_in<'a>(settings: impl Iterator<Item = &'a Value>) -> Reachable {
         let mut named = BTreeSet::new();
+        let mut name = |text: &str| {
+            let url = text.contains("://").then(|| text.parse::<Uri>().ok());
+            if let Some(authority) = url.flatten().as_ref().and_then(Uri::authority) {
+                named.insert(authority.as_str().to_owned());
+            }
+            named.insert(text.to_owned());
+        };
         for settings in settings {
-            collect(settings, &mut named);
+            each_text(settings, &mut name);
         }
         Reachable(Arc::new(named))
     }
@@ -59,22 +67,6 @@ impl Reachable {
                 let alike = |name: &&String| name.eq_ignore_ascii_case(authority.host());
                 self.0.iter().find(alike).map(String::as_str)
             })
-    }
-}
-
-fn collect(settings: &Value, named: &mut BTreeSet<String>) {
-    match settings {
-        Value::String(text) => {
-            if let Some(authority) = text.parse::<Uri>().ok().as_ref().and_then(Uri::authority)
-                && text.contains("://")
-            {
-                named.insert(authority.as_str().to_owned());
-            }
-            named.insert(text.clone());
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, named)),
-        Value::Object(entries) => entries.values().for_each(|value| collect(value, named)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -305,13 +297,22 @@ impl RequestPort {
     }
 }
 
+/// What frames a message or belongs to its connection; a `Host` may be chosen.
+fn is_forbidden(name: &HeaderName) -> bool {
+    *name != HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name)
+}
+
 type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Answering =
     Box<dyn Future<Output = Result<(http::Response<WasiBody>, Sending), Error>> + Send>;
 
 impl WasiHttpHooks for RequestPort {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        is_forbidden(name)
+    }
+
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::new(|name: &HeaderName| *name != HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name))
+        Arc::new(is_forbidden)
     }
 
     /// How an upstream is spoken with is its configuration's. Outside of calls that may wait, nothing
