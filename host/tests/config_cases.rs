@@ -388,7 +388,7 @@ fn a_file_means_what_it_says() {
     assert!(plugin.watch);
     assert_eq!(
         (plugin.max_faults, plugin.fault_window),
-        (0, Duration::from_secs(300))
+        (Some(0), Duration::from_secs(300))
     );
     let limits = PluginLimits {
         memory: Some(32 << 20),

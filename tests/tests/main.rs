@@ -45,6 +45,7 @@ mod redirects; // where clients are sent
 mod cookies; // which they are to keep
 mod replaced_requests; // what servers get in place of what clients have sent
 mod route_limits; // what a route says again of its upstream
+mod components; // that answer routes
 mod files; // of a directory
 mod handed_on; // servers leave the answer to another route
 mod headers; // what servers learn, which proxies are trusted

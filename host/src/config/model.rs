@@ -14,6 +14,7 @@ use crate::http::template::Template;
 
 mod answers;
 mod cipher;
+mod component;
 mod compression;
 mod condition;
 mod error_page;
@@ -38,6 +39,7 @@ mod tls;
 pub(crate) use self::answers::WITH_HEADERS;
 pub use self::answers::{CacheTime, Statuses};
 pub use self::cipher::{CIPHERS, Cipher};
+pub use self::component::ComponentConfig;
 pub use self::compression::Compression;
 pub use self::condition::{Conditions, Networks, ValueCondition, ValuePattern};
 pub use self::dynamic::{
@@ -90,6 +92,8 @@ pub struct Config {
     /// Those of `[hook.NAME]` first, in file order, then those that are declared where they are
     /// used.
     pub hooks: Vec<HookConfig>,
+    /// What routes answer by.
+    pub components: Vec<ComponentConfig>,
     /// Custom plugins; the stock ones need no entry.
     pub plugins: Vec<PluginConfig>,
     pub store: StoreConfig,
@@ -648,6 +652,8 @@ pub enum Action {
     /// Tell the counts of connections and requests.
     StubStatus,
     Files(Arc<Files>),
+    /// Index into [`Config::components`].
+    Component(usize),
 }
 
 /// The status of a [`Return`] that closes the connection without an answer (`NGX_HTTP_CLOSE`).

@@ -445,6 +445,11 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
         Action::Return(answer) => out.key("return", self::answer(answer)),
         Action::StubStatus => out.key("stub_status", true),
         Action::Files(files) => out.key("files", self::files::files(files)),
+        Action::Component(index) => {
+            if let Some(component) = config.components.get(*index) {
+                out.key("component", plugins::component(component));
+            }
+        }
     }
     if !route.request_headers.is_empty() {
         out.key("request_headers", headers::headers(&route.request_headers));

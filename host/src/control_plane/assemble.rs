@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::components;
 use super::hooks;
 use super::log_files;
 use super::plugins::{FALLBACK, Selection};
@@ -125,6 +126,11 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         problems.extend(of_hooks);
         Vec::new()
     });
+    let components = components::components(&config, &plugins, previous);
+    let components = components.unwrap_or_else(|of_components| {
+        problems.extend(of_components);
+        Vec::new()
+    });
     let mut open = |configured: &Vec<AccessLog>| {
         let mut used = Vec::with_capacity(configured.len());
         for config in configured {
@@ -188,6 +194,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         by_name,
         upstreams,
         hooks,
+        components,
         page_files,
         listener_logs,
         route_logs,
@@ -488,9 +495,9 @@ pub(super) fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Prob
             message,
             ..
         } => place(plugin).problem(key.as_str(), message.as_str()),
-        ConfigureError::Kind { plugin, .. } | ConfigureError::Faulted { plugin, .. } => {
-            place(plugin).problem("", &error.to_string())
-        }
+        ConfigureError::Kind { plugin, .. }
+        | ConfigureError::NoHandler { plugin }
+        | ConfigureError::Faulted { plugin, .. } => place(plugin).problem("", &error.to_string()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
 use super::bind_problem;
+use super::components;
 use super::hooks;
 use super::loading::Loaded;
 use super::log_files;
@@ -238,6 +239,7 @@ fn check_valid(config: &Config) -> Checked {
     }
     warnings.extend(refused_lists(&listed, config, &selection, &resolution));
     problems.extend(hooks::problems(config, &selection));
+    problems.extend(components::problems(config, &selection));
     problems.extend(PageFiles::read(config).err().into_iter().flatten());
     Checked { problems, warnings }
 }
@@ -253,6 +255,7 @@ fn settings_problems(config: &Config) -> Vec<Problem> {
     problems
         .extend(upstreams.filter_map(|upstream| settings_problem(config, upstream, &selection)));
     problems.extend(hooks::problems(config, &selection));
+    problems.extend(components::problems(config, &selection));
     problems
 }
 

@@ -211,8 +211,8 @@ fn refusal(hook: &HookConfig, places: &[&HookUse], error: &ConfigureError) -> Pr
             Some(place) => place.place.problem(key.as_str(), message.as_str()),
             None => hook.place.problem(key.as_str(), message.as_str()),
         },
-        ConfigureError::Kind { .. } | ConfigureError::Faulted { .. } => {
-            hook.place.problem("", &error.to_string())
-        }
+        ConfigureError::Kind { .. }
+        | ConfigureError::NoHandler { .. }
+        | ConfigureError::Faulted { .. } => hook.place.problem("", &error.to_string()),
     }
 }

@@ -12,6 +12,7 @@ mod log_files; // logs that cannot be written
 mod missing; // directories that are not there, and files that cannot be written
 mod variables; // those of one's own, for plugins that stay
 mod hooks; // hooks made, or kept
+mod components; // components likewise
 mod assemble; // policies configured, logs opened: a snapshot
 mod refused_lists; // servers from elsewhere that policies do not take
 mod check; // problems beyond those of the file

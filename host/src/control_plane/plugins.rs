@@ -47,7 +47,8 @@ fn used_plugins(config: &Config) -> impl Iterator<Item = &str> {
     of_policies.chain(fallbacks).chain(without_fallback(config))
 }
 
-/// The names of the plugins in whose place no other one can serve: filters, scorers, hooks.
+/// The names of the plugins in whose place no other one can serve: filters, scorers, hooks,
+/// components.
 fn without_fallback(config: &Config) -> impl Iterator<Item = &str> {
     let policies = config.upstreams.iter().map(|upstream| &upstream.policy);
     let narrowing = policies.flat_map(|policy| {
@@ -55,7 +56,9 @@ fn without_fallback(config: &Config) -> impl Iterator<Item = &str> {
         policy.filters.iter().chain(scorers)
     });
     let narrowing = narrowing.map(|part| &*part.plugin);
-    narrowing.chain(config.hooks.iter().map(|hook| &*hook.plugin))
+    let hooks = config.hooks.iter().map(|hook| &*hook.plugin);
+    let components = config.components.iter().map(|component| &*component.plugin);
+    narrowing.chain(hooks).chain(components)
 }
 
 /// Whether the fallback of a plugin may serve while it is compiled.

@@ -111,7 +111,7 @@ impl Account {
     fn pay_at(&self, now: Instant, time: Duration) {
         self.measure(now, time);
         let plugin = self.plugin.borrow();
-        let budget = plugin.options().budget;
+        let budget = plugin.budget();
         if budget >= ALL {
             return;
         }
@@ -147,7 +147,7 @@ impl Account {
             let percent = u64::try_from(percent).unwrap_or(u64::MAX).min(100);
             let plugin = self.plugin.borrow();
             if plugin.inner().stats.note_share(percent, percent >= MUCH) {
-                let (name, budget) = (plugin.name(), plugin.options().budget);
+                let (name, budget) = (plugin.name(), plugin.budget());
                 tracing::warn!(
                     plugin = name,
                     "plugin `{name}` takes {percent}% of a worker's time; its `budget` is {budget}%"

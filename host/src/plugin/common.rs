@@ -10,7 +10,8 @@ use super::world::{Exporter, FunctionFinder, Kind, WrongType};
 
 /// Where a component keeps the functions that every kind has.
 pub(super) struct CommonExports {
-    configure: ComponentExportIndex,
+    /// None of a plugin of no kind that our contract has.
+    configure: Option<ComponentExportIndex>,
     pub(super) describe: Option<ComponentExportIndex>,
     pub(super) export_state: Option<ComponentExportIndex>,
     import_state: Option<ComponentExportIndex>,
@@ -21,7 +22,7 @@ pub(super) struct CommonExports {
 /// The functions that every kind has, types checked.
 #[allow(clippy::type_complexity, reason = "the parameters that the WIT has")]
 pub(super) struct CommonFunctions {
-    pub(super) configure: TypedFunc<(Kind, Arc<str>), (Result<Sharing, SettingsError>,)>,
+    pub(super) configure: Option<TypedFunc<(Kind, Arc<str>), (Result<Sharing, SettingsError>,)>>,
     pub(super) describe: Option<TypedFunc<(Kind,), (About,)>>,
     pub(super) export_state: Option<TypedFunc<(), (Vec<u8>,)>>,
     pub(super) import_state: Option<TypedFunc<(Vec<u8>,), (Accepted,)>>,
@@ -66,10 +67,18 @@ pub struct About {
 }
 
 impl CommonExports {
-    pub(super) fn of(component: &Exporter<'_>) -> Result<CommonExports, PluginError> {
+    /// `has_kind`: one of our contract.
+    pub(super) fn of(
+        component: &Exporter<'_>,
+        has_kind: bool,
+    ) -> Result<CommonExports, PluginError> {
         let keeper = component.interface("keeper")?;
+        let plugin = component.interface("plugin")?;
         Ok(CommonExports {
-            configure: component.interface("plugin")?.must("configure")?,
+            configure: match has_kind {
+                true => Some(plugin.must("configure")?),
+                false => None,
+            },
             describe: component.interface("description")?.may("describe")?,
             export_state: keeper.may("export-state")?,
             import_state: keeper.may("import-state")?,
@@ -83,7 +92,7 @@ impl CommonExports {
         instance: &mut FunctionFinder<'_>,
     ) -> Result<CommonFunctions, WrongType> {
         Ok(CommonFunctions {
-            configure: instance.must("plugin.configure", &self.configure)?,
+            configure: instance.may("plugin.configure", &self.configure)?,
             describe: instance.may("description.describe", &self.describe)?,
             export_state: instance.may("keeper.export-state", &self.export_state)?,
             import_state: instance.may("keeper.import-state", &self.import_state)?,

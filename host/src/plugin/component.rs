@@ -16,6 +16,7 @@ use super::clock::{EpochClock, LONGEST_DEADLINE};
 use super::common::{About, CommonExports};
 use super::debug_lines::DebugLines;
 use super::error::{ConfigureError, PluginError, PluginFault};
+use super::handler::{Handler, HandlerExports};
 use super::hash::Hash;
 use super::history::{PluginEventKind, PluginHistory};
 use super::hook::{Hook, HookExports};
@@ -30,12 +31,14 @@ use super::stubs;
 use super::untrusted::Untrusted;
 use super::waiting;
 use super::wasi;
-use super::world::{Exporter, Kind, World};
+use super::world::{Contract, Exporter, Kind, World};
 use crate::store::{Figures, PluginStore, Store};
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
 /// up no request.
 const SETUP: Duration = Duration::from_millis(100);
+/// Time of a handler for each part of its answer: it gives others their turn meanwhile.
+const HANDLER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A plugin that is loaded and ready to be instantiated. Cheap to clone.
 #[derive(Clone)]
@@ -63,8 +66,12 @@ pub(super) struct Inner {
     /// Of one that waits: how many each worker may have, and how long a call may take.
     pub(super) instances: usize,
     pub(super) longest_wait: Duration,
-    /// Processor time for a call in the data path, and for one that sets up.
+    /// Percent of a worker's time.
+    pub(super) budget: u32,
+    /// Processor time for a call in the data path, for each part of an answer of a handler, and for
+    /// a call that sets up.
     pub(super) call_deadline: Duration,
+    pub(super) handler_deadline: Duration,
     pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<EpochClock>,
     pub(super) stats: Arc<PluginStats>,
@@ -82,6 +89,8 @@ pub(super) struct Kinds {
     pub(super) filter: Option<FilterExports>,
     pub(super) scorer: Option<ScorerExports>,
     pub(super) hook: Option<HookExports>,
+    /// It answers requests itself.
+    pub(super) handler: Option<HandlerExports>,
 }
 
 impl Kinds {
@@ -91,8 +100,9 @@ impl Kinds {
             filter: Filter::exports(component)?,
             scorer: Scorer::exports(component)?,
             hook: Hook::exports(component)?,
+            handler: Handler::exports(component)?,
         };
-        if kinds.all().next().is_none() {
+        if kinds.all().next().is_none() && kinds.handler.is_none() {
             return Err(PluginError::NoKind {
                 plugin: component.plugin.to_owned(),
             });
@@ -227,6 +237,7 @@ impl Plugin {
         let policy = |there: fn(&PolicyExports) -> bool| kinds.policy.as_ref().is_some_and(there);
         let hook = |there: fn(&HookExports) -> bool| kinds.hook.as_ref().is_some_and(there);
         let optional = [
+            ("incoming-handler", kinds.handler.is_some()),
             ("on-request", hook(|hook| hook.on_request.is_some())),
             ("on-check", hook(|hook| hook.on_check.is_some())),
             ("on-response", hook(|hook| hook.on_response.is_some())),
@@ -251,7 +262,17 @@ impl Plugin {
         kinds.chain(there.map(|(name, _)| name)).collect()
     }
 
-    /// What kinds it is of.
+    /// Whether it answers requests itself.
+    pub fn is_handler(&self) -> bool {
+        self.0.kinds.handler.is_some()
+    }
+
+    /// Percent of each worker's time that its calls may take.
+    pub fn budget(&self) -> u32 {
+        self.0.budget
+    }
+
+    /// What kinds of our contract it is of.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.0.kinds.all()
     }
@@ -298,7 +319,7 @@ impl Plugin {
         })
     }
 
-    fn described<W: World>(&self) -> Result<About, ConfigureError> {
+    fn described<W: Contract>(&self) -> Result<About, ConfigureError> {
         if self.0.common.describe.is_none() {
             return Ok(About::default());
         }
@@ -334,12 +355,14 @@ impl Plugin {
         let is_elsewhere = store.as_ref().is_some_and(PluginStore::is_elsewhere);
         let is_hook = Hook::exports(&exporter).is_ok_and(|hook| hook.is_some());
         let waits_for_store = is_elsewhere && is_hook;
-        let linker = match (asks_upstreams, waits_for_store) {
+        let is_handler = Handler::exports(&exporter).is_ok_and(|handler| handler.is_some());
+        let has_http = asks_upstreams || is_handler;
+        let linker = match (has_http, waits_for_store) {
             (true, _) => &linkers.waiting,
             (false, true) => &linkers.storing,
             (false, false) => &linkers.at_once,
         };
-        let linked = stubs::with_stubs(linker, &component, asks_upstreams).and_then(|stubbed| {
+        let linked = stubs::with_stubs(linker, &component, has_http).and_then(|stubbed| {
             stubbed
                 .as_ref()
                 .unwrap_or(linker)
@@ -350,6 +373,7 @@ impl Plugin {
             reason: Untrusted::message(format_args!("{error:#}")),
         })?;
         let kinds = Kinds::of(&exporter)?;
+        let has_kind = kinds.all().next().is_some();
         let deadline = options.limits.deadline_of(identity.file_size);
         let plugin = Plugin(Arc::new(Inner {
             name: name.into(),
@@ -359,18 +383,25 @@ impl Plugin {
             imports: imports.iter().map(Untrusted::name).collect(),
             lines,
             component: linked,
-            common: CommonExports::of(&exporter)?,
+            common: CommonExports::of(&exporter, has_kind)?,
             kinds,
             about: OnceLock::new(),
-            waits: asks_upstreams || waits_for_store,
+            waits: has_http || waits_for_store,
             asks_upstreams,
             memory_limit: options.limits.memory_of(identity.file_size),
             instances: options.limits.instances_of(identity.file_size),
             longest_wait: options.limits.wait,
+            budget: options.budget_of(is_handler),
             call_deadline: deadline.min(LONGEST_DEADLINE),
+            handler_deadline: (options.limits.deadline)
+                .unwrap_or(HANDLER_DEADLINE)
+                .min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
-            stats: Arc::new(PluginStats::new(options.max_faults, options.fault_window)),
+            stats: Arc::new(PluginStats::new(
+                options.max_faults_of(is_handler),
+                options.fault_window,
+            )),
             store,
             history: identity.history.clone(),
             alarm: alarm.clone(),
@@ -379,6 +410,7 @@ impl Plugin {
         Instance::<Filter>::check(&plugin)?;
         Instance::<Scorer>::check(&plugin)?;
         Instance::<Hook>::check(&plugin)?;
+        Instance::<Handler>::check(&plugin)?;
         Ok(plugin)
     }
 

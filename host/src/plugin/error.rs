@@ -79,8 +79,9 @@ pub enum PluginError {
         reason: Untrusted,
     },
     #[error(
-        "plugin `{plugin}` exports none of `waypost:plugin/balancer`, `filter`, `scorer` and `hook`: \
-         build it with the waypost sdk, or give it a world of `wit/` with `wasm-tools component embed`"
+        "plugin `{plugin}` exports none of `waypost:plugin/balancer`, `filter`, `scorer` and `hook`, \
+         nor `wasi:http/incoming-handler`: build it with the waypost sdk, or give it a world of `wit/` \
+         with `wasm-tools component embed`"
     )]
     NoKind { plugin: String },
     #[error("plugin `{plugin}` cannot be instantiated: {fault}")]
@@ -121,6 +122,11 @@ pub enum ConfigureError {
     /// It is a plugin of another kind.
     #[error("plugin `{plugin}` is no {}: it does not export `waypost:plugin/{}`", wanted.name(), wanted.interface())]
     Kind { plugin: String, wanted: Kind },
+    /// It does not answer requests.
+    #[error(
+        "plugin `{plugin}` answers no requests: it does not export `wasi:http/incoming-handler`"
+    )]
+    NoHandler { plugin: String },
     /// The plugin's own verdict: see `types.settings-error` in the WIT.
     #[error("{}", refusal(plugin, key, message))]
     Refused {
@@ -147,6 +153,14 @@ pub enum ConfigureError {
 }
 
 impl ConfigureError {
+    /// A plugin is not of a kind of our contract.
+    pub(super) fn is_no(plugin: &str, wanted: Kind) -> ConfigureError {
+        ConfigureError::Kind {
+            plugin: plugin.to_owned(),
+            wanted,
+        }
+    }
+
     /// A refusal that is about one place of a hook.
     pub(super) fn at_place(self, place: u32) -> ConfigureError {
         match self {

@@ -19,7 +19,7 @@ use super::limits::InstanceLimits;
 use super::stats::{CallTimer, PluginStats};
 use super::untrusted::Untrusted;
 use super::waiting::{self, HookRequestSender};
-use super::world::{FunctionFinder, World};
+use super::world::{Contract, FunctionFinder, World};
 use crate::store::PluginStore;
 
 /// Bytes that the plugin may hand to the host in one call, unless its state may be larger.
@@ -55,10 +55,7 @@ impl<W: World> Instance<W> {
         plugin: &Plugin,
         surroundings: Surroundings,
     ) -> Result<Instance<W>, ConfigureError> {
-        let exports = W::of(&plugin.inner().kinds).ok_or_else(|| ConfigureError::Kind {
-            plugin: plugin.name().to_owned(),
-            wanted: W::KIND,
-        })?;
+        let exports = W::of(&plugin.inner().kinds).ok_or_else(|| W::is_missing(plugin.name()))?;
         let files = surroundings.files.clone();
         let (mut store, instance) =
             instantiate(plugin, surroundings).map_err(|fault| plugin.faulted(fault))?;
@@ -109,22 +106,12 @@ impl<W: World> Instance<W> {
             Ok(_) => Ok(()),
             Err((export, error)) => Err(PluginError::Export {
                 plugin: name(),
-                export: format!("waypost:plugin/{export}"),
+                export: match export.starts_with("wasi:") {
+                    true => export.to_owned(),
+                    false => format!("waypost:plugin/{export}"),
+                },
                 reason: Untrusted::message(format_args!("{error:#}")),
             }),
-        }
-    }
-
-    /// `plugin.configure`.
-    ///
-    /// # Errors
-    /// [`ConfigureError`]: the plugin's refusal, or its failure.
-    pub(super) fn configure(&mut self, settings: &str) -> Result<Sharing, ConfigureError> {
-        let (function, params) = (self.common.configure, (W::KIND, settings.into()));
-        match self.set_up(function, params) {
-            Ok((Ok(sharing),)) => Ok(sharing),
-            Ok((Err(error),)) => Err(self.refused(error)),
-            Err(fault) => Err(self.plugin.faulted(fault)),
         }
     }
 
@@ -135,14 +122,6 @@ impl<W: World> Instance<W> {
             key: Untrusted::name(error.key),
             message: Untrusted::message(error.message),
         }
-    }
-
-    /// `description.describe`; nothing from a plugin that does not export it.
-    pub(super) fn describe(&mut self) -> Result<About, PluginFault> {
-        let Some(function) = self.common.describe else {
-            return Ok(About::default());
-        };
-        self.set_up(function, (W::KIND,)).map(|(about,)| about)
     }
 
     /// `keeper.export-state`, if the plugin exports it and may keep anything.
@@ -238,6 +217,12 @@ impl<W: World> Instance<W> {
         state.store = state.store.as_ref().map(|_| PluginStore::apart());
     }
 
+    /// What went wrong, after what it had to say.
+    #[cold]
+    pub(super) fn fault(&mut self, error: &wasmtime::Error) -> PluginFault {
+        last_words(&mut self.store, &self.plugin, error)
+    }
+
     /// What the host keeps for it.
     #[inline]
     pub(super) fn state(&mut self) -> &mut HostState {
@@ -308,15 +293,16 @@ impl<W: World> Instance<W> {
         called.map_err(|error| last_words(&mut self.store, &self.plugin, &error))
     }
 
-    /// A call about an exchange that may wait, and has so much processor time. What it asks of
-    /// upstreams goes to `requests`. Dropped before it is over, it leaves an instance that cannot be
-    /// called again.
+    /// A call that may wait, and has so much processor time; about an exchange, if there is one at
+    /// hand. What it asks of upstreams goes to `requests`. Dropped before it is over, it leaves an
+    /// instance that cannot be called again.
     ///
     /// # Errors
     /// As [`call`](Instance::call).
     pub(super) async fn call_waiting<P, R>(
         &mut self,
-        exchange: &ExchangeAtHand,
+        exchange: Option<&ExchangeAtHand>,
+        deadline: Duration,
         requests: HookRequestSender,
         function: TypedFunc<P, R>,
         params: P,
@@ -329,13 +315,38 @@ impl<W: World> Instance<W> {
         let state = self.store.data_mut();
         state.waiting().port.open(requests);
         let watch = state.call_watch.clone();
-        watch.begin(self.plugin.inner().call_deadline);
+        watch.begin(deadline);
         self.store.set_epoch_deadline(FIRST_LOOK);
         let call = function.call_async(&mut self.store, params);
         let called = waiting::run(&watch, exchange, call).await;
         self.time_used = watch.end();
         self.state().waiting().port.close();
         called.map_err(|error| last_words(&mut self.store, &self.plugin, &error))
+    }
+}
+
+impl<W: Contract> Instance<W> {
+    /// `plugin.configure`.
+    ///
+    /// # Errors
+    /// [`ConfigureError`]: the plugin's refusal, or its failure.
+    pub(super) fn configure(&mut self, settings: &str) -> Result<Sharing, ConfigureError> {
+        let Some(function) = self.common.configure else {
+            return Err(W::is_missing(self.plugin.name()));
+        };
+        match self.set_up(function, (W::KIND, settings.into())) {
+            Ok((Ok(sharing),)) => Ok(sharing),
+            Ok((Err(error),)) => Err(self.refused(error)),
+            Err(fault) => Err(self.plugin.faulted(fault)),
+        }
+    }
+
+    /// `description.describe`; nothing from a plugin that does not export it.
+    pub(super) fn describe(&mut self) -> Result<About, PluginFault> {
+        let Some(function) = self.common.describe else {
+            return Ok(About::default());
+        };
+        self.set_up(function, (W::KIND,)).map(|(about,)| about)
     }
 }
 

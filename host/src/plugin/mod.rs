@@ -31,10 +31,12 @@ mod limits; // what an instance may use up
 mod stats; // what plugins cost
 mod instance; // one instance and its calls
 mod slot; // keeps an instance through faults
+mod pool; // several, of those whose calls wait
 mod role; // a use of a plugin, for all workers
 mod worker_role; // ... and for one of them
 mod policy; // plugins that choose endpoints
 mod hook; // plugins that decide about requests
+mod handler; // components that answer them
 pub mod checks; // passwords that they have checked
 mod history; // what happened to a plugin
 mod budget; // how much of a worker's time a plugin may take
@@ -56,6 +58,10 @@ pub use self::destinations::DestinationNames;
 pub use self::engine::{Compiler, Runtime};
 pub use self::error::{ConfigureError, FaultKind, PluginError, PluginFault};
 pub use self::files::PluginFiles;
+pub use self::handler::{
+    AnswerBody, AnswerPart, Answered, ClientBody, ClientBodyGone, ClientBodySender, Handling,
+    NoAnswer, SharedHandler, Unfinished, WorkerHandler, client_body,
+};
 pub use self::hash::Hash;
 pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
 pub use self::hook::{

@@ -14,11 +14,16 @@ pub struct PluginOptions {
     pub compile: CompileLimits,
     pub grants: Grants,
     /// Faults within `fault_window` that put it into quarantine; 0 never.
-    pub max_faults: u32,
+    pub max_faults: Option<u32>,
     pub fault_window: Duration,
     /// Hundredths of a worker's time that it may take; 100 for all of it.
-    pub budget: u32,
+    pub budget: Option<u32>,
 }
+
+/// What holds where the entry says nothing; a handler that clients bring to fail is not to be gone
+/// for others, and may be all that a process is there for.
+const MAX_FAULTS: u32 = 10;
+const BUDGET: u32 = 50;
 
 impl PluginOptions {
     /// Those of the plugins that come with the host: an entry's defaults, but everything granted, no
@@ -34,10 +39,21 @@ impl PluginOptions {
             },
             compile: CompileLimits::default(),
             grants: Grants::ALL,
-            max_faults: 0,
+            max_faults: Some(0),
             fault_window: Duration::from_secs(60),
-            budget: 100,
+            budget: Some(100),
         }
+    }
+
+    /// Of a plugin that answers requests itself, or of another one.
+    pub(super) fn max_faults_of(&self, is_handler: bool) -> u32 {
+        self.max_faults
+            .unwrap_or(if is_handler { 0 } else { MAX_FAULTS })
+    }
+
+    /// As [`max_faults_of`](PluginOptions::max_faults_of).
+    pub(super) fn budget_of(&self, is_handler: bool) -> u32 {
+        self.budget.unwrap_or(if is_handler { 100 } else { BUDGET })
     }
 }
 

@@ -2,7 +2,7 @@
 //! `wasm32-wasip2`.
 //!
 //! Lines on standard output and standard error go to the error log. There are no arguments, no
-//! environment, no files and no network; clocks and randomness work; nothing ever blocks, so that
+//! environment but what a route gives a handler, no files and no network; clocks and randomness work; nothing ever blocks, so that
 //! waiting is over at once. `wasmtime-wasi` is not used: its synchronous calls block on the event
 //! loop that the plugin is called from, which panics.
 //!
@@ -91,7 +91,7 @@ pub(super) fn add_to(linker: &mut Linker<HostState>) -> Result<()> {
     add_surroundings_to(linker)
 }
 
-/// Adds what is the same for plugins that [wait](super::waiting): an environment that is empty, an
+/// Adds what is the same for plugins that [wait](super::waiting): an environment, empty for most, an
 /// exit that is not allowed, no terminal, randomness that needs not be secret.
 pub(super) fn add_surroundings_to(linker: &mut Linker<HostState>) -> Result<()> {
     environment(linker)?;
@@ -193,8 +193,8 @@ fn output_stream(streams: &mut LinkerInstance<'_, HostState>) -> Result<()> {
 
 fn environment(linker: &mut Linker<HostState>) -> Result<()> {
     let mut environment = linker.instance("wasi:cli/environment@0.2.6")?;
-    environment.func_wrap("get-environment", |_: WasiCaller<'_>, (): ()| {
-        Ok((Vec::<(String, String)>::new(),))
+    environment.func_wrap("get-environment", |host: WasiCaller<'_>, (): ()| {
+        Ok((host.data().surroundings.environment.to_vec(),))
     })?;
     environment.func_wrap("get-arguments", |_: WasiCaller<'_>, (): ()| {
         Ok((Vec::<String>::new(),))

@@ -1,4 +1,6 @@
 //! What tells kinds of plugins apart: the *world*, which says what a plugin of a kind exports.
+//! The kinds of our contract are [`Kind`]s; what answers requests is of a world of WASI's
+//! ([`handler`](super::handler)).
 //!
 //! All else is the same for every kind: loading, what may be imported, the WASI, limits, deadlines,
 //! budgets, statistics, histories, and instances that are made anew when they fail. One component
@@ -12,7 +14,7 @@ use wasmtime::component::{
 };
 
 use super::component::Kinds;
-use super::error::PluginError;
+use super::error::{ConfigureError, PluginError};
 use super::host_state::HostState;
 use super::interfaces::{self, PACKAGE, VERSION};
 use super::untrusted::Untrusted;
@@ -56,9 +58,13 @@ impl Kind {
     }
 }
 
-/// A kind of plugin.
-pub(super) trait World: Sized + 'static {
+/// A kind of plugin that our contract has.
+pub(super) trait Contract: World {
     const KIND: Kind;
+}
+
+/// What a plugin may be.
+pub(super) trait World: Sized + 'static {
     /// Where a component keeps the functions of this world.
     type Exports: Send + Sync + 'static;
     /// The functions of one instance, types checked.
@@ -72,6 +78,9 @@ pub(super) trait World: Sized + 'static {
 
     /// Those of a plugin, if it is of this kind.
     fn of(kinds: &Kinds) -> Option<&Self::Exports>;
+
+    /// That a plugin is not of this kind.
+    fn is_missing(plugin: &str) -> ConfigureError;
 
     /// The functions of an instance.
     ///
@@ -95,10 +104,21 @@ impl<'a> Exporter<'a> {
     /// # Errors
     /// It is there in another version only.
     pub(super) fn interface(&'a self, name: &str) -> Result<ExportedInterface<'a>, PluginError> {
-        let interface = format!("{PACKAGE}/{name}");
+        self.of_version(format!("{PACKAGE}/{name}"), VERSION)
+    }
+
+    /// An interface by its name and a version that any compatible one will do for, there or not.
+    ///
+    /// # Errors
+    /// It is there in another version only.
+    pub(super) fn of_version(
+        &'a self,
+        interface: String,
+        version: &str,
+    ) -> Result<ExportedInterface<'a>, PluginError> {
         let place = self
             .component
-            .get_export_index(None, format!("{interface}@{VERSION}"));
+            .get_export_index(None, format!("{interface}@{version}"));
         if place.is_none() {
             let exports = self.component.component_type();
             let mut exports = exports.exports(self.component.engine());

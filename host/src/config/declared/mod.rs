@@ -17,8 +17,10 @@ mod plugin;
 mod project;
 mod store;
 mod variable;
+mod component;
 mod compression;
 
+pub(super) use self::component::COMPONENT_TABLE;
 pub(crate) use self::compression::COMPRESSED_TYPES;
 pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
 pub(super) use self::files::FILES_TABLE;

@@ -16,8 +16,8 @@ const GIB: u64 = 1 << 30;
 
 pub(in crate::config) static PLUGIN: Table = Table {
     title: "[plugin.NAME]",
-    doc: "A plugin of your own, whatever it is: a policy, a filter, a scorer, a hook, or several \
-          of these. The stock ones need no entry.",
+    doc: "A plugin of your own, whatever it is: a policy, a filter, a scorer, a hook, a `component` \
+          that answers requests itself, or several of these. The stock ones need no entry.",
     groups: &[&[
         Key::new("file", ValueKind::Text, "The component, relative to this file.").required(),
         Key::new(
@@ -57,18 +57,18 @@ pub(in crate::config) static PLUGIN: Table = Table {
         Key::new(
             "max_faults",
             COUNT,
-            "Faults within `fault_window` that put this version into quarantine. Zero: none ever do.",
-        )
-        .or(Default::Integer(10)),
+            "Faults within `fault_window` that put this version into quarantine. Zero: none ever do. \
+             Without it 10, and zero for one that is a route's `component`.",
+        ),
         Key::new("fault_window", WAIT, "In which faults add up.").or(Default::Text("60s")),
         Key::new(
             "budget",
             ValueKind::Integer { min: 1, max: 100 },
             "Percent of each worker's time that its calls may take; beyond, a policy's fallback \
-             answers, and a hook fails as `on_error` says. The log warns from 10 percent on. 100 \
-             for no bound.",
-        )
-        .or(Default::Integer(50)),
+             answers, a hook fails as `on_error` says, and a component answers with 503. The log warns \
+             from 10 percent on. 100 for no bound. Without it 50, and 100 for one that is a route's \
+             `component`.",
+        ),
         Key::new(
             "limits",
             ValueKind::Table(&LIMITS),
@@ -98,7 +98,8 @@ pub(in crate::config) static LIMITS: Table = Table {
                 max: 60 * SECOND,
             },
             "For one call, in processor time, looked at every 4 milliseconds. Without it `\"5ms\"`, \
-             and `\"50ms\"` for a file of 1 MiB or more.",
+             and `\"50ms\"` for a file of 1 MiB or more. Of a route's `component`: for each part of an \
+             answer, without it `\"1s\"`.",
         ),
         Key::new(
             "table_elements",
@@ -130,8 +131,8 @@ pub(in crate::config) static LIMITS: Table = Table {
                 min: 1,
                 max: 10_000,
             },
-            "Instances that each worker may have of a hook that waits (`grants` has `http`): as many \
-             calls may wait at once, further ones wait for an instance. Without it 256, and 16 for a \
+            "Instances that each worker may have of a hook that waits (`grants` has `http`), or of a \
+             route's `component`: as many calls may wait at once, further ones wait for an instance. Without it 256, and 16 for a \
              file of 1 MiB or more.",
         ),
         Key::new(
@@ -140,7 +141,8 @@ pub(in crate::config) static LIMITS: Table = Table {
                 min: 1,
                 max: 3600 * SECOND,
             },
-            "For one call of a hook that waits, all in all.",
+            "For one call of a hook that waits, all in all. Of a route's `component`: until its answer \
+             begins, and for each further part of it.",
         )
         .or(Default::Text("60s")),
         Key::new(

@@ -1,5 +1,6 @@
 //! `[[route]]` and what a route does.
 
+use super::component::COMPONENT;
 use super::compression::COMPRESSION;
 use super::files::FILES;
 use super::hook::HOOKS;
@@ -13,7 +14,7 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
     title: "[[route]]",
-    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `return` and `stub_status`.",
+    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `component`, `return` and `stub_status`.",
     groups: &[&[
         Key::new(
             "listen",
@@ -61,6 +62,12 @@ pub(in crate::config) static ROUTE: Table = Table {
             "files",
             FILES,
             "The directory whose files are the answer, or a table of it (`root`, `alias`, `try_files`).",
+        ),
+        Key::new(
+            "component",
+            COMPONENT,
+            "The WebAssembly component that answers (`wasi:http/proxy`): the name of a `[plugin.NAME]`, a file, or a table \
+             with more to say.",
         ),
         Key::new("return", ValueKind::Table(&RETURN), "An answer given here."),
         Key::new(

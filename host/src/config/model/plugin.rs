@@ -18,12 +18,14 @@ pub struct PluginConfig {
     /// Whether the fallback serves while the plugin is compiled for the first time, default no.
     pub starts_with_fallback: bool,
     pub grants: Grants,
-    /// Faults within `fault_window` that put a version into quarantine, default 10; 0 never.
-    pub max_faults: u32,
+    /// Faults within `fault_window` that put a version into quarantine; 0 never. None: 10, and 0 of
+    /// one that answers requests itself.
+    pub max_faults: Option<u32>,
     /// Default 60 s.
     pub fault_window: Duration,
-    /// Hundredths of each worker's time that its calls may take, default 50; 100 without a bound.
-    pub budget: u32,
+    /// Hundredths of each worker's time that its calls may take; 100 without a bound. None: 50, and
+    /// 100 of one that answers requests itself.
+    pub budget: Option<u32>,
     pub limits: PluginLimits,
     pub compile: CompileLimits,
     pub place: Place,

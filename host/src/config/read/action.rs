@@ -1,7 +1,8 @@
-//! `proxy`, `files` and `return`: what a route does.
+//! `proxy`, `files`, `component` and `return`: what a route does.
 
 use std::sync::Arc;
 
+use super::component::Components;
 use super::files::files;
 use super::headers::check_content_type;
 use super::upstream::Upstreams;
@@ -24,6 +25,7 @@ pub(super) fn action(
     route: &Section<'_>,
     path: Option<&PathPattern>,
     upstreams: &mut Upstreams<'_>,
+    components: &mut Components<'_>,
     names: Names<'_>,
     reader: ConfigReader<'_>,
 ) -> Option<Action> {
@@ -34,8 +36,9 @@ pub(super) fn action(
         .text_given("proxy")
         .and_then(|(text, node)| proxy(route, text, node, path, upstreams, names, reader));
     let files = files(route);
+    let component = components.of(route, upstreams);
     let counts = stub_status(route);
-    let given = ["proxy", "files", "return", "stub_status"].map(|name| {
+    let given = ["proxy", "files", "component", "return", "stub_status"].map(|name| {
         let entry = route.entries().iter().find(|entry| entry.key == name);
         entry.map(|entry| (name, entry))
     });
@@ -46,7 +49,8 @@ pub(super) fn action(
             reader.problems.add(Problem::new(&entry.key_place, message));
         }
         (None, _) => {
-            let message = "the route has neither `proxy`, `files`, `return` nor `stub_status`";
+            let message =
+                "the route has neither `proxy`, `files`, `component`, `return` nor `stub_status`";
             let problem = Problem::new(route.place, message);
             let hint = "say where its requests go, `proxy = \"backend\"`, which files to answer with, \
                         `files = \"/srv/app\"`, or what to answer, `return = { status = 404 }`";
@@ -60,6 +64,7 @@ pub(super) fn action(
     }
     let action = proxy.map(Action::Proxy).or(answer.map(Action::Return));
     let action = action.or(counts.then_some(Action::StubStatus));
+    let action = action.or(component.map(Action::Component));
     action.or(files.map(|files| Action::Files(Arc::new(files))))
 }
 

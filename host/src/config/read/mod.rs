@@ -29,6 +29,7 @@ mod redirects;
 mod cookies;
 mod proxied;
 mod files;
+mod component;
 mod compression;
 mod dynamic;
 mod action;
@@ -82,7 +83,17 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     }
     let plugins = plugin::plugins(&root, &plugin_names, reader);
     let mut upstreams = upstream::Upstreams::named(&root, &server, &plugin_names, reader);
-    let routes = route::routes(&root, &listeners, &mut upstreams, &mut hooks, names, reader);
+    let mut components = component::Components::new(&plugin_names, reader);
+    let routes = route::routes(
+        &root,
+        &listeners,
+        &mut upstreams,
+        &mut hooks,
+        &mut components,
+        names,
+        reader,
+    );
+    let (components, files) = components.into_lists();
     let streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, names, reader);
     let of_listeners = listeners.iter().flat_map(|listener| &listener.error_pages);
     let of_routes = routes.iter().flat_map(|route| &route.error_pages);
@@ -96,7 +107,8 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         routes: Arc::new(routes),
         streams,
         hooks: hooks.into_list(),
-        plugins,
+        components,
+        plugins: [plugins, files].concat(),
         store: store::store(&root, &server),
         admin,
         warnings: [

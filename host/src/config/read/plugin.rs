@@ -1,5 +1,7 @@
 //! `[plugin.NAME]`. What the file holds is looked at when it is loaded.
 
+use std::path::PathBuf;
+
 use super::plugin_names::PluginNames;
 use super::policy;
 use super::{Complaint, ConfigReader};
@@ -40,6 +42,7 @@ pub(super) fn plugins(
         let Some(section) = Section::open(&entry.node, &PLUGIN, reader.problems) else {
             continue;
         };
+        section.required("file");
         let (plugin, fallback_place) = plugin(&entry.key, &section, names, reader);
         plugins.push(plugin);
         fallback_places.push(fallback_place);
@@ -55,13 +58,29 @@ pub(super) fn plugins(
     plugins
 }
 
+/// A plugin of which nothing is said but its file.
+pub(super) fn of_file(
+    name: &str,
+    file: PathBuf,
+    place: &Place,
+    names: &PluginNames<'_>,
+    reader: ConfigReader<'_>,
+) -> PluginConfig {
+    let nothing = Section::of(&[], place, &PLUGIN, reader.problems);
+    let (plugin, _) = plugin(name, &nothing, names, reader);
+    PluginConfig {
+        file,
+        place: place.clone(),
+        ..plugin
+    }
+}
+
 fn plugin(
     name: &str,
     section: &Section<'_>,
     names: &PluginNames<'_>,
     reader: ConfigReader<'_>,
 ) -> (PluginConfig, Place) {
-    section.required("file");
     let (file, place) = match section.text_given("file") {
         Some((text, node)) => {
             if text.is_empty() {
@@ -90,9 +109,9 @@ fn plugin(
         fallback,
         starts_with_fallback: section.word("start") == "fallback",
         grants: grants(section),
-        max_faults: section.integer("max_faults"),
+        max_faults: section.integer_given("max_faults"),
         fault_window: section.duration("fault_window"),
-        budget: section.integer("budget"),
+        budget: section.integer_given("budget"),
         limits: PluginLimits {
             memory: limits.size_given("memory"),
             deadline: limits.duration_given("deadline"),

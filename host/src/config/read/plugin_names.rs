@@ -21,13 +21,23 @@ impl<'a> PluginNames<'a> {
     /// Those that may be used as a kind.
     pub(super) fn of(&self, kind: Kind) -> Vec<&str> {
         let mut names: Vec<&str> = stock::names_of(kind).collect();
-        names.extend(self.custom.iter().map(|entry| entry.key.as_str()));
+        names.extend(self.custom());
         names
     }
 
     /// Whether a plugin of any kind has this name.
     pub(super) fn has(&self, name: &str) -> bool {
-        stock::kinds(name).is_some() || self.custom.iter().any(|entry| entry.key == name)
+        stock::kinds(name).is_some() || self.has_custom(name)
+    }
+
+    /// The names of those of `[plugin.NAME]`.
+    pub(super) fn custom(&self) -> impl Iterator<Item = &str> {
+        self.custom.iter().map(|entry| entry.key.as_str())
+    }
+
+    /// Whether one of them has this name.
+    pub(super) fn has_custom(&self, name: &str) -> bool {
+        self.custom().any(|known| known == name)
     }
 
     /// Notes a name that no plugin has, or only one of another kind.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::component::Components;
 use super::headers::{changes, expires};
 use super::hook::Hooks;
 use super::upstream::{Upstreams, next_conditions};
@@ -23,6 +24,7 @@ pub(super) fn routes<'a>(
     listeners: &[ListenerConfig],
     upstreams: &mut Upstreams<'_>,
     hooks: &mut Hooks<'a>,
+    components: &mut Components<'_>,
     names: Names<'_>,
     reader: ConfigReader<'a>,
 ) -> Vec<Route> {
@@ -50,7 +52,8 @@ pub(super) fn routes<'a>(
             section.problems.add(problem.hint(hint));
         }
         let (hooks, inherits_hooks) = (hooks.of(&section), section.boolean("inherit_hooks"));
-        let action = action::action(&section, path.as_ref(), upstreams, names, reader);
+        let path_given = path.as_ref();
+        let action = action::action(&section, path_given, upstreams, components, names, reader);
         if let Some(Action::Files(files)) = &action
             && let FileFallback::Route(name) = &files.fallback
         {
@@ -156,7 +159,8 @@ pub(super) fn capture_names(routes: &[Route]) -> Vec<Box<str>> {
 /// Whether a route answers by itself, without a server.
 fn is_answered_here(section: &Section<'_>) -> bool {
     let is_given = |key: &&str| section.get(key).is_some();
-    section.get("proxy").is_none() && ["return", "files", "stub_status"].iter().any(is_given)
+    let answering = ["return", "files", "component", "stub_status"];
+    section.get("proxy").is_none() && answering.iter().any(is_given)
 }
 
 /// What a route says again of its upstream and its listener.

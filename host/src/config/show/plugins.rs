@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::{TomlWriter, inline_table, text, texts};
 use crate::config::model::{
-    Config, HookConfig, HookUse, PluginConfig, PluginUse, PolicyUse, ScorerUse,
+    ComponentConfig, Config, HookConfig, HookUse, PluginConfig, PluginUse, PolicyUse, ScorerUse,
 };
 use crate::config::tree::key_text;
 use crate::config::units::{duration_text, size_text};
@@ -20,9 +20,13 @@ pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     };
     out.key("start", text(start));
     out.key("grants", texts(plugin.grants.names()));
-    out.key("max_faults", plugin.max_faults);
+    if let Some(max_faults) = plugin.max_faults {
+        out.key("max_faults", max_faults);
+    }
     out.key("fault_window", text(&duration_text(plugin.fault_window)));
-    out.key("budget", plugin.budget);
+    if let Some(budget) = plugin.budget {
+        out.key("budget", budget);
+    }
     let (limits, compile) = (plugin.limits, plugin.compile);
     let memory = limits.memory.map(|memory| text(&size_text(memory)));
     let deadline = limits
@@ -78,6 +82,30 @@ pub(super) fn hooks(out: &mut TomlWriter, uses: &[HookUse], config: &Config) {
     });
     let uses: Vec<String> = uses.collect();
     out.key("hooks", format_args!("[{}]", uses.join(", ")));
+}
+
+/// The `component` of a route.
+pub(super) fn component(component: &ComponentConfig) -> String {
+    let ComponentConfig {
+        plugin,
+        upstreams,
+        environment,
+        ..
+    } = component;
+    let mut more = Vec::new();
+    if !upstreams.is_empty() {
+        more.push(format!("upstreams = {}", texts(upstreams)));
+    }
+    if !environment.is_empty() {
+        let environment = environment.iter();
+        let pairs =
+            environment.map(|(name, value)| format!("{} = {}", key_text(name), text(value)));
+        more.push(format!("environment = {}", inline_table(pairs)));
+    }
+    match more.is_empty() {
+        true => text(plugin),
+        false => inline_table(std::iter::once(format!("plugin = {}", text(plugin))).chain(more)),
+    }
 }
 
 pub(super) fn policy(policy: &PolicyUse) -> String {

@@ -130,7 +130,7 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
             hash: previous.hash().to_string(),
         }),
         last_error: last_error(&history),
-        budget: plugin.options().budget,
+        budget: plugin.budget(),
         worker_percent: cost.worker_percent,
         over_budget: stats.over_budget,
         history: history.iter().map(incident).collect(),

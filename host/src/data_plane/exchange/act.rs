@@ -1,4 +1,5 @@
-//! Does what a route says: asks a server, sends a file, answers from the configuration.
+//! Does what a route says: asks a server, has a component answer, sends a file, answers from the
+//! configuration.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,7 +13,7 @@ use super::forward::Forwarded;
 use super::local::{self, LocalAnswer};
 use super::rest::Delivered;
 use super::state::Exchange;
-use super::{proxy, redirect, stub_status};
+use super::{component, proxy, redirect, stub_status};
 use crate::config::model::{Action, CLOSE, Return};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
@@ -54,6 +55,13 @@ pub(super) async fn act(
         Action::StubStatus => {
             let answered = stub_status::serve(session, exchange, body).await;
             return answered.map(Acted::Delivered);
+        }
+        Action::Component(index) => {
+            body.set_limit(limit);
+            let component = &worker_config.components[*index];
+            let served = component::serve(session, exchange, route, component, admitted, body);
+            // Its room is not needed by others.
+            return Box::pin(served).await.map(Acted::Delivered);
         }
         Action::Files(site) => {
             let of_route = (route, site);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::local::{LocalAnswer, send_local};
 use super::rest::Delivered;
 use super::state::Exchange;
-use crate::config::model::{ErrorPage, PageContent};
+use crate::config::model::{ErrorPage, PageContent, Route};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -32,6 +32,17 @@ pub(super) fn of<'a>(
     let of_route = route.and_then(|route| ErrorPage::of(&route.error_pages, status));
     let of_listener = || ErrorPage::of(&config.listeners[session.listener].error_pages, status);
     of_route.or_else(of_listener)
+}
+
+/// Whether a server's answer with this status is an error that a page takes the place of.
+pub(super) fn intercepts(exchange: &Exchange, route: &Route, status: u16) -> bool {
+    let of_listener = &exchange.worker_config.snapshot.config.listeners[exchange.listener];
+    let may = route.intercept_errors;
+    may.unwrap_or(of_listener.intercept_errors)
+        && !exchange.is_grpc()
+        && [&route.error_pages, &of_listener.error_pages]
+            .iter()
+            .any(|pages| ErrorPage::of(pages, status).is_some())
 }
 
 /// The route that answers in place of an error, if that is what there is for it on this listener.

@@ -55,6 +55,15 @@ pub(crate) enum Fault {
     /// A hook waits for work that is not done now: there is too much of it.
     #[error("{0}")]
     HookOverloaded(Untrusted),
+    /// A component gives no answer.
+    #[error("{0}")]
+    Component(Untrusted),
+    /// ... in time.
+    #[error("{0}")]
+    ComponentTimedOut(Untrusted),
+    /// ... as it cannot be asked now.
+    #[error("{0}")]
+    ComponentUnasked(Untrusted),
     /// In nginx's words (`ngx_http_core_post_rewrite_phase`).
     #[error("rewrite or internal redirection cycle")]
     TooManyRoutes,
@@ -193,7 +202,9 @@ impl Fault {
             Fault::NoUpstream(..) => 503,
             Fault::ResolvedLate(_) => 504,
             Fault::ClientGone => 499,
-            Fault::HookOverloaded(_) => 503,
+            Fault::HookOverloaded(_) | Fault::ComponentUnasked(_) => 503,
+            Fault::Component(_) => 502,
+            Fault::ComponentTimedOut(_) => 504,
             Fault::NoLiveUpstreams | Fault::Unresolved => 502,
             Fault::PolicyRefuses(status)
             | Fault::Intercepted(status)
@@ -231,6 +242,9 @@ impl Fault {
             | Fault::ResolvedLate(_)
             | Fault::Hook(_)
             | Fault::HookOverloaded(_)
+            | Fault::Component(_)
+            | Fault::ComponentTimedOut(_)
+            | Fault::ComponentUnasked(_)
             | Fault::TooManyRoutes
             | Fault::HandedOn { .. }
             | Fault::NoSuchRoute => Level::Error,
@@ -289,6 +303,9 @@ impl Fault {
             | Fault::ResolvedLate(_)
             | Fault::Hook(_)
             | Fault::HookOverloaded(_)
+            | Fault::Component(_)
+            | Fault::ComponentTimedOut(_)
+            | Fault::ComponentUnasked(_)
             | Fault::TooManyRoutes
             | Fault::NoSuchRoute
             | Fault::NoLiveUpstreams

@@ -168,7 +168,11 @@ impl<'a> ClientHead<'a> {
                 }
                 _ => redirect::rewritten(exchange, &proxy.redirects, field),
             },
-            Action::Proxy(_) | Action::Return(_) | Action::StubStatus | Action::Files(_) => None,
+            Action::Proxy(_)
+            | Action::Return(_)
+            | Action::StubStatus
+            | Action::Files(_)
+            | Action::Component(_) => None,
         }
     }
 

@@ -28,6 +28,7 @@ mod redirect; // where it sends the client
 mod cookies; // which it is to keep
 mod local; // an answer of our own
 mod files; // ... that is a file
+mod component; // ... that a component has
 mod stub_status; // ... that is what is counted
 mod error_page; // ... in place of an error's status alone
 mod elsewhere; // ... which another route has

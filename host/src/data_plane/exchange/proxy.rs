@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::admit::Admitted;
 use super::ahead::{drop_body, frame_as_chunked, read_ahead};
 use super::body_hooks::BodyHooks;
+use super::error_page;
 use super::fault::Fault;
 use super::forward::{Forwarded, Forwarding};
 use super::message::UpstreamMessage;
@@ -16,9 +17,7 @@ use super::request::{
 };
 use super::rest::invite;
 use super::state::Exchange;
-use crate::config::model::{
-    ErrorPage, Proxy, ProxyLimits, ProxyUpstream, ProxyUri, RequestBody, Route,
-};
+use crate::config::model::{Proxy, ProxyLimits, ProxyUpstream, ProxyUri, RequestBody, Route};
 use crate::data_plane::body::{BodyError, BodyPipe, Coding, Encoder, PIECE, Stage, Stopped};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::Retry;
@@ -201,15 +200,7 @@ pub(super) async fn proxy(
         exchange.began,
         upstream.spending(&session.worker.clock),
     );
-    let of_listener = &worker_config.snapshot.config.listeners[session.listener];
-    let may = route.intercept_errors;
-    let may = may.unwrap_or(of_listener.intercept_errors) && !exchange.is_grpc();
-    let pages = [&route.error_pages, &of_listener.error_pages].map(Vec::as_slice);
-    let intercepts = |status| {
-        may && pages
-            .iter()
-            .any(|pages| ErrorPage::of(pages, status).is_some())
-    };
+    let intercepts = |status| error_page::intercepts(exchange, route, status);
     let forwarding = Forwarding {
         session,
         exchange,
@@ -231,7 +222,11 @@ pub(super) async fn proxy(
 }
 
 /// Has hooks see what was read of a body before a server is asked: what goes on of it.
-fn pass_ahead(hooks: &mut BodyHooks, body: &[u8], end: Option<&[u8]>) -> Result<Vec<u8>, Stopped> {
+pub(super) fn pass_ahead(
+    hooks: &mut BodyHooks,
+    body: &[u8],
+    end: Option<&[u8]>,
+) -> Result<Vec<u8>, Stopped> {
     let mut passed = Vec::new();
     let mut pieces = body.chunks(PIECE).peekable();
     if pieces.peek().is_none() && end.is_some() {
@@ -255,7 +250,7 @@ fn outgoing_method<'a>(exchange: &'a Exchange, proxy: &'a Proxy) -> &'a [u8] {
 
 /// A method that gives a body meaning says that there is none (RFC 9110 section 8.6); others say
 /// nothing.
-fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
+pub(super) fn body_plan_for_empty(method: &[u8]) -> BodyPlan {
     if matches!(method, b"POST" | b"PUT" | b"PATCH") {
         BodyPlan::Length(0)
     } else {

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::component::BrokenAnswer;
 use super::deliver::Delivery;
 use super::head::{ClientHead, HeadKind, HeadSource, passes_as_trailer};
 use super::rest::Delivered;
@@ -97,7 +98,7 @@ pub(super) async fn pass_on(
     buffers.give(out);
     let complete = passed.is_ok();
     if let Err(error) = passed {
-        note_error(exchange, error)?;
+        note_error(exchange, error, &"upstream")?;
     }
     exchange.stats.complete.set(complete);
     let ResponseSource::Upstream(UpstreamResponse {
@@ -125,11 +126,21 @@ pub(super) async fn pass_on(
 }
 
 /// Writes to the error log why a response did not reach the client whole.
-fn note_error(exchange: &Exchange, error: PassError) -> Result<(), Failure> {
+pub(super) fn note_error(
+    exchange: &Exchange,
+    error: PassError,
+    of: &dyn std::fmt::Display,
+) -> Result<(), Failure> {
     match error {
         PassError::NothingSent(failure) => return Err(failure),
         PassError::Source(failure @ (BodyFailure::ClientGone | BodyFailure::Request(_))) => {
             exchange.info(&failure);
+        }
+        PassError::Component(BrokenAnswer::ClientGone) => {
+            exchange.info(&BrokenAnswer::ClientGone);
+        }
+        PassError::Component(why) => {
+            exchange.error(&format_args!("{of} broke its answer off: {why}"), None);
         }
         PassError::Content(error) => {
             exchange.error(&error, exchange.stats.last_address().as_deref());
@@ -159,9 +170,14 @@ fn client_framing(
     plan: &ResponsePlan<'_>,
     little_left: bool,
 ) -> (bool, Coding) {
+    coding_for(exchange, plan.framing, plan.keep && little_left)
+}
+
+/// As [`client_framing`], for a body that is framed so.
+pub(super) fn coding_for(exchange: &Exchange, framing: Framing, keep: bool) -> (bool, Coding) {
     // The connection may have come to its end since the request came in.
-    let keep = plan.keep && little_left && !exchange.listener_state.is_closing();
-    match (plan.framing, exchange.request.version()) {
+    let keep = keep && !exchange.listener_state.is_closing();
+    match (framing, exchange.request.version()) {
         (Framing::Length(_) | Framing::Stream(Some(_)), _) | (_, Version::Http2) => {
             (keep, Coding::Plain)
         }

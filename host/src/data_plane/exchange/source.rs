@@ -7,6 +7,7 @@ use std::io;
 use std::task::Context;
 use std::time::Duration;
 
+use super::component::{Beside, BrokenAnswer, ComponentSource};
 use super::files::{FileBody, FileFailure};
 use super::hooked_body::HookedBody;
 use crate::data_plane::body::{BodyPipe, Incoming, Stopped};
@@ -21,6 +22,7 @@ pub(super) enum PassError {
     NothingSent(Failure),
     Source(BodyFailure),
     File(FileFailure),
+    Component(BrokenAnswer),
     Client(io::Error),
     Content(BadContent),
     /// By a hook that it goes through.
@@ -30,6 +32,7 @@ pub(super) enum PassError {
 /// Where a response's body comes from.
 pub(super) enum ResponseSource<'a, 'u> {
     Upstream(UpstreamResponse<'a, 'u>),
+    Component(Box<ComponentSource<'a>>),
     Ours(LocalResponse<'a>),
     /// What hooks make of either.
     Hooked(Box<HookedBody<'a, 'u>>),
@@ -93,6 +96,8 @@ pub(super) enum Meanwhile<'m, 'u> {
         incoming: &'m mut Incoming,
         buffers: &'m Buffers,
     },
+    /// The request goes on to the component that answers.
+    Component(&'m mut dyn Beside),
     Nothing,
 }
 
@@ -101,6 +106,7 @@ impl<'u> ResponseSource<'_, 'u> {
     pub(super) fn unread(&self) -> &[u8] {
         match self {
             ResponseSource::Upstream(response) => response.attempt.unread(),
+            ResponseSource::Component(component) => component.unread(),
             ResponseSource::Ours(response) => response.body.unread(),
             ResponseSource::Hooked(hooked) => hooked.unread(),
         }
@@ -109,7 +115,7 @@ impl<'u> ResponseSource<'_, 'u> {
     /// Whether it is there without a server, and can be waited for.
     pub(super) fn is_ours(&self) -> bool {
         match self {
-            ResponseSource::Upstream(_) => false,
+            ResponseSource::Upstream(_) | ResponseSource::Component(_) => false,
             ResponseSource::Ours(_) => true,
             ResponseSource::Hooked(hooked) => hooked.source.is_ours(),
         }
@@ -127,6 +133,10 @@ impl<'u> ResponseSource<'_, 'u> {
                     waited: false,
                 };
                 (unread, meanwhile)
+            }
+            ResponseSource::Component(component) => {
+                let (unread, feed) = component.unread_and_feed();
+                (unread, Meanwhile::Component(feed))
             }
             ResponseSource::Ours(response) => {
                 let meanwhile = Meanwhile::dropping(response.request.as_mut());
@@ -151,6 +161,7 @@ impl<'u> ResponseSource<'_, 'u> {
     pub(super) fn consume(&mut self, length: usize) {
         match self {
             ResponseSource::Upstream(response) => response.attempt.consume(length),
+            ResponseSource::Component(component) => component.consume(length),
             ResponseSource::Ours(response) => match &mut response.body {
                 LocalBody::Bytes(bytes) => *bytes = &bytes[length..],
                 LocalBody::File(file) => file.consume(length),
@@ -163,6 +174,7 @@ impl<'u> ResponseSource<'_, 'u> {
     pub(super) fn has_ended(&self) -> bool {
         match self {
             ResponseSource::Upstream(response) => response.attempt.has_ended(),
+            ResponseSource::Component(component) => component.has_ended(),
             ResponseSource::Ours(response) => match &response.body {
                 LocalBody::Bytes(_) => true,
                 LocalBody::File(file) => file.has_ended(),
@@ -186,7 +198,7 @@ impl<'u> ResponseSource<'_, 'u> {
     pub(super) fn note_end(&self) {
         match self {
             ResponseSource::Upstream(response) => (response.endpoint_done)(),
-            ResponseSource::Ours(_) => {}
+            ResponseSource::Component(_) | ResponseSource::Ours(_) => {}
             ResponseSource::Hooked(hooked) => hooked.source.note_end(),
         }
     }
@@ -207,6 +219,7 @@ impl<'u> ResponseSource<'_, 'u> {
                 let read = attempt.read_body(upload, *read_timeout, buffers);
                 read.await.map_err(PassError::Source)
             }
+            ResponseSource::Component(component) => component.read().await,
             ResponseSource::Ours(response) => match &mut response.body {
                 LocalBody::Bytes(_) => Ok(0),
                 LocalBody::File(file) => file.read(buffers).await.map_err(PassError::File),
@@ -225,6 +238,7 @@ impl<'u> ResponseSource<'_, 'u> {
             ResponseSource::Upstream(response) => {
                 response.attempt.read_trailers(response.read_timeout).await
             }
+            ResponseSource::Component(component) => Ok(component.take_trailers()),
             ResponseSource::Ours(_) => Ok(Vec::new()),
             ResponseSource::Hooked(hooked) => Ok(hooked.trailers()),
         }
@@ -264,6 +278,7 @@ impl<'m> Meanwhile<'m, '_> {
                 // An error shows in `body` as well, and does not concern the response.
                 let _ = incoming.poll_drop(cx, body, buffers);
             }
+            Meanwhile::Component(beside) => beside.poll(cx),
             Meanwhile::Nothing => {}
         }
     }

@@ -16,7 +16,7 @@ use super::process::Clock;
 use super::upstream::WorkerUpstream;
 use crate::access_log::UsedLog;
 use crate::config::model::HookConfig;
-use crate::plugin::{SharedHook, WorkerHook};
+use crate::plugin::{SharedHook, WorkerHandler, WorkerHook};
 
 pub(crate) use pace::Pace;
 pub(crate) use page_files::PageFiles;
@@ -30,6 +30,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) upstreams: Vec<Rc<WorkerUpstream>>,
     /// As in the configuration.
     pub(crate) hooks: Vec<Rc<WorkerHook>>,
+    /// As in the configuration.
+    pub(crate) components: Vec<Rc<WorkerHandler>>,
     /// A plugin wants to be called from time to time.
     ticks: bool,
     /// See [`route_name`](Self::route_name).
@@ -82,6 +84,19 @@ impl WorkerConfig {
                 }
             }
         }
+        let mut components = Vec::with_capacity(snapshot.components.len());
+        for shared in &snapshot.components {
+            let mut before = previous
+                .into_iter()
+                .flat_map(|previous| &previous.components);
+            match before.find(|before| Arc::ptr_eq(before.shared(), shared)) {
+                Some(same) => components.push(same.clone()),
+                None => {
+                    components.push(WorkerHandler::attach(shared));
+                    pace.large_step().await;
+                }
+            }
+        }
         let of_hooks = snapshot
             .hooks
             .iter()
@@ -93,10 +108,12 @@ impl WorkerConfig {
             Some(previous) => previous.route_names.clone(),
             None => vec![OnceCell::new(); routes.len()].into(),
         };
-        let ticks = of_hooks || snapshot.upstreams.iter().any(|upstream| upstream.ticks());
+        let of_plugins = of_hooks || !components.is_empty();
+        let ticks = of_plugins || snapshot.upstreams.iter().any(|upstream| upstream.ticks());
         WorkerConfig {
             upstreams,
             hooks,
+            components,
             ticks,
             route_names,
             snapshot,
@@ -130,6 +147,10 @@ impl WorkerConfig {
             let mut pace = Pace::default();
             for hook in &self.hooks {
                 hook.tick(clock.micros(Instant::now()));
+                pace.small_step().await;
+            }
+            for component in &self.components {
+                component.trim();
                 pace.small_step().await;
             }
             for upstream in &self.upstreams {

@@ -138,7 +138,7 @@ fn lookup<'a>(routes: impl Iterator<Item = (usize, &'a Route)>) -> (Hosts, Paths
             paths.add_host();
         }
         let has_files = matches!(route.action, Action::Files(_));
-        let has_bare = has_files || matches!(route.action, Action::Proxy(_));
+        let has_bare = has_files || matches!(route.action, Action::Proxy(_) | Action::Component(_));
         let no_regex = matches!(route.path, PathPattern::PrefixNoRegex(_));
         let candidate = Candidate::new(index, !route.when.is_empty(), no_regex);
         let candidate = candidate.yielding(has_files);

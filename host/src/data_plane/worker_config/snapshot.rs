@@ -10,7 +10,7 @@ use super::router::Router;
 use crate::access_log::UsedLog;
 use crate::config::model::{Config, HookConfig};
 use crate::data_plane::upstream::Upstream;
-use crate::plugin::{PluginFiles, SharedHook};
+use crate::plugin::{PluginFiles, SharedHandler, SharedHook};
 use crate::tls::ServerTls;
 
 /// Names a listener or a stream through all configurations that have it. Its position in a
@@ -33,6 +33,8 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// As in the configuration.
     pub(crate) hooks: Vec<Arc<SharedHook>>,
+    /// As in the configuration.
+    pub(crate) components: Vec<Arc<SharedHandler>>,
     pub(crate) page_files: Arc<PageFiles>,
     /// See [`index_by_name`].
     pub(crate) by_name: Arc<HashMap<Box<str>, usize>>,

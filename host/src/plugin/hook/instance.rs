@@ -166,15 +166,16 @@ impl Instance<Hook> {
         self.state().call.begin_about(phase, &[]);
         self.state().call.may_set_body = behind_body;
         self.count();
+        let deadline = self.plugin.inner().call_deadline;
         let answer = match (checked, self.functions.on_request, self.functions.on_check) {
             (None, Some(function), _) => {
                 let params = (exchange_number, place, now_us, fastrand::u64(..));
-                self.call_waiting(exchange, requests, function, params)
+                self.call_waiting(Some(exchange), deadline, requests, function, params)
                     .await
             }
             (Some(Checked { passed, .. }), _, Some(function)) => {
                 let params = (exchange_number, place, now_us, passed);
-                self.call_waiting(exchange, requests, function, params)
+                self.call_waiting(Some(exchange), deadline, requests, function, params)
                     .await
             }
             (None, None, _) => Ok((Verdict::Proceed,)),

@@ -13,7 +13,6 @@ mod changes; // what a call wants changed
 mod world; // what a hook exports
 mod instance; // its calls
 mod slot; // an instance that comes back after faults
-mod pool; // several, of a hook that waits
 mod shared; // a hook as all workers share it
 mod worker; // and as one worker asks it: start here
 

@@ -11,11 +11,11 @@ use twox_hash::XxHash64;
 
 use super::super::context::ExchangeAtHand;
 use super::super::instance::Instance;
+use super::super::pool::InstancePool;
 use super::super::slot::HandedOver;
 use super::super::waiting::HookRequestSender;
 use super::super::worker_role::{FAILED, UNHEARD, WorkerRole};
 use super::instance::Decision;
-use super::pool::InstancePool;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
 use super::{
@@ -37,7 +37,7 @@ pub struct WorkerHook {
     /// The shard that was asked last.
     shard: Cell<usize>,
     /// Instances for calls that may wait. Of other calls, the worker's own instance hears.
-    pool: Option<Rc<InstancePool>>,
+    pool: Option<Rc<InstancePool<HookSpec>>>,
     requests_under_way: Rc<Cell<usize>>,
 }
 

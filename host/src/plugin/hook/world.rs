@@ -6,8 +6,8 @@ use wasmtime::component::{ComponentExportIndex, TypedFunc};
 
 use super::super::common::SettingsError;
 use super::super::component::Kinds;
-use super::super::error::PluginError;
-use super::super::world::{Exporter, FunctionFinder, Kind, World, WrongType};
+use super::super::error::{ConfigureError, PluginError};
+use super::super::world::{Contract, Exporter, FunctionFinder, Kind, World, WrongType};
 use super::{ExchangeSummary, Verdict};
 
 /// The world of hooks.
@@ -46,8 +46,11 @@ impl HookExports {
     }
 }
 
-impl World for Hook {
+impl Contract for Hook {
     const KIND: Kind = Kind::Hook;
+}
+
+impl World for Hook {
     type Exports = HookExports;
     type Functions = HookFunctions;
 
@@ -69,6 +72,10 @@ impl World for Hook {
 
     fn of(kinds: &Kinds) -> Option<&HookExports> {
         kinds.hook.as_ref()
+    }
+
+    fn is_missing(plugin: &str) -> ConfigureError {
+        ConfigureError::is_no(plugin, Self::KIND)
     }
 
     fn functions(

@@ -57,6 +57,8 @@ pub(super) struct Surroundings {
     pub(super) destinations: Option<Arc<Destinations>>,
     /// The upstreams that it may ask.
     pub(super) reachable: Reachable,
+    /// Names and values that it finds in its environment.
+    pub(super) environment: Arc<[(String, String)]>,
 }
 
 /// What a call is about: which questions have answers in it, and what it may change.

@@ -6,12 +6,12 @@ use super::super::context::{EndpointView, ExchangeAtHand, FleetView};
 use super::super::error::PluginFault;
 use super::super::imports::{AT_HAND, Phase};
 use super::super::instance::Instance;
-use super::super::world::World;
+use super::super::world::Contract;
 use super::world::{Filter, Policy, Scorer, Update};
 use super::{Outcome, Pick};
 
 /// A world whose plugins get endpoints.
-pub(in crate::plugin) trait OfEndpoints: World {
+pub(in crate::plugin) trait OfEndpoints: Contract {
     fn update(functions: &Self::Functions) -> Update;
 }
 

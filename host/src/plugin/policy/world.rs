@@ -4,8 +4,8 @@ use wasmtime::component::{ComponentExportIndex, TypedFunc};
 
 use super::super::component::Kinds;
 use super::super::context::EndpointView;
-use super::super::error::PluginError;
-use super::super::world::{Exporter, FunctionFinder, Kind, World, WrongType};
+use super::super::error::{ConfigureError, PluginError};
+use super::super::world::{Contract, Exporter, FunctionFinder, Kind, World, WrongType};
 use super::Outcome;
 
 /// The world of policies.
@@ -33,8 +33,11 @@ pub(in crate::plugin) struct PolicyFunctions {
 /// `members.update`.
 pub(super) type Update = TypedFunc<(u64, Vec<EndpointView>), ()>;
 
-impl World for Policy {
+impl Contract for Policy {
     const KIND: Kind = Kind::Policy;
+}
+
+impl World for Policy {
     type Exports = PolicyExports;
     type Functions = PolicyFunctions;
 
@@ -53,6 +56,10 @@ impl World for Policy {
 
     fn of(kinds: &Kinds) -> Option<&PolicyExports> {
         kinds.policy.as_ref()
+    }
+
+    fn is_missing(plugin: &str) -> ConfigureError {
+        ConfigureError::is_no(plugin, Self::KIND)
     }
 
     fn functions(
@@ -86,8 +93,11 @@ pub(in crate::plugin) struct FilterFunctions {
     pub(super) may_be_ignored: TypedFunc<(), (bool,)>,
 }
 
-impl World for Filter {
+impl Contract for Filter {
     const KIND: Kind = Kind::Filter;
+}
+
+impl World for Filter {
     type Exports = FilterExports;
     type Functions = FilterFunctions;
 
@@ -105,6 +115,10 @@ impl World for Filter {
 
     fn of(kinds: &Kinds) -> Option<&FilterExports> {
         kinds.filter.as_ref()
+    }
+
+    fn is_missing(plugin: &str) -> ConfigureError {
+        ConfigureError::is_no(plugin, Self::KIND)
     }
 
     fn functions(
@@ -134,8 +148,11 @@ pub(in crate::plugin) struct ScorerFunctions {
     pub(super) score: TypedFunc<(u32, u64, u64), (Vec<u16>,)>,
 }
 
-impl World for Scorer {
+impl Contract for Scorer {
     const KIND: Kind = Kind::Scorer;
+}
+
+impl World for Scorer {
     type Exports = ScorerExports;
     type Functions = ScorerFunctions;
 
@@ -151,6 +168,10 @@ impl World for Scorer {
 
     fn of(kinds: &Kinds) -> Option<&ScorerExports> {
         kinds.scorer.as_ref()
+    }
+
+    fn is_missing(plugin: &str) -> ConfigureError {
+        ConfigureError::is_no(plugin, Self::KIND)
     }
 
     fn functions(

@@ -32,7 +32,7 @@ fn load(guest: &Guest, budget: u32) -> Plugin {
             deadline: Some(std::time::Duration::from_secs(5)),
             ..options().limits
         },
-        budget,
+        budget: Some(budget),
         ..options()
     };
     let name = format!("budget-{budget}");

@@ -39,6 +39,11 @@ struct Measured {
 }
 
 impl CallWatch {
+    /// The call at hand has got on, and has its time anew.
+    pub(in crate::plugin) fn renew(&self) {
+        self.0.used.store(0, Relaxed);
+    }
+
     /// A call begins, and has this much time.
     pub(in crate::plugin) fn begin(&self, allowance: Duration) {
         self.0.allowance.store(nanos(allowance), Relaxed);
@@ -94,10 +99,10 @@ impl CallWatch {
     }
 }
 
-/// Runs a call about an exchange, which is the one at hand whenever the call goes on.
+/// Runs a call. The exchange that it is about, if there is one, is at hand whenever the call goes on.
 pub(in crate::plugin) async fn run<T>(
     watch: &CallWatch,
-    exchange: &ExchangeAtHand,
+    exchange: Option<&ExchangeAtHand>,
     call: impl Future<Output = T>,
 ) -> T {
     let mut call = pin!(call);
@@ -107,7 +112,10 @@ pub(in crate::plugin) async fn run<T>(
     )]
     poll_fn(|cx| {
         watch.resume();
-        let polled = AT_HAND.set(exchange, || call.as_mut().poll(cx));
+        let polled = match exchange {
+            Some(exchange) => AT_HAND.set(exchange, || call.as_mut().poll(cx)),
+            None => call.as_mut().poll(cx),
+        };
         watch.pause();
         polled
     })

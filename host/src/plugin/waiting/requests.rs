@@ -60,6 +60,11 @@ impl Reachable {
         Reachable(Arc::new(named))
     }
 
+    /// These.
+    pub(in crate::plugin) fn of(upstreams: &[String]) -> Reachable {
+        Reachable(Arc::new(upstreams.iter().cloned().collect()))
+    }
+
     /// The upstream that a name or an authority stands for; none where it may not be asked. A port
     /// says nothing, and browsers' URLs have hosts in lower case.
     fn upstream(&self, asked: &str) -> Option<&str> {

@@ -1,5 +1,5 @@
-//! Instances of a hook that waits, as one worker has them: each is in one call at the most, so there
-//! are as many as calls are under way, within a bound.
+//! Instances of a plugin whose calls wait, as one worker has them: each is in one call at the most, so
+//! there are as many as calls are under way, within a bound.
 //!
 //! Nothing is shared between them, and any of them may get the next call.
 
@@ -8,18 +8,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
-use super::slot::{HookSlot, HookSpec};
+use super::slot::{InstanceSlot, InstanceSpec};
 
 /// How often instances that were not needed since are let go.
 const TRIMMED: Duration = Duration::from_secs(10);
 
 /// The instances.
-pub(super) struct InstancePool {
-    spec: Arc<HookSpec>,
+pub(super) struct InstancePool<S: InstanceSpec> {
+    spec: Arc<S>,
     /// The one that was used last is used next.
-    idle: RefCell<Vec<HookSlot>>,
+    idle: RefCell<Vec<InstanceSlot<S>>>,
     permits: Semaphore,
     /// The fewest that were idle since they were last trimmed.
     least_idle: Cell<usize>,
@@ -27,16 +27,15 @@ pub(super) struct InstancePool {
 }
 
 /// An instance for one call.
-pub(super) struct Taken<'a> {
-    pool: &'a InstancePool,
+pub(super) struct Taken<S: InstanceSpec> {
+    pool: Rc<InstancePool<S>>,
     /// None once it is back.
-    slot: Option<HookSlot>,
-    _permit: SemaphorePermit<'a>,
+    slot: Option<InstanceSlot<S>>,
 }
 
-impl InstancePool {
-    pub(super) fn new(spec: &Arc<HookSpec>) -> Rc<InstancePool> {
-        let most = spec.plugin.inner().instances;
+impl<S: InstanceSpec> InstancePool<S> {
+    pub(super) fn new(spec: &Arc<S>) -> Rc<InstancePool<S>> {
+        let most = spec.plugin().inner().instances;
         Rc::new(InstancePool {
             spec: spec.clone(),
             idle: RefCell::default(),
@@ -47,23 +46,23 @@ impl InstancePool {
     }
 
     /// Whether it is for the same use of the same plugin.
-    pub(super) fn is_for(&self, spec: &Arc<HookSpec>) -> bool {
+    pub(super) fn is_for(&self, spec: &Arc<S>) -> bool {
         Arc::ptr_eq(&self.spec, spec)
     }
 
     /// The place of an instance; waits, first come first served, where all are in use. None where the
     /// pool is closed, which it never is.
-    pub(super) async fn take(&self) -> Option<Taken<'_>> {
-        let permit = self.permits.acquire().await.ok()?;
+    pub(super) async fn take(self: &Rc<Self>) -> Option<Taken<S>> {
+        // It comes back with the slot.
+        self.permits.acquire().await.ok()?.forget();
         // One that has failed is behind those that have not.
         let idle = self.idle.borrow_mut().pop();
         let left = self.idle.borrow().len();
         self.least_idle.set(self.least_idle.get().min(left));
-        let slot = idle.unwrap_or_else(|| HookSlot::new(self.spec.clone()));
+        let slot = idle.unwrap_or_else(|| InstanceSlot::new(self.spec.clone()));
         Some(Taken {
-            pool: self,
+            pool: self.clone(),
             slot: Some(slot),
-            _permit: permit,
         })
     }
 
@@ -80,13 +79,13 @@ impl InstancePool {
     }
 }
 
-impl Taken<'_> {
-    pub(super) fn slot(&mut self) -> Option<&mut HookSlot> {
+impl<S: InstanceSpec> Taken<S> {
+    pub(super) fn slot(&mut self) -> Option<&mut InstanceSlot<S>> {
         self.slot.as_mut()
     }
 }
 
-impl Drop for Taken<'_> {
+impl<S: InstanceSpec> Drop for Taken<S> {
     fn drop(&mut self) {
         if let Some(mut slot) = self.slot.take() {
             slot.leave_unfinished();
@@ -95,6 +94,7 @@ impl Drop for Taken<'_> {
                 true => idle.push(slot),
                 false => idle.insert(0, slot),
             }
+            self.pool.permits.add_permits(1);
         }
     }
 }

@@ -1,0 +1,27 @@
+//! Components that answer the requests of routes.
+
+use crate::config::problem::Place;
+
+/// One component, and what a route says to it.
+#[derive(Debug, Clone)]
+pub struct ComponentConfig {
+    pub plugin: String,
+    /// The upstreams that it may ask, by name.
+    pub upstreams: Vec<String>,
+    /// What it finds in its environment, by name.
+    pub environment: Vec<(String, String)>,
+    pub place: Place,
+}
+
+impl ComponentConfig {
+    /// Whether both say the same, though they may stand at other places of the file.
+    pub fn means_the_same_as(&self, other: &ComponentConfig) -> bool {
+        let ComponentConfig {
+            plugin,
+            upstreams,
+            environment,
+            place: _,
+        } = self;
+        (plugin, upstreams, environment) == (&other.plugin, &other.upstreams, &other.environment)
+    }
+}
