@@ -10,6 +10,7 @@ mod version;
 mod demo;
 mod admin;
 mod plugin;
+mod progress;
 mod project;
 mod try_plugin;
 mod simulate;

@@ -11,6 +11,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
+use super::progress::Progress;
 use crate::config::{self, model::PluginLimits};
 use crate::plugin::{
     Compiler, Kind, Plugin, PluginOptions, Runtime, Untrusted, default_cache_directory,
@@ -86,6 +87,7 @@ pub(super) fn plugin(what: &Path, runtime: &Runtime) -> anyhow::Result<Plugin> {
         ..PluginOptions::stock()
     };
     let bytes = Runtime::read(&name, what, &options.compile)?;
+    let _compiling = Progress::of(format!("compiling `{name}` ({} KiB)", bytes.len() >> 10), 0);
     Ok(runtime.load(&name, 1, &bytes, &options)?)
 }
 
@@ -113,6 +115,7 @@ pub(super) fn test(tried: &Tried, seed: u64) -> anyhow::Result<ExitCode> {
         subject.plugin.hash()
     ))?;
     let (mut counts, mut written) = ([0; 3], Ok(ExitCode::SUCCESS));
+    let progress = Progress::of(format!("trying `{name}`"), 0);
     conformance(&subject, seed, |finding| {
         let (word, place) = match finding.verdict {
             Verdict::Holds => ("holds", 0),
@@ -122,9 +125,10 @@ pub(super) fn test(tried: &Tried, seed: u64) -> anyhow::Result<ExitCode> {
         counts[place] += 1;
         let line = format!("{word}  {}: {}\n", finding.requirement, finding.seen);
         if written.is_ok() {
-            written = super::print(&line);
+            written = progress.beside(|| super::print(&line));
         }
     });
+    drop(progress);
     written?;
     let [hold, notes, fail] = counts;
     super::print(&format!(
@@ -153,7 +157,9 @@ pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
     };
     super::print("PLUGIN            SERVERS  NS PER REQUEST  INSTANCE IN  MEMORY\n")?;
     let row = |subject: &Subject, servers: Option<usize>| -> anyhow::Result<ExitCode> {
+        let progress = Progress::of(format!("measuring `{}`", subject.plugin.name()), 0);
         let measured = bench(subject, servers)?;
+        drop(progress);
         let over = measured
             .servers
             .map_or("-".to_owned(), |servers| servers.to_string());

@@ -14,6 +14,7 @@ use clap::Args;
 use serde_json::Map;
 
 use self::arguments::{HappensTo, ServerList};
+use super::progress::Progress;
 use super::try_plugin;
 use crate::file;
 use crate::plugin::{Kind, Runtime};
@@ -77,7 +78,9 @@ pub(super) fn simulate(arguments: &SimulateArguments) -> anyhow::Result<ExitCode
     let mut results: Vec<(String, Simulated)> = Vec::new();
     for policy in &arguments.policies {
         let subject = subject(policy, &runtime)?;
-        let result = crate::testbed::simulate(&subject, &scenario)
+        let requests = scenario.arrivals.len() as u64;
+        let progress = Progress::of(format!("simulating `{policy}`"), requests);
+        let result = crate::testbed::simulate(&subject, &scenario, |done| progress.done(done))
             .map_err(|error| anyhow::anyhow!("`{policy}` does not choose: {error}"))?;
         results.push((policy.clone(), result));
     }

@@ -65,11 +65,15 @@ pub struct Scenario {
     pub seed: u64,
 }
 
-/// Has a plugin choose for all of the load.
+/// Has a plugin choose for all of the load. `done`: is told how many requests have come.
 ///
 /// # Errors
 /// It refuses its settings, or fails.
-pub fn simulate(subject: &Subject, scenario: &Scenario) -> Result<Simulated, ConfigureError> {
+pub fn simulate(
+    subject: &Subject,
+    scenario: &Scenario,
+    done: impl Fn(u64),
+) -> Result<Simulated, ConfigureError> {
     let fleet = Arc::new(Fleet::new(&scenario.servers, scenario.slots));
     let balancer = subject.over_fleet(fleet.clone(), &subject.settings)?;
     let mut run = Run {
@@ -86,7 +90,8 @@ pub fn simulate(subject: &Subject, scenario: &Scenario) -> Result<Simulated, Con
         fastrand::Rng::with_seed(scenario.seed ^ 0x5eed),
         scenario.happenings.iter().peekable(),
     );
-    for (at_us, client) in scenario.arrivals.all() {
+    for (number, (at_us, client)) in (0..).zip(scenario.arrivals.all()) {
+        done(number);
         while let Some(next) = happenings.next_if(|next| next.at_us <= at_us) {
             run.until(next.at_us);
             run.happens(next);

@@ -51,7 +51,7 @@ fn at(second: u64, server: usize, what: Happening) -> Happens {
 }
 
 fn result(policy: &str, settings: Value, scenario: &Scenario) -> Simulated {
-    simulate(&subject(policy, settings), scenario).unwrap()
+    simulate(&subject(policy, settings), scenario, |_| ()).unwrap()
 }
 
 fn shares(result: &Simulated) -> Vec<f64> {
