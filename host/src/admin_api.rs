@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The header with the signature of a component that is sent: the text of its `.minisig`, in base64.
+pub(crate) const SIGNATURE: &str = "waypost-signature";
+
 /// `GET /status`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ProcessStatus {
@@ -68,6 +71,9 @@ pub(crate) struct PluginStatus {
     pub(crate) version: u64,
     /// SHA-256 of the file, in hex.
     pub(crate) hash: String,
+    /// The key of `signed_by` that has signed it; none where nobody has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_by: Option<String>,
     /// `live`, `quarantined`, `over budget` or `rolled back`; `compiling` or `refused` for one that
     /// never served, while its fallback does.
     pub(crate) state: String,

@@ -386,6 +386,12 @@ fn a_file_means_what_it_says() {
     );
     assert_eq!(plugin.grants.names(), ["request", "exchange"]);
     assert!(plugin.watch);
+    let (trust, digits) = (&plugin.trust, "0123456789abcdef");
+    assert_eq!(trust.sha256.len(), 2);
+    assert_eq!(trust.sha256[0], digits.repeat(4), "in lowercase");
+    assert_eq!(trust.signed_by.len(), 1);
+    let signature = trust.signature_of(&plugin.file);
+    assert!(signature.ends_with("tests/config/valid/plugins/signatures/mine"));
     assert_eq!(
         (plugin.max_faults, plugin.fault_window),
         (0, Duration::from_secs(300))

@@ -51,7 +51,7 @@ pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::log::{AccessLog, ErrorLog, Escape, LogConditions, LogField, LogFormat, LogPath};
 pub use self::overload::{Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits};
-pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
+pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits, Trust};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
 pub use self::project::{PluginProject, Preparation};
 pub use self::proxy::{

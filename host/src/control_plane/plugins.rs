@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::loading::{LoadError, Loaded, LoadedAhead};
-use super::registered::{RegisteredPlugin, WaitingPlugin};
+use super::registered::{RegisteredPlugin, WaitingPlugin, is_allowed};
 use crate::config::model::{self, Config, Fallback, PluginCache};
 use crate::config::problem::{Place, Problem};
 use crate::fault_injection;
 use crate::plugin::{
-    Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, Untrusted,
-    default_cache_directory,
+    Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, SignedIn,
+    Untrusted, default_cache_directory,
 };
 
 /// Compiles plugins in processes of their own, and keeps the code where a configuration says.
@@ -56,6 +56,19 @@ fn without_fallback(config: &Config) -> impl Iterator<Item = &str> {
     });
     let narrowing = narrowing.map(|part| &*part.plugin);
     narrowing.chain(config.hooks.iter().map(|hook| &*hook.plugin))
+}
+
+/// The key that has signed what the file of a plugin holds, if one has to.
+///
+/// # Errors
+/// It is not what the entry of the plugin trusts.
+pub(super) fn signer_of_file<'a>(
+    config: &'a model::PluginConfig,
+    bytes: &[u8],
+) -> Result<Option<&'a str>, PluginError> {
+    let trust = &config.trust;
+    let signature = trust.signature_of(&config.file);
+    trust.signer(&config.name, bytes, SignedIn::File(&signature))
 }
 
 /// Whether the fallback of a plugin may serve while it is compiled.
@@ -230,10 +243,13 @@ impl PluginRegistry {
         }
         fault_injection::waits("load");
         let number = self.next_number(name);
-        let plugin = match fallback && known.is_none() {
-            true => self.runtime.load_compiled(name, number, &bytes, &options),
-            false => self.runtime.load(name, number, &bytes, &options).map(Some),
-        };
+        let plugin = signer_of_file(config, &bytes).and_then(|signer| {
+            let plugin = match fallback && known.is_none() {
+                true => self.runtime.load_compiled(name, number, &bytes, &options)?,
+                false => Some(self.runtime.load(name, number, &bytes, &options)?),
+            };
+            Ok(plugin.map(|plugin| plugin.signed_by(signer)))
+        });
         LoadedAhead::Component { hash, plugin }
     }
 
@@ -279,19 +295,28 @@ impl PluginRegistry {
         };
         let bytes = Runtime::read(name, &config.file, &config.compile).ok()?;
         let hash = Hash::of(&bytes);
-        (last != Some(hash)).then(|| (self.next_version(name, &bytes), hash))
+        let signature = config.trust.signature_of(&config.file);
+        let signature = SignedIn::File(&signature);
+        (last != Some(hash)).then(|| (self.next_version(name, &bytes, signature), hash))
     }
 
     /// A further version of a plugin. Blocks, for as long as compilers take.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn next_version(&self, name: &str, bytes: &[u8]) -> Result<Plugin, LoadError> {
+    pub(super) fn next_version(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        signature: SignedIn<'_>,
+    ) -> Result<Plugin, LoadError> {
         fault_injection::waits("load");
         let config = self.entry_to_load(name)?;
+        let signer = config.trust.signer(name, bytes, signature)?;
         let number = self.next_number(name);
         let options = PluginOptions::from(config);
-        Ok(self.runtime.load(name, number, bytes, &options)?)
+        let plugin = self.runtime.load(name, number, bytes, &options)?;
+        Ok(plugin.signed_by(signer))
     }
 
     /// The number of the version of a plugin that is loaded next.
@@ -308,7 +333,7 @@ impl PluginRegistry {
     pub(super) fn comes_next(&self, plugin: &Plugin) -> Result<bool, LoadError> {
         let config = self.entry_to_load(plugin.name())?;
         let is_next = plugin.version() == self.next_number(plugin.name());
-        Ok(is_next && *plugin.options() == PluginOptions::from(config))
+        Ok(is_next && is_allowed(plugin, config))
     }
 
     /// The entry of the configuration for a plugin of which another version is to be loaded.
@@ -342,9 +367,7 @@ impl PluginRegistry {
     /// have been read.
     pub(super) fn waits_for(&self, plugin: &Plugin, read: Hash) -> bool {
         let waiting = self.waiting.get(plugin.name());
-        waiting.is_some_and(|waiting| {
-            waiting.file == read && *plugin.options() == PluginOptions::from(&waiting.config)
-        })
+        waiting.is_some_and(|waiting| waiting.file == read && is_allowed(plugin, &waiting.config))
     }
 
     /// The plugins that are to be compiled, each with the hash of its file when its configuration was

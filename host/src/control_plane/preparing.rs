@@ -25,7 +25,7 @@ use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::discovery::Sources;
 use crate::names::Names;
-use crate::plugin::{Hash, Plugin};
+use crate::plugin::{Hash, Plugin, SignedIn};
 
 /// Has changes prepared, and then made.
 #[derive(Clone)]
@@ -43,11 +43,19 @@ pub(super) struct Requests {
 /// Where the outcome of a change is awaited.
 type Asker = oneshot::Sender<ChangeResult>;
 
+/// A component that came with a command.
+#[derive(Clone)]
+pub(super) struct Uploaded {
+    pub(super) bytes: Arc<[u8]>,
+    /// In minisign's format.
+    pub(super) signature: Option<Arc<str>>,
+}
+
 /// A version of a plugin that is to be loaded.
 enum Load {
     Component {
         name: String,
-        component: Vec<u8>,
+        component: Uploaded,
         asker: Asker,
         /// So that those which wait here are counted, whoever has asked and left.
         leave: OwnedSemaphorePermit,
@@ -77,7 +85,7 @@ impl Preparations {
     pub(super) fn load(
         &self,
         name: String,
-        component: Vec<u8>,
+        component: Uploaded,
         asker: Asker,
         leave: OwnedSemaphorePermit,
     ) {
@@ -155,7 +163,7 @@ impl Preparing {
                     asker,
                     leave: _leave,
                 } => {
-                    let outcome = self.load(name, Some(component.into())).await;
+                    let outcome = self.load(name, Some(component)).await;
                     let _ = asker.send(outcome);
                 }
                 // Its outcome is in the log.
@@ -193,7 +201,7 @@ impl Preparing {
 
     /// Loads a version of a plugin: this component, or what its file holds, unless that was tried. It
     /// is loaded again where another version or another configuration came into force meanwhile.
-    async fn load(&self, name: String, component: Option<Arc<[u8]>>) -> ChangeResult {
+    async fn load(&self, name: String, component: Option<Uploaded>) -> ChangeResult {
         let began = Instant::now();
         let is_asked_for = component.is_some();
         let outcome = until_not_overtaken(async || {
@@ -222,14 +230,17 @@ impl Preparing {
     async fn version(
         &self,
         name: &str,
-        component: Option<Arc<[u8]>>,
+        component: Option<Uploaded>,
     ) -> Result<Option<(Result<Plugin, LoadError>, Option<Hash>)>, ChangeRefused> {
         let registry = self.published.load().registry.clone();
         let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
         let limit = loading_limit(entry);
         let name = name.to_owned();
         let load = move || match component {
-            Some(component) => Some((registry.next_version(&name, &component), None)),
+            Some(Uploaded { bytes, signature }) => {
+                let signature = SignedIn::Text(signature.as_deref());
+                Some((registry.next_version(&name, &bytes, signature), None))
+            }
             None => {
                 let (loaded, hash) = registry.version_of_file(&name)?;
                 Some((loaded, Some(hash)))

@@ -4,6 +4,11 @@
 use crate::config::model;
 use crate::plugin::{Hash, Plugin, PluginEventKind, PluginOptions, Untrusted};
 
+/// Whether a version was loaded with the options of an entry, and is what that trusts.
+pub(super) fn is_allowed(plugin: &Plugin, config: &model::PluginConfig) -> bool {
+    *plugin.options() == PluginOptions::from(config) && config.trust.covers(plugin)
+}
+
 /// One plugin.
 #[derive(Clone)]
 pub(super) struct RegisteredPlugin {
@@ -56,15 +61,15 @@ impl RegisteredPlugin {
 
     /// Whether it is allowed what this entry allows.
     pub(super) fn is_allowed(&self, config: &model::PluginConfig) -> bool {
-        *self.current.options() == PluginOptions::from(config)
+        is_allowed(&self.current, config)
     }
 
     /// The version that a rollback would return to.
     pub(super) fn version_before(&self) -> Option<&Plugin> {
         let before = self.previous.as_ref()?;
-        let allowed = self.config.as_ref().map(PluginOptions::from);
+        let config = self.config.as_ref();
         // What the configuration has taken away since does not come back with it.
-        let is_allowed = allowed.is_none_or(|allowed| *before.options() == allowed);
+        let is_allowed = config.is_none_or(|config| is_allowed(before, config));
         (is_allowed && !before.is_quarantined()).then_some(before)
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) component: InstancePre<HostState>,
     pub(super) common: CommonExports,
     pub(super) kinds: Kinds,
+    /// The key that has signed it, where one had to.
+    signer: OnceLock<String>,
     /// What it says of itself, as the first of its kinds.
     about: OnceLock<About>,
     /// Whether it may wait, on a stack of its own: see [`waiting`].
@@ -179,6 +181,20 @@ impl Plugin {
     /// Of its file; of the component that the build made, for a stock plugin.
     pub fn hash(&self) -> Hash {
         self.0.hash
+    }
+
+    /// The same, signed by this key.
+    #[must_use]
+    pub fn signed_by(self, key: Option<&str>) -> Plugin {
+        if let Some(key) = key {
+            self.0.signer.get_or_init(|| key.to_owned());
+        }
+        self
+    }
+
+    /// The key that has signed it, where one had to.
+    pub fn signer(&self) -> Option<&String> {
+        self.0.signer.get()
     }
 
     /// The interfaces that it imports, with their versions.
@@ -361,6 +377,7 @@ impl Plugin {
             component: linked,
             common: CommonExports::of(&exporter)?,
             kinds,
+            signer: OnceLock::new(),
             about: OnceLock::new(),
             waits: asks_upstreams || waits_for_store,
             asks_upstreams,

@@ -9,6 +9,7 @@ mod clock; // stops calls that run on
 mod options; // what a plugin may do and use up
 mod file; // its bytes
 mod hash; // the name of its content
+mod trust; // whether that is what the operator trusts
 mod inspect; // what is in it, before anything is compiled
 mod compile_process; // compiled in a process of its own
 mod debug_lines; // where in its sources a fault is
@@ -72,6 +73,7 @@ pub use self::policy::{
 };
 pub use self::settings_texts::each_text;
 pub use self::stats::{Cost, PluginCounters};
+pub use self::trust::{SIGNATURE_SIZE, SignedIn};
 pub use self::untrusted::Untrusted;
 pub use self::waiting::{
     BodyBroken, HookRequest, HookRequestSender, HookRequests, HookResponse, RefusedRequest,

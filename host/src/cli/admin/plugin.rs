@@ -14,9 +14,37 @@ use super::table::{aligned, brief, size};
 use super::{CommandFailed, OutputFormat, Reach};
 use crate::admin_api::{PluginIncident, PluginList, PluginStatus};
 use crate::config::reason;
+use crate::plugin::SIGNATURE_SIZE;
 
 /// Bytes of a component: as much as `limits.file_size` can allow.
 const COMPONENT_SIZE: u64 = 1 << 30;
+
+/// Where the signature of a component is.
+#[derive(Debug, Default, clap::Args)]
+pub(in crate::cli) struct Signed {
+    /// The signature of the file, where one is asked for [default: FILE.minisig, if that is there]
+    #[arg(long, value_name = "MINISIG")]
+    signature: Option<PathBuf>,
+}
+
+impl Signed {
+    /// A component with its signature, as it is sent.
+    fn component(&self, file: &Path) -> Result<Content, CommandFailed> {
+        let bytes = component(file)?;
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(".minisig");
+        let path = self.signature.clone().unwrap_or(beside.into());
+        let signature = match crate::file::read_regular(&path, SIGNATURE_SIZE) {
+            Ok(signature) => Some(signature),
+            Err(_) if self.signature.is_none() => None,
+            Err(error) => {
+                let (path, why) = (path.display(), reason(&error));
+                return Err(CommandFailed::new(format!("cannot read `{path}`: {why}")));
+            }
+        };
+        Ok(Content::Component { bytes, signature })
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum PluginAdminCommand {
@@ -44,6 +72,8 @@ pub(in crate::cli) enum PluginAdminCommand {
         #[arg(value_name = "FILE")]
         component: PathBuf,
         #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
         form: OutputFormat,
@@ -70,9 +100,10 @@ pub(super) async fn answer(command: PluginAdminCommand) -> Result<String, Comman
         PluginAdminCommand::Load {
             name,
             component,
+            signed,
             reach,
             form,
-        } => load(&reach.client()?, &name, &component, &form).await,
+        } => load(&reach.client()?, &name, &component, &signed, &form).await,
         PluginAdminCommand::Rollback { name, reach, form } => {
             rollback(&reach.client()?, &name, &form).await
         }
@@ -108,11 +139,12 @@ async fn load(
     client: &AdminClient,
     name: &str,
     file: &Path,
+    signed: &Signed,
     form: &OutputFormat,
 ) -> Result<String, CommandFailed> {
-    let component = component(file)?;
+    let component = signed.component(file)?;
     let path = format!("/plugins/{}/load", segment(name));
-    let answer = client.ask(Method::POST, &path, Content::Component(component), PATIENT);
+    let answer = client.ask(Method::POST, &path, component, PATIENT);
     form.of(answer.await?, one_in_words)
 }
 
@@ -248,6 +280,10 @@ fn details_in_words(plugin: PluginStatus) -> String {
     let rows = [
         ("name", plugin.name),
         ("version", format!("{} ({})", plugin.version, plugin.hash)),
+        (
+            "signed by",
+            plugin.signed_by.unwrap_or_else(|| "not asked".to_owned()),
+        ),
         ("state", plugin.state),
         ("previous", previous.unwrap_or_else(|| "none".to_owned())),
         ("exports", plugin.world),
@@ -386,7 +422,9 @@ last error of `mine`: unreachable
         std::fs::write(&file, "a component").unwrap();
         let body = plugin("mine", "live", Value::Null).to_string();
         let canned = Canned::on_tcp(200, &body).await;
-        let text = load(&canned.client, "my/ne", &file, &WORDS).await.unwrap();
+        let text = load(&canned.client, "my/ne", &file, &Signed::default(), &WORDS)
+            .await
+            .unwrap();
         assert_eq!(text, "plugin `mine`: version 3 (0123456789ab) is live\n");
         let request = canned.received().await;
         assert!(request.starts_with("POST /plugins/my%2Fne/load "));
@@ -397,7 +435,14 @@ last error of `mine`: unreachable
     #[tokio::test]
     async fn a_component_that_is_not_there_is_named() {
         let canned = Canned::silent().await;
-        let failure = load(&canned.client, "mine", Path::new("gone.wasm"), &WORDS).await;
+        let failure = load(
+            &canned.client,
+            "mine",
+            Path::new("gone.wasm"),
+            &Signed::default(),
+            &WORDS,
+        )
+        .await;
         let expected = "error: cannot read `gone.wasm`: no such file or directory";
         assert_eq!(failure.unwrap_err().to_string(), expected);
     }

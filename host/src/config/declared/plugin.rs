@@ -10,6 +10,9 @@ pub(in crate::config) const GRANTS: [&str; 9] = [
     "request", "response", "exchange", "changes", "bodies", "checks", "files", "http", "store",
 ];
 
+/// One, or a list of them.
+const TEXTS: ValueKind = ValueKind::Either(&[ValueKind::Text, ValueKind::List(&ValueKind::Text)]);
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -26,6 +29,23 @@ pub(in crate::config) static PLUGIN: Table = Table {
             "Load the file again when it changes, while traffic flows.",
         )
         .or(Default::Boolean(false)),
+        Key::new(
+            "sha256",
+            TEXTS,
+            "The SHA-256 of what is loaded as this plugin, in hex as `sha256sum` prints it; or several. \
+             Anything else is refused, whoever sends it. Without it, any content is loaded.",
+        ),
+        Key::new(
+            "signed_by",
+            TEXTS,
+            "A public key of minisign, in base64 (`RW...`); or several, one of which has to have \
+             signed what is loaded. Without it, nobody has to.",
+        ),
+        Key::new(
+            "signature",
+            ValueKind::Text,
+            "The signature, relative to this file. Without it, the name of `file` and `.minisig`.",
+        ),
         Key::new(
             "fallback",
             ValueKind::Text,

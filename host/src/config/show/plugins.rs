@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::{TomlWriter, inline_table, text, texts};
 use crate::config::model::{
-    Config, HookConfig, HookUse, PluginConfig, PluginUse, PolicyUse, ScorerUse,
+    Config, HookConfig, HookUse, PluginConfig, PluginUse, PolicyUse, ScorerUse, Trust,
 };
 use crate::config::tree::key_text;
 use crate::config::units::{duration_text, size_text};
@@ -12,6 +12,7 @@ use crate::config::units::{duration_text, size_text};
 pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     out.header(&format!("[plugin.{}]", key_text(&plugin.name)));
     out.key("file", text(&plugin.file.display().to_string()));
+    trust(out, &plugin.trust);
     out.key("watch", plugin.watch);
     out.key("fallback", text(plugin.fallback.spelling()));
     let start = match plugin.starts_with_fallback {
@@ -50,6 +51,18 @@ pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     let limits = by_file.chain(others);
     let limits = limits.map(|(key, value)| format!("{key} = {value}"));
     out.key("limits", inline_table(limits));
+}
+
+/// What is asked of its file, where something is.
+fn trust(out: &mut TomlWriter, trust: &Trust) {
+    for (key, asked) in [("sha256", &trust.sha256), ("signed_by", &trust.signed_by)] {
+        if !asked.is_empty() {
+            out.key(key, texts(asked.iter().map(String::as_str)));
+        }
+    }
+    if let Some(signature) = &trust.signature {
+        out.key("signature", text(&signature.display().to_string()));
+    }
 }
 
 /// A `[hook.NAME]`.

@@ -3,22 +3,25 @@
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Json, Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::guard::guard;
 use super::{Admin, Demand, view};
 use crate::admin_api::{
-    PluginStatus, Reloaded, RequestRefused, ServerPatch, Upgraded, UpstreamStatus,
+    PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded, UpstreamStatus,
 };
 use crate::config::model::Address;
 use crate::config::problem::suggestion;
 use crate::control_plane::loading::LoadError;
 use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed, Published};
+use crate::control_plane::preparing::Uploaded;
 use crate::control_plane::resolve;
 use crate::control_plane::servers::ServerChange;
 
@@ -187,9 +190,35 @@ async fn plugin(
 async fn load(
     State(admin): State<Admin>,
     Named(name): Named<String>,
+    headers: HeaderMap,
     component: Body,
 ) -> Result<Json<PluginStatus>, ApiError> {
-    let most = component_size(&admin, &name)?;
+    let component = uploaded(&admin, &name, &headers, component).await?;
+    let leave = wait(&admin)?;
+    let (asker, outcome) = oneshot::channel();
+    let preparations = &admin.preparations;
+    preparations.load(name.clone(), component, asker, leave);
+    answer(outcome).await?;
+    plugin(State(admin), Named(name)).await
+}
+
+/// A component, and the signature that came with it.
+async fn uploaded(
+    admin: &Admin,
+    name: &str,
+    headers: &HeaderMap,
+    component: Body,
+) -> Result<Uploaded, ApiError> {
+    let signature = headers.get(SIGNATURE).map(|text| {
+        let text = BASE64_STANDARD.decode(text).ok();
+        let text = text.and_then(|text| String::from_utf8(text).ok());
+        text.map(Into::into).ok_or_else(|| {
+            let message = format!("`{SIGNATURE}` is not the text of a `.minisig` in base64");
+            ApiError::new(StatusCode::BAD_REQUEST, message)
+        })
+    });
+    let signature = signature.transpose()?;
+    let most = component_size(admin, name)?;
     let too_large = || {
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -203,20 +232,17 @@ async fn load(
         return Err(too_large());
     }
     let limit = usize::try_from(most).unwrap_or(usize::MAX);
-    let component = match axum::body::to_bytes(component, limit).await {
-        Ok(component) => component.into(),
-        Err(error) if is_length_limit(&error) => return Err(too_large()),
+    match axum::body::to_bytes(component, limit).await {
+        Ok(component) => Ok(Uploaded {
+            bytes: component.as_ref().into(),
+            signature,
+        }),
+        Err(error) if is_length_limit(&error) => Err(too_large()),
         Err(error) => {
             let message = format!("the component broke off: {error}");
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+            Err(ApiError::new(StatusCode::BAD_REQUEST, message))
         }
-    };
-    let leave = wait(&admin)?;
-    let (asker, outcome) = oneshot::channel();
-    let preparations = &admin.preparations;
-    preparations.load(name.clone(), component, asker, leave);
-    answer(outcome).await?;
-    plugin(State(admin), Named(name)).await
+    }
 }
 
 fn unknown_plugin(published: &Published, name: &str) -> ApiError {

@@ -102,6 +102,7 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         stock: entry.config.is_none(),
         version: plugin.version(),
         hash: plugin.hash().to_string(),
+        signed_by: plugin.signer().cloned(),
         state: entry.state().to_owned(),
         world: plugin.interfaces().join(", "),
         imports: plugin.imports().iter().map(ToString::to_string).collect(),
