@@ -25,6 +25,7 @@ mod limits;
 mod log;
 mod overload;
 mod plugin;
+mod trial;
 mod policy;
 mod project;
 mod proxy;
@@ -70,6 +71,7 @@ pub use self::tls::{
     UpstreamTls,
 };
 pub(crate) use self::tls::{is_server_name, server_host};
+pub use self::trial::{Manner, Percent, Rails, TrialConfig, TrialTerms};
 
 /// Everything that one configuration file (and its includes) says.
 #[derive(Debug, Clone)]

@@ -187,6 +187,7 @@ impl Operator {
     /// Returns to the version before where the present one is in quarantine. Where there is none,
     /// the fallback stays.
     pub(super) async fn leave_quarantine(&mut self) {
+        let _ = self.end_trials().await; // each outcome is in the log
         let present = self.published.load_full();
         let quarantined = present
             .registry

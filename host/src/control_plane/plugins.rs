@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::loading::{LoadError, Loaded, LoadedAhead};
 use super::registered::{RegisteredPlugin, WaitingPlugin, is_allowed};
-use crate::config::model::{self, Config, Fallback, PluginCache};
+use crate::config::model::{self, Config, Fallback, PluginCache, TrialTerms};
 use crate::config::problem::{Place, Problem};
 use crate::fault_injection;
 use crate::plugin::{
-    Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, SignedIn,
+    Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, SignedIn, Trial,
     Untrusted, default_cache_directory,
 };
 
@@ -141,7 +141,23 @@ impl PluginRegistry {
         let (mut entries, mut waiting) = (BTreeMap::new(), BTreeMap::new());
         for entry in &config.plugins {
             let may_wait = fallbacks && may_wait(entry, config);
-            match self.read_again(entry, may_wait, loaded.take(&entry.name)) {
+            let mut place = &entry.place;
+            let ahead = loaded.take(&entry.name);
+            let ahead = ahead.unwrap_or_else(|| self.load_now(entry, may_wait));
+            let candidate = loaded.take_candidate(&entry.name);
+            let candidate = candidate.unwrap_or_else(|| self.load_candidate(entry, &ahead));
+            let found = self
+                .read_again(entry, may_wait, ahead)
+                .and_then(|mut found| {
+                    if let Found::Entry(known) = &mut found
+                        && let Err(error) = known.try_candidate(entry, candidate)
+                    {
+                        place = entry.trial.as_ref().map_or(place, |trial| &trial.place);
+                        return Err(error);
+                    }
+                    Ok(found)
+                });
+            match found {
                 Ok(Found::Entry(known)) => drop(entries.insert(entry.name.clone(), *known)),
                 Ok(Found::Waiting(plugin)) => drop(waiting.insert(entry.name.clone(), *plugin)),
                 Err(error) => {
@@ -149,7 +165,7 @@ impl PluginRegistry {
                     let history = self.runtime.history(&entry.name);
                     let reason = Untrusted::message(&error);
                     history.note(number, PluginEventKind::Refused, reason);
-                    let mut problem = Problem::new(&entry.place, error.to_string());
+                    let mut problem = Problem::new(place, error.to_string());
                     problem.hint = error.hint().map(str::to_owned);
                     problems.push(problem);
                 }
@@ -188,10 +204,9 @@ impl PluginRegistry {
         &self,
         config: &model::PluginConfig,
         fallback: bool,
-        ahead: Option<LoadedAhead>,
+        ahead: LoadedAhead,
     ) -> Result<Found, PluginError> {
         let known = self.configured(&config.name);
-        let ahead = ahead.unwrap_or_else(|| self.load_now(config, fallback));
         let (hash, plugin) = match (ahead, known) {
             (LoadedAhead::Unreadable(error), _) => return Err(error),
             (LoadedAhead::Component { hash, plugin }, _) => (hash, plugin?),
@@ -200,7 +215,10 @@ impl PluginRegistry {
                 let entry = known.clone();
                 return Ok(Found::Entry(Box::new(RegisteredPlugin { config, ..entry })));
             }
-            (LoadedAhead::Same, None) => return self.read_again(config, fallback, None),
+            (LoadedAhead::Same, None) => {
+                let ahead = self.load_now(config, fallback);
+                return self.read_again(config, fallback, ahead);
+            }
         };
         let config = config.clone();
         Ok(match (plugin, known) {
@@ -258,6 +276,9 @@ impl PluginRegistry {
     /// not load anything.
     pub(super) fn awaits(&self, loaded: &Loaded, config: &Config) -> bool {
         config.plugins.iter().all(|entry| {
+            if !self.awaits_candidate(loaded, entry) {
+                return false;
+            }
             let known = self.configured(&entry.name);
             match loaded.get(&entry.name) {
                 Some(LoadedAhead::Same) => known.is_some_and(|known| known.is_allowed(entry)),
@@ -278,6 +299,8 @@ impl PluginRegistry {
         let mut loaded = Loaded::default();
         for entry in &config.plugins {
             let ahead = self.load_now(entry, may_wait(entry, config));
+            let candidate = self.load_candidate(entry, &ahead);
+            loaded.insert_candidate(&entry.name, candidate);
             loaded.insert(&entry.name, ahead);
         }
         loaded
@@ -320,7 +343,7 @@ impl PluginRegistry {
     }
 
     /// The number of the version of a plugin that is loaded next.
-    fn next_number(&self, name: &str) -> u64 {
+    pub(super) fn next_number(&self, name: &str) -> u64 {
         let known = self.entries.get(name);
         known.map_or(1, |entry| entry.last_version + 1)
     }
@@ -400,7 +423,50 @@ impl PluginRegistry {
         let before = entry.version_before()?.clone();
         entry.previous = Some(std::mem::replace(&mut entry.current, before));
         entry.rolled_back = true;
+        entry.on_trial = None;
         Some(registry)
+    }
+
+    /// A registry in which a version is tried.
+    pub(super) fn with_trial(&self, plugin: Plugin, terms: TrialTerms) -> PluginRegistry {
+        let mut registry = self.clone();
+        if let Some(entry) = registry.entries.get_mut(plugin.name()) {
+            entry.try_version(plugin, terms, false);
+        }
+        registry
+    }
+
+    /// A registry in which the version on trial serves; none where there is none.
+    pub(super) fn promoted(&self, name: &str) -> Option<PluginRegistry> {
+        let mut registry = self.clone();
+        let entry = registry.entries.get_mut(name)?;
+        let on_trial = entry.on_trial.take()?;
+        let last_version = entry.last_version;
+        entry.put(on_trial.trial.candidate().clone());
+        entry.last_version = last_version;
+        Some(registry)
+    }
+
+    /// A registry in which nothing is on trial for a plugin; none where there is nothing.
+    pub(super) fn withdrawn(&self, name: &str, why: &str) -> Option<PluginRegistry> {
+        let mut registry = self.clone();
+        let entry = registry.entries.get_mut(name)?;
+        let on_trial = entry.on_trial.take()?;
+        let trial = on_trial.trial;
+        entry.withdrawn = on_trial
+            .of_config
+            .then(|| (trial.candidate().hash(), *trial.terms()));
+        entry.why_withdrawn = Some(why.to_owned());
+        Some(registry)
+    }
+
+    /// What is on trial.
+    pub(super) fn trials(&self) -> Vec<Arc<Trial>> {
+        let on_trial = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.on_trial.as_ref());
+        on_trial.map(|on_trial| on_trial.trial.clone()).collect()
     }
 
     /// Remembers that the file of a plugin was looked at, whatever came of it: it is not tried
@@ -428,6 +494,7 @@ impl PluginRegistry {
             if served.is_none_or(|served| !served.current.is(&entry.current)) {
                 entry.note_serving();
             }
+            entry.note_trials(served);
         }
     }
 

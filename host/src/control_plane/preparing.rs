@@ -21,7 +21,7 @@ use super::reloads::NewConfig;
 use super::resolve;
 use super::state;
 use super::workers::WorkerCounts;
-use crate::config::model::Config;
+use crate::config::model::{Config, TrialTerms};
 use crate::config::problem::Problem;
 use crate::discovery::Sources;
 use crate::names::Names;
@@ -56,6 +56,8 @@ enum Load {
     Component {
         name: String,
         component: Uploaded,
+        /// It is to be tried on these terms, or else to serve.
+        tried: Option<TrialTerms>,
         asker: Asker,
         /// So that those which wait here are counted, whoever has asked and left.
         leave: OwnedSemaphorePermit,
@@ -81,17 +83,20 @@ impl Preparations {
         let _ = self.reloads.send(asker);
     }
 
-    /// Has a version of a plugin loaded, unless its asker leaves before that begins.
+    /// Has a version of a plugin loaded, to serve or to be tried, unless its asker leaves before that
+    /// begins.
     pub(super) fn load(
         &self,
         name: String,
         component: Uploaded,
+        tried: Option<TrialTerms>,
         asker: Asker,
         leave: OwnedSemaphorePermit,
     ) {
         let _ = self.loads.send(Load::Component {
             name,
             component,
+            tried,
             asker,
             leave,
         });
@@ -160,14 +165,15 @@ impl Preparing {
                 Load::Component {
                     name,
                     component,
+                    tried,
                     asker,
                     leave: _leave,
                 } => {
-                    let outcome = self.load(name, Some(component)).await;
+                    let outcome = self.load(name, Some(component), tried).await;
                     let _ = asker.send(outcome);
                 }
                 // Its outcome is in the log.
-                Load::File { name } => drop(self.load(name, None).await),
+                Load::File { name } => drop(self.load(name, None, None).await),
             }
         }
     }
@@ -201,7 +207,12 @@ impl Preparing {
 
     /// Loads a version of a plugin: this component, or what its file holds, unless that was tried. It
     /// is loaded again where another version or another configuration came into force meanwhile.
-    async fn load(&self, name: String, component: Option<Uploaded>) -> ChangeResult {
+    async fn load(
+        &self,
+        name: String,
+        component: Option<Uploaded>,
+        tried: Option<TrialTerms>,
+    ) -> ChangeResult {
         let began = Instant::now();
         let is_asked_for = component.is_some();
         let outcome = until_not_overtaken(async || {
@@ -210,11 +221,19 @@ impl Preparing {
             let Some((loaded, file)) = loaded else {
                 return Ok(Changed::default());
             };
-            let change = Change::Load {
-                name: name.clone(),
-                loaded: loaded.map(Box::new),
-                file,
-                began,
+            let (name, loaded) = (name.clone(), loaded.map(Box::new));
+            let change = match tried {
+                Some(terms) => Change::Try {
+                    name,
+                    loaded,
+                    terms,
+                },
+                None => Change::Load {
+                    name,
+                    loaded,
+                    file,
+                    began,
+                },
             };
             self.change(change).await
         });

@@ -287,6 +287,11 @@ impl Plugin {
         self.0.waits
     }
 
+    /// Whether it keeps something in the store.
+    pub fn stores(&self) -> bool {
+        self.0.store.is_some()
+    }
+
     /// What it counts itself, by name.
     pub fn own_counters(&self) -> Vec<(String, u64)> {
         self.0.stats.own_counters()

@@ -39,12 +39,15 @@ mod hook; // plugins that decide about requests
 pub mod checks; // passwords that they have checked
 mod history; // what happened to a plugin
 mod budget; // how much of a worker's time a plugin may take
+mod trial; // one version beside another
+mod beside; // an exchange that must not change
 mod untrusted; // text of plugins, bounded and escaped
 mod error;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::beside::Beside;
 pub use self::cache::default_cache_directory;
 pub use self::common::About;
 pub use self::compile_process::{COMMAND, compile_plugin};
@@ -73,6 +76,7 @@ pub use self::policy::{
 };
 pub use self::settings_texts::each_text;
 pub use self::stats::{Cost, PluginCounters};
+pub use self::trial::{Picks, SideFigures, Trial, Version, lot, lot_of_client};
 pub use self::trust::{SIGNATURE_SIZE, SignedIn};
 pub use self::untrusted::Untrusted;
 pub use self::waiting::{

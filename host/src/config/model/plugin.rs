@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Fallback;
+use super::{Fallback, TrialConfig};
 use crate::config::problem::Place;
 
 /// `[plugin.NAME]`: a custom plugin from a file.
@@ -18,6 +18,8 @@ pub struct PluginConfig {
     /// Whether the fallback serves while the plugin is compiled for the first time, default no.
     pub starts_with_fallback: bool,
     pub trust: Trust,
+    /// A version that is tried beside it.
+    pub trial: Option<TrialConfig>,
     pub grants: Grants,
     /// Faults within `fault_window` that put a version into quarantine, default 10; 0 never.
     pub max_faults: u32,
@@ -28,6 +30,20 @@ pub struct PluginConfig {
     pub limits: PluginLimits,
     pub compile: CompileLimits,
     pub place: Place,
+}
+
+impl PluginConfig {
+    /// What its candidate has to hold, and who has to have signed it.
+    pub fn trust_of_candidate(&self, trial: &TrialConfig) -> Trust {
+        Trust {
+            sha256: match trial.sha256.is_empty() {
+                true => self.trust.sha256.clone(),
+                false => trial.sha256.clone(),
+            },
+            signed_by: self.trust.signed_by.clone(),
+            signature: trial.signature.clone(),
+        }
+    }
 }
 
 /// What a plugin's file has to hold, or who has to have signed it, for it to be loaded. Default:

@@ -1,5 +1,7 @@
 //! `[plugin.NAME]`. What the file holds is looked at when it is loaded.
 
+mod trial; // a version that is tried beside it
+
 use minisign_verify::PublicKey;
 
 use super::plugin_names::PluginNames;
@@ -92,6 +94,7 @@ fn plugin(
         fallback,
         starts_with_fallback: section.word("start") == "fallback",
         trust: trust(section, reader),
+        trial: trial::trial(section, reader),
         grants: grants(section),
         max_faults: section.integer("max_faults"),
         fault_window: section.duration("fault_window"),
@@ -116,8 +119,8 @@ fn plugin(
     (plugin, fallback_place.clone())
 }
 
-/// What is asked of a file, and of who has made it.
-fn trust(section: &Section<'_>, reader: ConfigReader<'_>) -> Trust {
+/// The `sha256` of a plugin, or of one that is tried.
+fn hashes(section: &Section<'_>, reader: ConfigReader<'_>) -> Vec<String> {
     let hashes = section.texts("sha256").into_iter().map(|(text, node)| {
         let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hash {
@@ -128,6 +131,11 @@ fn trust(section: &Section<'_>, reader: ConfigReader<'_>) -> Trust {
         }
         text.to_ascii_lowercase()
     });
+    hashes.collect()
+}
+
+/// What is asked of a file, and of who has made it.
+fn trust(section: &Section<'_>, reader: ConfigReader<'_>) -> Trust {
     let keys = section.texts("signed_by").into_iter().map(|(text, node)| {
         if PublicKey::from_base64(text).is_err() {
             let message = format!("`{text}` is no public key of minisign");
@@ -139,7 +147,7 @@ fn trust(section: &Section<'_>, reader: ConfigReader<'_>) -> Trust {
     });
     let signature = section.text_given("signature");
     Trust {
-        sha256: hashes.collect(),
+        sha256: hashes(section, reader),
         signed_by: keys.collect(),
         signature: signature.map(|(text, node)| node.place.beside(text)),
     }

@@ -72,6 +72,7 @@ impl Rig {
             route_logs: config.routes.iter().map(|_| None).collect(),
             stream_logs: Vec::new(),
             hooks: Vec::new(),
+            trials: Default::default(),
             page_files: Arc::default(),
             logs_notes: false,
             logs_sent_header: true,
