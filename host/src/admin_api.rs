@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The header with the signature of a component that is sent: the text of its `.minisig`, in base64.
+pub(crate) const SIGNATURE: &str = "waypost-signature";
+
 /// `GET /status`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ProcessStatus {
@@ -68,6 +71,9 @@ pub(crate) struct PluginStatus {
     pub(crate) version: u64,
     /// SHA-256 of the file, in hex.
     pub(crate) hash: String,
+    /// The key of `signed_by` that has signed it; none where nobody has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_by: Option<String>,
     /// `live`, `quarantined`, `over budget` or `rolled back`; `compiling` or `refused` for one that
     /// never served, while its fallback does.
     pub(crate) state: String,
@@ -96,6 +102,9 @@ pub(crate) struct PluginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<StoreStatus>,
     pub(crate) previous: Option<PluginVersion>,
+    /// Another version that is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trial: Option<TrialStatus>,
     pub(crate) last_error: Option<String>,
     /// Percent of each worker's time that its calls may take.
     #[serde(default)]
@@ -109,6 +118,43 @@ pub(crate) struct PluginStatus {
     /// What happened to it, through all versions; the newest last.
     #[serde(default)]
     pub(crate) history: Vec<PluginIncident>,
+}
+
+/// A version that is tried beside the one that serves.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TrialStatus {
+    /// `canary` or `shadow`.
+    pub(crate) manner: String,
+    pub(crate) version: u64,
+    pub(crate) hash: String,
+    /// RFC 3339, in UTC.
+    pub(crate) since: String,
+    /// Of a canary: of clients, as `5%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) share: Option<String>,
+    /// Of a canary: what ends it by itself, and the exchanges before (`after`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) rails: BTreeMap<String, String>,
+    pub(crate) calls: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) faults: u64,
+    /// Of a shadow: decisions that were as those of the version that serves, and others.
+    pub(crate) agreed: u64,
+    pub(crate) differed: u64,
+    /// Since the trial has begun.
+    pub(crate) serving: TrialSide,
+    pub(crate) candidate: TrialSide,
+}
+
+/// What came of the exchanges of one version; of a policy, of its attempts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TrialSide {
+    pub(crate) exchanges: u64,
+    pub(crate) errors: u64,
+    pub(crate) mean_us: u64,
+    /// Of a policy: the busiest server's share of the picks over its fair share.
+    pub(crate) imbalance: Option<f64>,
 }
 
 /// One kind of thing that happened to one version of a plugin. Times are RFC 3339, in UTC.

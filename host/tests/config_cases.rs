@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use waypost::config;
 use waypost::config::model::{
     Action, Address, CompileLimits, Config, DynamicProxy, ErrorPage, Fallback, Grants, HookUse,
-    Lookup, PathPattern, PluginCache, PluginLimits, Proxy, ProxyUpstream, ProxyUri, ScorerUse,
-    ServerLocation, ServerName, SettingsPlace, UpstreamConfig,
+    Lookup, Manner, PathPattern, Percent, PluginCache, PluginLimits, Proxy, ProxyUpstream,
+    ProxyUri, ScorerUse, ServerLocation, ServerName, SettingsPlace, UpstreamConfig,
 };
 use waypost::config::problem::{Place, Problem};
 use waypost::config::system::System;
@@ -386,6 +386,23 @@ fn a_file_means_what_it_says() {
     );
     assert_eq!(plugin.grants.names(), ["request", "exchange"]);
     assert!(plugin.watch);
+    let (trust, digits) = (&plugin.trust, "0123456789abcdef");
+    let trial = plugin.trial.as_ref().unwrap();
+    assert_eq!(trial.terms.manner, Manner::Canary(Percent(500)));
+    let rails = trial.terms.rails;
+    assert_eq!(
+        (rails.after, rails.faults, rails.imbalance),
+        (7, None, None)
+    );
+    assert_eq!(rails.errors, Some(Percent(2000)));
+    assert_eq!(rails.latency, Some(Percent(200_000)));
+    let shadow = config.plugins[0].trial.as_ref().unwrap();
+    assert_eq!(shadow.terms.manner, Manner::Shadow);
+    assert_eq!(trust.sha256.len(), 2);
+    assert_eq!(trust.sha256[0], digits.repeat(4), "in lowercase");
+    assert_eq!(trust.signed_by.len(), 1);
+    let signature = trust.signature_of(&plugin.file);
+    assert!(signature.ends_with("tests/config/valid/plugins/signatures/mine"));
     assert_eq!(
         (plugin.max_faults, plugin.fault_window),
         (Some(0), Duration::from_secs(300))

@@ -48,7 +48,7 @@ fn probe() -> String {
 }
 
 /// The probe's file, in this mode.
-fn in_mode(mode: &str) -> Vec<u8> {
+pub(super) fn in_mode(mode: &str) -> Vec<u8> {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let file = plugin("hook_probe", "wasm32-unknown-unknown");

@@ -35,6 +35,8 @@ mod filters; // what a policy may choose from
 mod leases; // each pick that was answered gets one `done`
 mod member_changes; // a policy that takes them in place lives on
 mod hot_load; // a policy is swapped, and no request fails
+mod trials; // versions that are tried beside those that serve
+mod trust; // what may be loaded, by its hash and by who signed it
 mod misbehaving; // every request is answered, despite a policy's faults
 mod plugin_trial; // what a plugin must not do is found out before
 mod new_plugin; // from an empty folder to one that decides

@@ -26,6 +26,7 @@ mod limits;
 mod log;
 mod overload;
 mod plugin;
+mod trial;
 mod policy;
 mod project;
 mod proxy;
@@ -53,7 +54,7 @@ pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::log::{AccessLog, ErrorLog, Escape, LogConditions, LogField, LogFormat, LogPath};
 pub use self::overload::{Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits};
-pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits};
+pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits, Trust};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
 pub use self::project::{PluginProject, Preparation};
 pub use self::proxy::{
@@ -72,6 +73,7 @@ pub use self::tls::{
     UpstreamTls,
 };
 pub(crate) use self::tls::{is_server_name, server_host};
+pub use self::trial::{Manner, Percent, Rails, TrialConfig, TrialTerms};
 
 /// Everything that one configuration file (and its includes) says.
 #[derive(Debug, Clone)]

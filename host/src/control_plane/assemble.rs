@@ -15,6 +15,7 @@ use super::log_files;
 use super::plugins::{FALLBACK, Selection};
 use super::resolve;
 use super::tls_files::{Secured, TlsFiles};
+use super::trials;
 use super::variables::finds_the_same;
 use crate::access_log::{AccessLogs, OpenError, UsedLog};
 use crate::config::model::{
@@ -23,11 +24,13 @@ use crate::config::model::{
 };
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
-use crate::data_plane::worker_config::{ListenerId, PageFiles, Router, Snapshot, index_by_name};
+use crate::data_plane::worker_config::{
+    ListenerId, PageFiles, Router, Snapshot, Trials, index_by_name,
+};
 use crate::http::variable::Variable;
 use crate::names::{Resolution, ServerAddresses};
 use crate::plugin::{
-    Balancer, BalancerParts, ConfigureError, Kind, Plugin, PolicyContext, ScorerPart,
+    Balancer, BalancerParts, ConfigureError, Kind, Plugin, PolicyContext, ScorerPart, Trial,
     UpstreamTraits,
 };
 use crate::tls::{ClientTls, Warnings};
@@ -36,6 +39,8 @@ use crate::tls::{ClientTls, Warnings};
 pub(super) struct Parts<'a> {
     pub(super) config: Config,
     pub(super) plugins: Selection,
+    /// Other versions of them that are tried.
+    pub(super) trials: Vec<Arc<Trial>>,
     pub(super) resolution: &'a Resolution,
     pub(super) files: TlsFiles,
     /// The listeners of the configuration, then its streams, in its order.
@@ -56,6 +61,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     let Parts {
         config,
         plugins,
+        trials,
         resolution,
         files,
         listeners,
@@ -131,6 +137,14 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         problems.extend(of_components);
         Vec::new()
     });
+    let trials = match problems.is_empty() {
+        true => trials::trials(&config, &plugins, &trials, (&upstreams, &hooks), previous),
+        false => Ok(Trials::default()),
+    };
+    let trials = trials.unwrap_or_else(|of_trials| {
+        problems.extend(of_trials);
+        Trials::default()
+    });
     let mut open = |configured: &Vec<AccessLog>| {
         let mut used = Vec::with_capacity(configured.len());
         for config in configured {
@@ -195,6 +209,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         upstreams,
         hooks,
         components,
+        trials,
         page_files,
         listener_logs,
         route_logs,
@@ -388,7 +403,7 @@ fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&
 }
 
 pub(super) fn balanced(
-    (index, traits): (usize, UpstreamTraits),
+    of_upstream: (usize, UpstreamTraits),
     addresses: Vec<ServerAddresses>,
     tls: Option<Arc<ClientTls>>,
     config: &Config,
@@ -396,76 +411,109 @@ pub(super) fn balanced(
     previous: Option<&Upstream>,
     generation: u64,
 ) -> Result<Upstream, Problem> {
-    let upstream = &config.upstreams[index];
-    let policy = &upstream.policy;
-    let known = |name: &str, place: &SettingsPlace| {
-        in_force(name, config, plugins)
-            .cloned()
-            .ok_or_else(|| place.problem("plugin", &format!("unknown plugin `{name}`")))
-    };
-    let plugin = known(&policy.plugin, &policy.place)?;
-    let fallback = fallback(policy, config)
-        .map(|name| known(name, &policy.place))
-        .transpose()?;
-    let about = plugin.about();
-    if traits.has_backups && !about.backups && !about.summary.is_empty() {
-        let message = format!("`{}` does not support `backup` servers", policy.plugin);
-        return Err(policy.place.problem("", &message));
-    }
-    let no_settings = Json::Object(Default::default());
-    let settings = match plugin.name() == policy.plugin {
-        true => &policy.settings,
-        false => &no_settings, // they are another plugin's
-    };
-    let filters = policy
-        .filters
-        .iter()
-        .map(|filter| {
-            Ok((
-                known(&filter.plugin, &filter.place)?,
-                filter.settings.clone(),
-            ))
-        })
-        .collect::<Result<Vec<_>, Problem>>()?;
-    let scorers = policy
-        .scorers
-        .iter()
-        .map(|ScorerUse { scorer, weight }| {
+    let upstream = &config.upstreams[of_upstream.0];
+    let balancing = Balancing::of(of_upstream, config, plugins, generation)?;
+    let previous = previous.map(|upstream| Previous {
+        upstream,
+        continues: balancing.policy.takes_changes()
+            && has_same_policy(upstream, of_upstream, config, plugins),
+    });
+    let build = |fleet: Arc<EndpointSet>, before: Option<&Balancer>| balancing.build(fleet, before);
+    Upstream::new(upstream.clone(), addresses, tls, previous, build)
+        .map_err(|error| refusal(upstream, &error))
+}
+
+/// How an upstream is balanced: its policy and all that goes with it.
+pub(super) struct Balancing {
+    policy: Plugin,
+    settings: Json,
+    filters: Vec<(Plugin, Json)>,
+    scorers: Vec<ScorerPart>,
+    fallback: Option<Plugin>,
+    context: PolicyContext,
+}
+
+impl Balancing {
+    /// With these versions of its plugins.
+    ///
+    /// # Errors
+    /// One of them is not there, or cannot do what the upstream asks for.
+    pub(super) fn of(
+        (index, traits): (usize, UpstreamTraits),
+        config: &Config,
+        plugins: &Selection,
+        generation: u64,
+    ) -> Result<Balancing, Problem> {
+        let upstream = &config.upstreams[index];
+        let policy = &upstream.policy;
+        let known = |name: &str, place: &SettingsPlace| {
+            in_force(name, config, plugins)
+                .cloned()
+                .ok_or_else(|| place.problem("plugin", &format!("unknown plugin `{name}`")))
+        };
+        let plugin = known(&policy.plugin, &policy.place)?;
+        let fallback = fallback(policy, config)
+            .map(|name| known(name, &policy.place))
+            .transpose()?;
+        let about = plugin.about();
+        if traits.has_backups && !about.backups && !about.summary.is_empty() {
+            let message = format!("`{}` does not support `backup` servers", policy.plugin);
+            return Err(policy.place.problem("", &message));
+        }
+        let settings = match plugin.name() == policy.plugin {
+            true => policy.settings.clone(),
+            false => Json::Object(Default::default()), // they are another plugin's
+        };
+        let filters = policy.filters.iter().map(|filter| {
+            let plugin = known(&filter.plugin, &filter.place)?;
+            Ok((plugin, filter.settings.clone()))
+        });
+        let scorers = policy.scorers.iter().map(|ScorerUse { scorer, weight }| {
             Ok(ScorerPart {
                 plugin: known(&scorer.plugin, &scorer.place)?,
                 settings: scorer.settings.clone(),
                 weight: *weight,
             })
-        })
-        .collect::<Result<Vec<_>, Problem>>()?;
-    let context = PolicyContext {
-        upstream: upstream.name.clone(),
-        traits,
-        variables: config.variables.names().clone(),
-        generation,
-        workers: config.server.workers,
-        directory: policy.place.directory(),
-    };
-    let previous = previous.map(|upstream| Previous {
-        upstream,
-        continues: plugin.takes_changes()
-            && has_same_policy(upstream, (index, traits), config, plugins),
-    });
-    let build = |fleet: Arc<EndpointSet>, before: Option<&Balancer>| {
-        let parts = BalancerParts {
-            policy: plugin.clone(),
+        });
+        let context = PolicyContext {
+            upstream: upstream.name.clone(),
+            traits,
+            variables: config.variables.names().clone(),
+            generation,
+            workers: config.server.workers,
+            directory: policy.place.directory(),
+        };
+        Ok(Balancing {
             settings,
-            filters: &filters,
-            scorers: &scorers,
-            fallback: fallback.clone(),
+            filters: filters.collect::<Result<_, Problem>>()?,
+            scorers: scorers.collect::<Result<_, Problem>>()?,
+            policy: plugin,
+            fallback,
+            context,
+        })
+    }
+
+    /// For these endpoints; with the instances of the policy of `before`, if there is one.
+    ///
+    /// # Errors
+    /// What one of the plugins has against it.
+    pub(super) fn build(
+        &self,
+        fleet: Arc<EndpointSet>,
+        before: Option<&Balancer>,
+    ) -> Result<Balancer, ConfigureError> {
+        let parts = BalancerParts {
+            policy: self.policy.clone(),
+            settings: &self.settings,
+            filters: &self.filters,
+            scorers: &self.scorers,
+            fallback: self.fallback.clone(),
         };
         match before {
-            Some(before) => Balancer::continuing(before, parts, fleet, &context),
-            None => Balancer::new(parts, fleet, &context),
+            Some(before) => Balancer::continuing(before, parts, fleet, &self.context),
+            None => Balancer::new(parts, fleet, &self.context),
         }
-    };
-    Upstream::new(upstream.clone(), addresses, tls, previous, build)
-        .map_err(|error| refusal(upstream, &error))
+    }
 }
 
 pub(super) fn rehearsed(upstream: &Upstream) -> Result<(), Problem> {

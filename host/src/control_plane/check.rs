@@ -17,6 +17,7 @@ use super::resolve::{self, Unknown};
 use super::servers;
 use super::state;
 use super::tls_files::{Secured, TlsFiles};
+use super::trials;
 use crate::config;
 use crate::config::model::Config;
 use crate::config::problem::Problem;
@@ -236,6 +237,10 @@ fn check_valid(config: &Config) -> Checked {
             1,
         );
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
+    }
+    if problems.is_empty() {
+        let trials = registry.trials();
+        problems.extend(trials::problems(config, &selection, &trials, &resolution));
     }
     warnings.extend(refused_lists(&listed, config, &selection, &resolution));
     problems.extend(hooks::problems(config, &selection));

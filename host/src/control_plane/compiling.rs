@@ -8,7 +8,7 @@ use std::thread;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::operator::{Change, ChangeRequest};
-use super::plugins::PluginRegistry;
+use super::plugins::{PluginRegistry, signer_of_file};
 use crate::fault_injection;
 use crate::plugin::{PluginError, PluginOptions, Runtime};
 
@@ -48,8 +48,9 @@ impl Compiling {
                     fault_injection::panics("compile");
                     let options = PluginOptions::from(&config);
                     let bytes = Runtime::read(&config.name, &config.file, &config.compile)?;
+                    let signer = signer_of_file(&config, &bytes)?;
                     let plugin = runtime.load(&config.name, 1, &bytes, &options)?;
-                    Ok(Box::new(plugin))
+                    Ok(Box::new(plugin.signed_by(signer)))
                 };
                 let loaded = catch_unwind(AssertUnwindSafe(load));
                 let loaded = loaded.unwrap_or_else(|_| {

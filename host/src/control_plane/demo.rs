@@ -67,6 +67,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     let snapshot = assemble(Parts {
         config,
         plugins: registry.selection(),
+        trials: Vec::new(),
         resolution: &Resolution::default(), // its servers are addresses
         files: TlsFiles::Read,
         listeners: sockets.ids(),

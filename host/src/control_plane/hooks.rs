@@ -100,6 +100,20 @@ pub(super) fn problems(config: &Config, plugins: &Selection) -> Vec<Problem> {
         .collect()
 }
 
+/// A hook of a configuration with other versions of plugins.
+///
+/// # Errors
+/// It cannot be used.
+pub(super) fn candidate(
+    index: usize,
+    config: &Config,
+    plugins: &Selection,
+) -> Result<SharedHook, Problem> {
+    let uses = std::mem::take(&mut uses(config)[index]);
+    let destinations = destinations(config);
+    made(&config.hooks[index], &uses, config, plugins, &destinations)
+}
+
 /// Has the hooks of a new snapshot take over what those before know.
 ///
 /// # Errors
@@ -197,7 +211,7 @@ fn made(
 }
 
 /// Places a hook's refusal at the key it names.
-fn refusal(hook: &HookConfig, places: &[&HookUse], error: &ConfigureError) -> Problem {
+pub(super) fn refusal(hook: &HookConfig, places: &[&HookUse], error: &ConfigureError) -> Problem {
     match error {
         ConfigureError::Refused { key, message, .. } => {
             hook.place.problem(key.as_str(), message.as_str())

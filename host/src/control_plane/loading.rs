@@ -5,12 +5,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::blocking::{FILES, TookTooLong};
+use super::candidates::Candidate;
 use crate::config::model;
 use crate::plugin::{Hash, Plugin, PluginError};
 
 /// What came of loading plugins that a configuration has, by their names.
 #[derive(Default)]
-pub(super) struct Loaded(HashMap<String, LoadedAhead>);
+pub(super) struct Loaded {
+    plugins: HashMap<String, LoadedAhead>,
+    candidates: HashMap<String, Candidate>,
+}
 
 /// What came of one of them. Its file is not read again: what it holds by now is another change.
 pub(super) enum LoadedAhead {
@@ -27,15 +31,28 @@ pub(super) enum LoadedAhead {
 
 impl Loaded {
     pub(super) fn insert(&mut self, name: &str, ahead: LoadedAhead) {
-        self.0.insert(name.to_owned(), ahead);
+        self.plugins.insert(name.to_owned(), ahead);
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&LoadedAhead> {
-        self.0.get(name)
+        self.plugins.get(name)
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<LoadedAhead> {
-        self.0.remove(name)
+        self.plugins.remove(name)
+    }
+
+    /// What came of the candidate of a plugin.
+    pub(super) fn insert_candidate(&mut self, name: &str, candidate: Candidate) {
+        self.candidates.insert(name.to_owned(), candidate);
+    }
+
+    pub(super) fn candidate(&self, name: &str) -> Option<&Candidate> {
+        self.candidates.get(name)
+    }
+
+    pub(super) fn take_candidate(&mut self, name: &str) -> Option<Candidate> {
+        self.candidates.remove(name)
     }
 }
 
@@ -57,6 +74,9 @@ pub(super) fn loading_limit<'a>(
     plugins: impl IntoIterator<Item = &'a model::PluginConfig>,
 ) -> Duration {
     // The bound on compiling is on processor time, and a busy machine takes ten times as long.
-    let compiling = plugins.into_iter().map(|plugin| 11 * plugin.compile.time);
+    let compiling = plugins.into_iter().map(|plugin| {
+        let files = 1 + u32::from(plugin.trial.is_some());
+        11 * files * plugin.compile.time
+    });
     FILES + compiling.sum::<Duration>()
 }

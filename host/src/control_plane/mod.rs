@@ -6,6 +6,7 @@ mod resolve; // names of servers
 mod loading; // plugins loaded beside the operator
 mod registered; // one plugin and its versions
 mod plugins; // all of them
+mod candidates; // other versions that their entries have tried
 mod tls_files; // certificates read
 mod compiling; // plugins, while their fallbacks serve
 mod log_files; // logs that cannot be written
@@ -13,6 +14,7 @@ mod missing; // directories that are not there, and files that cannot be written
 mod variables; // those of one's own, for plugins that stay
 mod hooks; // hooks made, or kept
 mod components; // components likewise
+mod trials; // other versions beside them
 mod assemble; // policies configured, logs opened: a snapshot
 mod refused_lists; // servers from elsewhere that policies do not take
 mod check; // problems beyond those of the file
@@ -26,6 +28,7 @@ mod serve; // the life of the process: start here
 mod signals; // what nginx's signals ask for
 mod operator; // changes while it serves
 mod plugin_changes; // other versions of plugins
+mod trial_changes; // ... on trial
 mod publish; // how each of them ends
 mod retired; // snapshots that are no longer served, freed
 mod servers; // changes to an upstream's servers

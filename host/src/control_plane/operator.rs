@@ -32,6 +32,7 @@ use super::watch::Watcher;
 use super::workers::Workers;
 use crate::access_log::AccessLogs;
 use crate::admin_api::ReloadCounts;
+use crate::config::model::TrialTerms;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::Snapshot;
 use crate::discovery::{HeldSources, Sources};
@@ -75,6 +76,18 @@ pub(super) enum Change {
         read: Hash,
         loaded: Result<Box<Plugin>, PluginError>,
     },
+    /// Try a version of a plugin that was loaded, or tell why it cannot be.
+    Try {
+        name: String,
+        loaded: Result<Box<Plugin>, LoadError>,
+        terms: TrialTerms,
+    },
+    /// Put the version on trial in force.
+    Promote { name: String },
+    /// End a trial.
+    Withdraw { name: String },
+    /// Trials are over: end them. No caller waits for the outcome.
+    TrialsOver,
     /// Return to the version before.
     RollBack { name: String },
     /// Plugins were put into quarantine: return to the versions before.
@@ -275,6 +288,9 @@ impl Operator {
             Change::Reload(_)
                 | Change::Load { file: None, .. }
                 | Change::RollBack { .. }
+                | Change::Try { .. }
+                | Change::Promote { .. }
+                | Change::Withdraw { .. }
                 | Change::Servers { .. }
         );
         match is_asked_for && self.workers.stats().is_upgrading() {
@@ -300,6 +316,14 @@ impl Operator {
             Change::ListsChanged(changed) => self.lists_changed(&changed).await,
             Change::ListFilesChanged => self.list_files_changed().await,
             Change::Compiled { name, read, loaded } => self.compiled(&name, read, loaded).await,
+            Change::Try {
+                name,
+                loaded,
+                terms,
+            } => self.try_version(&name, loaded, terms).await,
+            Change::Promote { name } => self.promote(&name).await,
+            Change::Withdraw { name } => self.withdraw(&name).await,
+            Change::TrialsOver => self.end_trials().await,
             Change::RollBack { name } => self.roll_back(&name).await,
             Change::Quarantine => {
                 self.leave_quarantine().await;

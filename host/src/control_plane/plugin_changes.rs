@@ -17,9 +17,11 @@ impl Operator {
         file: Option<Hash>,
         began: Instant,
     ) -> ChangeResult {
+        // Its signature may be about to be replaced as well.
+        let is_unsigned = matches!(loaded, Err(LoadError::Plugin(PluginError::Unsigned { .. })));
         let outcome = self.put_in_force(name, loaded, began).await;
         let is_overtaken = matches!(outcome, Err(ChangeRefused::Overtaken));
-        if let Some(hash) = file.filter(|_| !is_overtaken) {
+        if let Some(hash) = file.filter(|_| !is_overtaken && !is_unsigned) {
             self.republish(|published| published.registry.note_file(name, hash));
         }
         outcome
@@ -185,6 +187,7 @@ impl Operator {
     /// Returns to the version before where the present one is in quarantine. Where there is none,
     /// the fallback stays.
     pub(super) async fn leave_quarantine(&mut self) {
+        let _ = self.end_trials().await; // each outcome is in the log
         let present = self.published.load_full();
         let quarantined = present
             .registry

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::loading::{LoadError, Loaded, LoadedAhead};
-use super::registered::{RegisteredPlugin, WaitingPlugin};
-use crate::config::model::{self, Config, Fallback, PluginCache};
+use super::registered::{RegisteredPlugin, WaitingPlugin, is_allowed};
+use crate::config::model::{self, Config, Fallback, PluginCache, TrialTerms};
 use crate::config::problem::{Place, Problem};
 use crate::fault_injection;
 use crate::plugin::{
-    Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, Untrusted,
-    default_cache_directory,
+    Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, SignedIn, Trial,
+    Untrusted, default_cache_directory,
 };
 
 /// Compiles plugins in processes of their own, and keeps the code where a configuration says.
@@ -59,6 +59,19 @@ fn without_fallback(config: &Config) -> impl Iterator<Item = &str> {
     let hooks = config.hooks.iter().map(|hook| &*hook.plugin);
     let components = config.components.iter().map(|component| &*component.plugin);
     narrowing.chain(hooks).chain(components)
+}
+
+/// The key that has signed what the file of a plugin holds, if one has to.
+///
+/// # Errors
+/// It is not what the entry of the plugin trusts.
+pub(super) fn signer_of_file<'a>(
+    config: &'a model::PluginConfig,
+    bytes: &[u8],
+) -> Result<Option<&'a str>, PluginError> {
+    let trust = &config.trust;
+    let signature = trust.signature_of(&config.file);
+    trust.signer(&config.name, bytes, SignedIn::File(&signature))
 }
 
 /// Whether the fallback of a plugin may serve while it is compiled.
@@ -131,7 +144,23 @@ impl PluginRegistry {
         let (mut entries, mut waiting) = (BTreeMap::new(), BTreeMap::new());
         for entry in &config.plugins {
             let may_wait = fallbacks && may_wait(entry, config);
-            match self.read_again(entry, may_wait, loaded.take(&entry.name)) {
+            let mut place = &entry.place;
+            let ahead = loaded.take(&entry.name);
+            let ahead = ahead.unwrap_or_else(|| self.load_now(entry, may_wait));
+            let candidate = loaded.take_candidate(&entry.name);
+            let candidate = candidate.unwrap_or_else(|| self.load_candidate(entry, &ahead));
+            let found = self
+                .read_again(entry, may_wait, ahead)
+                .and_then(|mut found| {
+                    if let Found::Entry(known) = &mut found
+                        && let Err(error) = known.try_candidate(entry, candidate)
+                    {
+                        place = entry.trial.as_ref().map_or(place, |trial| &trial.place);
+                        return Err(error);
+                    }
+                    Ok(found)
+                });
+            match found {
                 Ok(Found::Entry(known)) => drop(entries.insert(entry.name.clone(), *known)),
                 Ok(Found::Waiting(plugin)) => drop(waiting.insert(entry.name.clone(), *plugin)),
                 Err(error) => {
@@ -139,7 +168,7 @@ impl PluginRegistry {
                     let history = self.runtime.history(&entry.name);
                     let reason = Untrusted::message(&error);
                     history.note(number, PluginEventKind::Refused, reason);
-                    let mut problem = Problem::new(&entry.place, error.to_string());
+                    let mut problem = Problem::new(place, error.to_string());
                     problem.hint = error.hint().map(str::to_owned);
                     problems.push(problem);
                 }
@@ -178,10 +207,9 @@ impl PluginRegistry {
         &self,
         config: &model::PluginConfig,
         fallback: bool,
-        ahead: Option<LoadedAhead>,
+        ahead: LoadedAhead,
     ) -> Result<Found, PluginError> {
         let known = self.configured(&config.name);
-        let ahead = ahead.unwrap_or_else(|| self.load_now(config, fallback));
         let (hash, plugin) = match (ahead, known) {
             (LoadedAhead::Unreadable(error), _) => return Err(error),
             (LoadedAhead::Component { hash, plugin }, _) => (hash, plugin?),
@@ -190,7 +218,10 @@ impl PluginRegistry {
                 let entry = known.clone();
                 return Ok(Found::Entry(Box::new(RegisteredPlugin { config, ..entry })));
             }
-            (LoadedAhead::Same, None) => return self.read_again(config, fallback, None),
+            (LoadedAhead::Same, None) => {
+                let ahead = self.load_now(config, fallback);
+                return self.read_again(config, fallback, ahead);
+            }
         };
         let config = config.clone();
         Ok(match (plugin, known) {
@@ -233,10 +264,13 @@ impl PluginRegistry {
         }
         fault_injection::waits("load");
         let number = self.next_number(name);
-        let plugin = match fallback && known.is_none() {
-            true => self.runtime.load_compiled(name, number, &bytes, &options),
-            false => self.runtime.load(name, number, &bytes, &options).map(Some),
-        };
+        let plugin = signer_of_file(config, &bytes).and_then(|signer| {
+            let plugin = match fallback && known.is_none() {
+                true => self.runtime.load_compiled(name, number, &bytes, &options)?,
+                false => Some(self.runtime.load(name, number, &bytes, &options)?),
+            };
+            Ok(plugin.map(|plugin| plugin.signed_by(signer)))
+        });
         LoadedAhead::Component { hash, plugin }
     }
 
@@ -245,6 +279,9 @@ impl PluginRegistry {
     /// not load anything.
     pub(super) fn awaits(&self, loaded: &Loaded, config: &Config) -> bool {
         config.plugins.iter().all(|entry| {
+            if !self.awaits_candidate(loaded, entry) {
+                return false;
+            }
             let known = self.configured(&entry.name);
             match loaded.get(&entry.name) {
                 Some(LoadedAhead::Same) => known.is_some_and(|known| known.is_allowed(entry)),
@@ -265,6 +302,8 @@ impl PluginRegistry {
         let mut loaded = Loaded::default();
         for entry in &config.plugins {
             let ahead = self.load_now(entry, may_wait(entry, config));
+            let candidate = self.load_candidate(entry, &ahead);
+            loaded.insert_candidate(&entry.name, candidate);
             loaded.insert(&entry.name, ahead);
         }
         loaded
@@ -282,23 +321,32 @@ impl PluginRegistry {
         };
         let bytes = Runtime::read(name, &config.file, &config.compile).ok()?;
         let hash = Hash::of(&bytes);
-        (last != Some(hash)).then(|| (self.next_version(name, &bytes), hash))
+        let signature = config.trust.signature_of(&config.file);
+        let signature = SignedIn::File(&signature);
+        (last != Some(hash)).then(|| (self.next_version(name, &bytes, signature), hash))
     }
 
     /// A further version of a plugin. Blocks, for as long as compilers take.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn next_version(&self, name: &str, bytes: &[u8]) -> Result<Plugin, LoadError> {
+    pub(super) fn next_version(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        signature: SignedIn<'_>,
+    ) -> Result<Plugin, LoadError> {
         fault_injection::waits("load");
         let config = self.entry_to_load(name)?;
+        let signer = config.trust.signer(name, bytes, signature)?;
         let number = self.next_number(name);
         let options = PluginOptions::from(config);
-        Ok(self.runtime.load(name, number, bytes, &options)?)
+        let plugin = self.runtime.load(name, number, bytes, &options)?;
+        Ok(plugin.signed_by(signer))
     }
 
     /// The number of the version of a plugin that is loaded next.
-    fn next_number(&self, name: &str) -> u64 {
+    pub(super) fn next_number(&self, name: &str) -> u64 {
         let known = self.entries.get(name);
         known.map_or(1, |entry| entry.last_version + 1)
     }
@@ -311,7 +359,7 @@ impl PluginRegistry {
     pub(super) fn comes_next(&self, plugin: &Plugin) -> Result<bool, LoadError> {
         let config = self.entry_to_load(plugin.name())?;
         let is_next = plugin.version() == self.next_number(plugin.name());
-        Ok(is_next && *plugin.options() == PluginOptions::from(config))
+        Ok(is_next && is_allowed(plugin, config))
     }
 
     /// The entry of the configuration for a plugin of which another version is to be loaded.
@@ -345,9 +393,7 @@ impl PluginRegistry {
     /// have been read.
     pub(super) fn waits_for(&self, plugin: &Plugin, read: Hash) -> bool {
         let waiting = self.waiting.get(plugin.name());
-        waiting.is_some_and(|waiting| {
-            waiting.file == read && *plugin.options() == PluginOptions::from(&waiting.config)
-        })
+        waiting.is_some_and(|waiting| waiting.file == read && is_allowed(plugin, &waiting.config))
     }
 
     /// The plugins that are to be compiled, each with the hash of its file when its configuration was
@@ -380,7 +426,50 @@ impl PluginRegistry {
         let before = entry.version_before()?.clone();
         entry.previous = Some(std::mem::replace(&mut entry.current, before));
         entry.rolled_back = true;
+        entry.on_trial = None;
         Some(registry)
+    }
+
+    /// A registry in which a version is tried.
+    pub(super) fn with_trial(&self, plugin: Plugin, terms: TrialTerms) -> PluginRegistry {
+        let mut registry = self.clone();
+        if let Some(entry) = registry.entries.get_mut(plugin.name()) {
+            entry.try_version(plugin, terms, false);
+        }
+        registry
+    }
+
+    /// A registry in which the version on trial serves; none where there is none.
+    pub(super) fn promoted(&self, name: &str) -> Option<PluginRegistry> {
+        let mut registry = self.clone();
+        let entry = registry.entries.get_mut(name)?;
+        let on_trial = entry.on_trial.take()?;
+        let last_version = entry.last_version;
+        entry.put(on_trial.trial.candidate().clone());
+        entry.last_version = last_version;
+        Some(registry)
+    }
+
+    /// A registry in which nothing is on trial for a plugin; none where there is nothing.
+    pub(super) fn withdrawn(&self, name: &str, why: &str) -> Option<PluginRegistry> {
+        let mut registry = self.clone();
+        let entry = registry.entries.get_mut(name)?;
+        let on_trial = entry.on_trial.take()?;
+        let trial = on_trial.trial;
+        entry.withdrawn = on_trial
+            .of_config
+            .then(|| (trial.candidate().hash(), *trial.terms()));
+        entry.why_withdrawn = Some(why.to_owned());
+        Some(registry)
+    }
+
+    /// What is on trial.
+    pub(super) fn trials(&self) -> Vec<Arc<Trial>> {
+        let on_trial = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.on_trial.as_ref());
+        on_trial.map(|on_trial| on_trial.trial.clone()).collect()
     }
 
     /// Remembers that the file of a plugin was looked at, whatever came of it: it is not tried
@@ -408,6 +497,7 @@ impl PluginRegistry {
             if served.is_none_or(|served| !served.current.is(&entry.current)) {
                 entry.note_serving();
             }
+            entry.note_trials(served);
         }
     }
 

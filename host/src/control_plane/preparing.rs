@@ -21,11 +21,11 @@ use super::reloads::NewConfig;
 use super::resolve;
 use super::state;
 use super::workers::WorkerCounts;
-use crate::config::model::Config;
+use crate::config::model::{Config, TrialTerms};
 use crate::config::problem::Problem;
 use crate::discovery::Sources;
 use crate::names::Names;
-use crate::plugin::{Hash, Plugin};
+use crate::plugin::{Hash, Plugin, SignedIn};
 
 /// Has changes prepared, and then made.
 #[derive(Clone)]
@@ -43,11 +43,21 @@ pub(super) struct Requests {
 /// Where the outcome of a change is awaited.
 type Asker = oneshot::Sender<ChangeResult>;
 
+/// A component that came with a command.
+#[derive(Clone)]
+pub(super) struct Uploaded {
+    pub(super) bytes: Arc<[u8]>,
+    /// In minisign's format.
+    pub(super) signature: Option<Arc<str>>,
+}
+
 /// A version of a plugin that is to be loaded.
 enum Load {
     Component {
         name: String,
-        component: Vec<u8>,
+        component: Uploaded,
+        /// It is to be tried on these terms, or else to serve.
+        tried: Option<TrialTerms>,
         asker: Asker,
         /// So that those which wait here are counted, whoever has asked and left.
         leave: OwnedSemaphorePermit,
@@ -73,17 +83,20 @@ impl Preparations {
         let _ = self.reloads.send(asker);
     }
 
-    /// Has a version of a plugin loaded, unless its asker leaves before that begins.
+    /// Has a version of a plugin loaded, to serve or to be tried, unless its asker leaves before that
+    /// begins.
     pub(super) fn load(
         &self,
         name: String,
-        component: Vec<u8>,
+        component: Uploaded,
+        tried: Option<TrialTerms>,
         asker: Asker,
         leave: OwnedSemaphorePermit,
     ) {
         let _ = self.loads.send(Load::Component {
             name,
             component,
+            tried,
             asker,
             leave,
         });
@@ -152,14 +165,15 @@ impl Preparing {
                 Load::Component {
                     name,
                     component,
+                    tried,
                     asker,
                     leave: _leave,
                 } => {
-                    let outcome = self.load(name, Some(component.into())).await;
+                    let outcome = self.load(name, Some(component), tried).await;
                     let _ = asker.send(outcome);
                 }
                 // Its outcome is in the log.
-                Load::File { name } => drop(self.load(name, None).await),
+                Load::File { name } => drop(self.load(name, None, None).await),
             }
         }
     }
@@ -193,7 +207,12 @@ impl Preparing {
 
     /// Loads a version of a plugin: this component, or what its file holds, unless that was tried. It
     /// is loaded again where another version or another configuration came into force meanwhile.
-    async fn load(&self, name: String, component: Option<Arc<[u8]>>) -> ChangeResult {
+    async fn load(
+        &self,
+        name: String,
+        component: Option<Uploaded>,
+        tried: Option<TrialTerms>,
+    ) -> ChangeResult {
         let began = Instant::now();
         let is_asked_for = component.is_some();
         let outcome = until_not_overtaken(async || {
@@ -202,11 +221,19 @@ impl Preparing {
             let Some((loaded, file)) = loaded else {
                 return Ok(Changed::default());
             };
-            let change = Change::Load {
-                name: name.clone(),
-                loaded: loaded.map(Box::new),
-                file,
-                began,
+            let (name, loaded) = (name.clone(), loaded.map(Box::new));
+            let change = match tried {
+                Some(terms) => Change::Try {
+                    name,
+                    loaded,
+                    terms,
+                },
+                None => Change::Load {
+                    name,
+                    loaded,
+                    file,
+                    began,
+                },
             };
             self.change(change).await
         });
@@ -222,14 +249,17 @@ impl Preparing {
     async fn version(
         &self,
         name: &str,
-        component: Option<Arc<[u8]>>,
+        component: Option<Uploaded>,
     ) -> Result<Option<(Result<Plugin, LoadError>, Option<Hash>)>, ChangeRefused> {
         let registry = self.published.load().registry.clone();
         let entry = registry.get(name).and_then(|entry| entry.config.as_ref());
         let limit = loading_limit(entry);
         let name = name.to_owned();
         let load = move || match component {
-            Some(component) => Some((registry.next_version(&name, &component), None)),
+            Some(Uploaded { bytes, signature }) => {
+                let signature = SignedIn::Text(signature.as_deref());
+                Some((registry.next_version(&name, &bytes, signature), None))
+            }
             None => {
                 let (loaded, hash) = registry.version_of_file(&name)?;
                 Some((loaded, Some(hash)))

@@ -71,12 +71,14 @@ impl Operator {
         let sockets = sockets.map_err(|problem| vec![problem])?;
         let opened = sockets.without(&before);
         let (selection, listeners) = (registry.selection(), sockets.ids());
+        let trials = registry.trials();
         let (logs, previous) = (self.logs.clone(), present.snapshot.clone());
         let names = resolution.clone();
         let built = run_blocking("configuring policies", SNAPSHOT, move || {
             let snapshot = assemble(Parts {
                 config,
                 plugins: selection,
+                trials,
                 resolution: &names,
                 files,
                 listeners,

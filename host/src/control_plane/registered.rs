@@ -1,8 +1,31 @@
 //! One plugin of the configuration: the version in force and the one before it, or that it is not
 //! compiled yet.
 
-use crate::config::model;
-use crate::plugin::{Hash, Plugin, PluginEventKind, PluginOptions, Untrusted};
+use std::sync::Arc;
+
+use crate::config::model::{self, TrialTerms};
+use crate::plugin::{Hash, Plugin, PluginEventKind, PluginOptions, Trial, Untrusted};
+
+/// Whether a version was loaded with the options of an entry, and is what that trusts.
+pub(super) fn is_allowed(plugin: &Plugin, config: &model::PluginConfig) -> bool {
+    is_candidate_allowed(plugin, config, false)
+        // What was a candidate may have been promoted.
+        || is_candidate_allowed(plugin, config, true)
+}
+
+/// As [`is_allowed`], of a candidate: `of_config` has pins of its own.
+pub(super) fn is_candidate_allowed(
+    plugin: &Plugin,
+    config: &model::PluginConfig,
+    of_config: bool,
+) -> bool {
+    let is_trusted = match (&config.trial, of_config) {
+        (Some(table), true) => config.trust_of_candidate(table).covers(plugin),
+        (None, true) => false,
+        (_, false) => config.trust.covers(plugin),
+    };
+    *plugin.options() == PluginOptions::from(config) && is_trusted
+}
 
 /// One plugin.
 #[derive(Clone)]
@@ -18,6 +41,19 @@ pub(super) struct RegisteredPlugin {
     pub(super) file: Option<Hash>,
     /// The number of the last load, whether it went well or not.
     pub(super) last_version: u64,
+    pub(super) on_trial: Option<OnTrial>,
+    /// The candidate of the configuration that was withdrawn: it is not tried again on these terms.
+    pub(super) withdrawn: Option<(Hash, TrialTerms)>,
+    /// Why the last trial has ended.
+    pub(super) why_withdrawn: Option<String>,
+}
+
+/// A version that is tried.
+#[derive(Clone)]
+pub(super) struct OnTrial {
+    pub(super) trial: Arc<Trial>,
+    /// The configuration has begun it, and not a command.
+    pub(super) of_config: bool,
 }
 
 impl RegisteredPlugin {
@@ -29,6 +65,9 @@ impl RegisteredPlugin {
             current,
             previous: None,
             rolled_back: false,
+            on_trial: None,
+            withdrawn: None,
+            why_withdrawn: None,
         }
     }
 
@@ -54,17 +93,57 @@ impl RegisteredPlugin {
             .note(self.current.version(), kind, hash);
     }
 
+    /// Notes in its history and in the log which trial has begun, and which has ended, since what was
+    /// served `before`.
+    pub(super) fn note_trials(&self, before: Option<&RegisteredPlugin>) {
+        let trial = |entry: &RegisteredPlugin| {
+            let on_trial = entry.on_trial.as_ref();
+            on_trial.map(|on_trial| on_trial.trial.clone())
+        };
+        let (before, now) = (before.and_then(trial), trial(self));
+        let is_same = |(before, now): (&Arc<Trial>, &Arc<Trial>)| Arc::ptr_eq(before, now);
+        if before.as_ref().zip(now.as_ref()).is_some_and(is_same) {
+            return;
+        }
+        if let Some(ended) = before.filter(|before| !before.candidate().is(&self.current)) {
+            let (candidate, words) = (ended.candidate(), ended.in_words());
+            let (plugin, version) = (candidate.name(), candidate.version());
+            let why = match (&self.why_withdrawn, &now) {
+                (_, Some(_)) => "something else is tried",
+                (Some(why), None) => why,
+                (None, None) => "the plugin or its entry has changed",
+            };
+            let (kind, detail) = (PluginEventKind::Withdrawn, Untrusted::message(why));
+            candidate.history().note(version, kind, detail);
+            tracing::warn!(
+                plugin,
+                version,
+                "plugin `{plugin}` version {version} withdrawn ({words}): {why}"
+            );
+        }
+        if let Some(begun) = now {
+            begun.note_begun();
+            let (candidate, words) = (begun.candidate(), begun.in_words());
+            let (plugin, version) = (candidate.name(), candidate.version());
+            tracing::info!(
+                plugin,
+                version,
+                "plugin `{plugin}` version {version} is tried: {words}"
+            );
+        }
+    }
+
     /// Whether it is allowed what this entry allows.
     pub(super) fn is_allowed(&self, config: &model::PluginConfig) -> bool {
-        *self.current.options() == PluginOptions::from(config)
+        is_allowed(&self.current, config)
     }
 
     /// The version that a rollback would return to.
     pub(super) fn version_before(&self) -> Option<&Plugin> {
         let before = self.previous.as_ref()?;
-        let allowed = self.config.as_ref().map(PluginOptions::from);
+        let config = self.config.as_ref();
         // What the configuration has taken away since does not come back with it.
-        let is_allowed = allowed.is_none_or(|allowed| *before.options() == allowed);
+        let is_allowed = config.is_none_or(|config| is_allowed(before, config));
         (is_allowed && !before.is_quarantined()).then_some(before)
     }
 
@@ -73,6 +152,8 @@ impl RegisteredPlugin {
         self.last_version = plugin.version();
         self.previous = Some(std::mem::replace(&mut self.current, plugin));
         self.rolled_back = false;
+        // It was compared with the version before.
+        self.on_trial = None;
     }
 }
 

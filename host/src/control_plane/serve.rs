@@ -57,6 +57,9 @@ use crate::store::Store;
 const BREATH: Duration = Duration::from_millis(100);
 /// How long workers have to end once they are told to close what is left. One that does not is in
 /// something that never ends: the process does without it.
+/// How often trials are looked at.
+const TRIAL_LOOK: Duration = Duration::from_secs(1);
+
 const STOPPED: Duration = Duration::from_secs(10);
 
 /// Serves a configuration until a signal, or a command, ends it.
@@ -121,6 +124,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         let assembled = assemble(Parts {
             config: config.clone(),
             plugins: plugins.clone(),
+            trials: registry.trials(),
             resolution: &learned.resolution,
             files: TlsFiles::Read,
             listeners: sockets.ids(),
@@ -213,6 +217,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         tokio::task::spawn_local(control.operator(watcher, health, written).run(requested));
         tokio::task::spawn_local(control.preparing().run(to_prepare));
         control.heed_quarantines();
+        control.heed_trials();
         control.heed_names();
         control.heed_sources();
         control.heed_requests(heard);
@@ -309,6 +314,26 @@ impl Control {
                 if changes.send((Change::Quarantine, None)).is_err() {
                     return;
                 }
+            }
+        });
+    }
+
+    /// Has the operator end trials that are over: looks at what came of them once a second.
+    fn heed_trials(&self) {
+        let (published, changes) = (self.published.clone(), self.changes.clone());
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(TRIAL_LOOK).await;
+                let trials = published.load().registry.trials();
+                if trials.iter().all(|trial| trial.why_over().is_none()) {
+                    continue;
+                }
+                let (done, ended) = tokio::sync::oneshot::channel();
+                if changes.send((Change::TrialsOver, Some(done))).is_err() {
+                    return;
+                }
+                // Its outcome is in the log.
+                let _ = ended.await;
             }
         });
     }

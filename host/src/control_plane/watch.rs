@@ -99,8 +99,12 @@ impl Watcher {
     /// anew.
     pub(super) async fn follow(&self, config: &Config, of_snapshot: Vec<PathBuf>) {
         let watched = config.plugins.iter().filter(|plugin| plugin.watch);
-        let plugins =
-            watched.map(|plugin| (plugin.file.clone(), Subject::Plugin(plugin.name.clone())));
+        let plugins = watched.flat_map(|plugin| {
+            let signed = !plugin.trust.signed_by.is_empty();
+            let signature = signed.then(|| plugin.trust.signature_of(&plugin.file));
+            let files = signature.into_iter().chain([plugin.file.clone()]);
+            files.map(|file| (file, Subject::Plugin(plugin.name.clone())))
+        });
         let of_tls = config
             .tls_files()
             .map(|file| (file.path.clone(), Subject::Tls));

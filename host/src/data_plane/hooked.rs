@@ -10,6 +10,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::unwinding::contained;
+use super::worker_config::RunInTrial;
 use crate::config::model::OnError;
 use crate::plugin::{
     Attributes, BadAttribute, BodySide, BodyWish, ExchangeAtHand, ExchangeSummary, HookCall,
@@ -71,6 +72,8 @@ pub(crate) struct HookRun {
     pub(crate) ran: Ran,
     /// What its place says of failures.
     pub(crate) on_error: OnError,
+    /// Where its plugin is on trial.
+    in_trial: Option<Rc<RunInTrial>>,
     /// The bodies that it wants to be asked about.
     of_request: Option<BodyWish>,
     of_response: Option<BodyWish>,
@@ -108,8 +111,13 @@ impl Hooked {
         call: &HookCall,
         ran: Ran,
         on_error: OnError,
+        in_trial: Option<Rc<RunInTrial>>,
     ) {
-        if hook.sees_responses() || hook.hears_ends() || hook.may_want_bodies() {
+        if in_trial.is_some()
+            || hook.sees_responses()
+            || hook.hears_ends()
+            || hook.may_want_bodies()
+        {
             self.change(|state| {
                 state.runs.push(HookRun {
                     hook: hook.clone(),
@@ -117,6 +125,7 @@ impl Hooked {
                     place: call.place,
                     ran,
                     on_error,
+                    in_trial,
                     of_request: None,
                     of_response: None,
                 });
@@ -204,13 +213,20 @@ impl Hooked {
                 let Some(run) = state.as_deref().and_then(|state| state.runs.get(at)) else {
                     return;
                 };
-                if !run.hook.sees_responses() {
+                let in_trial = run.in_trial.clone();
+                let sees_it = run.hook.sees_responses();
+                if !sees_it && in_trial.is_none() {
                     continue;
                 }
                 let call = run.call(now_us);
                 let (hook, ran) = (run.hook.clone(), run.ran.clone());
                 drop(state);
-                let asked = hook.on_response(exchange, &call, &ran);
+                let asked = sees_it.then(|| hook.on_response(exchange, &call, &ran));
+                let asked = asked.flatten();
+                if let Some(in_trial) = in_trial {
+                    let changes = asked.as_ref().and_then(|(changes, _)| changes.as_deref());
+                    in_trial.ask_beside_of_response(exchange, &call, changes);
+                }
                 (hook, asked)
             };
             let (changes, instance) = asked.unzip();
@@ -239,7 +255,8 @@ impl Hooked {
     /// Whether a hook wants to see the response.
     #[inline]
     pub(crate) fn sees_response(&self) -> bool {
-        self.read(|state| state.runs.iter().any(|run| run.hook.sees_responses()))
+        let sees_it = |run: &HookRun| run.hook.sees_responses() || run.in_trial.is_some();
+        self.read(|state| state.runs.iter().any(sees_it))
     }
 
     /// The exchange has ended: tells every hook that was asked, the last one first.
@@ -250,6 +267,9 @@ impl Hooked {
         };
         for run in runs.into_iter().rev() {
             let call = run.call(now_us);
+            if let Some(in_trial) = &run.in_trial {
+                in_trial.end(exchange, &call, summary);
+            }
             contained(|| run.hook.on_end(exchange, &call, run.ran, summary));
         }
     }

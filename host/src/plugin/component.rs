@@ -55,6 +55,8 @@ pub(super) struct Inner {
     pub(super) component: InstancePre<HostState>,
     pub(super) common: CommonExports,
     pub(super) kinds: Kinds,
+    /// The key that has signed it, where one had to.
+    signer: OnceLock<String>,
     /// What it says of itself, as the first of its kinds.
     about: OnceLock<About>,
     /// Whether it may wait, on a stack of its own: see [`waiting`].
@@ -191,6 +193,20 @@ impl Plugin {
         self.0.hash
     }
 
+    /// The same, signed by this key.
+    #[must_use]
+    pub fn signed_by(self, key: Option<&str>) -> Plugin {
+        if let Some(key) = key {
+            self.0.signer.get_or_init(|| key.to_owned());
+        }
+        self
+    }
+
+    /// The key that has signed it, where one had to.
+    pub fn signer(&self) -> Option<&String> {
+        self.0.signer.get()
+    }
+
     /// The interfaces that it imports, with their versions.
     pub fn imports(&self) -> &[Untrusted] {
         &self.0.imports
@@ -292,6 +308,11 @@ impl Plugin {
         self.0.waits
     }
 
+    /// Whether it keeps something in the store.
+    pub fn stores(&self) -> bool {
+        self.0.store.is_some()
+    }
+
     /// What it counts itself, by name.
     pub fn own_counters(&self) -> Vec<(String, u64)> {
         self.0.stats.own_counters()
@@ -385,6 +406,7 @@ impl Plugin {
             component: linked,
             common: CommonExports::of(&exporter, has_kind)?,
             kinds,
+            signer: OnceLock::new(),
             about: OnceLock::new(),
             waits: has_http || waits_for_store,
             asks_upstreams,

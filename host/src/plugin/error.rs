@@ -8,6 +8,7 @@ use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 use crate::config::reason;
 
 use super::debug_lines::DebugLines;
+use super::hash::Hash;
 use super::untrusted::{MESSAGE, Untrusted, few};
 use super::world::Kind;
 
@@ -23,6 +24,17 @@ pub enum PluginError {
         file: PathBuf,
         error: std::io::Error,
     },
+    #[error(
+        "plugin `{plugin}` is not what its entry pins: its SHA-256 is {hash}, and `sha256` has `{pinned}`; \
+         add it there if you trust it"
+    )]
+    Pinned {
+        plugin: String,
+        hash: Hash,
+        pinned: String,
+    },
+    #[error("plugin `{plugin}` is not signed by a key of its `signed_by`: {reason}")]
+    Unsigned { plugin: String, reason: String },
     #[error("plugin `{plugin}` is no webassembly that can be read: {reason}")]
     Malformed { plugin: String, reason: Untrusted },
     #[error(

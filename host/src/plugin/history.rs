@@ -48,6 +48,12 @@ pub enum PluginEventKind {
     Quarantined,
     /// It was put in force again in place of a later one.
     RolledBack,
+    /// It decides for a share of clients.
+    Canary,
+    /// It is asked as well.
+    Shadow,
+    /// Its trial has ended, and it does not serve.
+    Withdrawn,
 }
 
 impl PluginEventKind {
@@ -60,6 +66,9 @@ impl PluginEventKind {
             PluginEventKind::OverBudget => "over budget",
             PluginEventKind::Quarantined => "quarantined",
             PluginEventKind::RolledBack => "rolled back",
+            PluginEventKind::Canary => "canary",
+            PluginEventKind::Shadow => "shadow",
+            PluginEventKind::Withdrawn => "withdrawn",
         }
     }
 
@@ -70,7 +79,10 @@ impl PluginEventKind {
             PluginEventKind::Serves
             | PluginEventKind::OverBudget
             | PluginEventKind::Quarantined
-            | PluginEventKind::RolledBack => false,
+            | PluginEventKind::RolledBack
+            | PluginEventKind::Canary
+            | PluginEventKind::Shadow
+            | PluginEventKind::Withdrawn => false,
         }
     }
 }

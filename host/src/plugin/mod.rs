@@ -9,6 +9,7 @@ mod clock; // stops calls that run on
 mod options; // what a plugin may do and use up
 mod file; // its bytes
 mod hash; // the name of its content
+mod trust; // whether that is what the operator trusts
 mod inspect; // what is in it, before anything is compiled
 mod compile_process; // compiled in a process of its own
 mod debug_lines; // where in its sources a fault is
@@ -40,12 +41,15 @@ mod handler; // components that answer them
 pub mod checks; // passwords that they have checked
 mod history; // what happened to a plugin
 mod budget; // how much of a worker's time a plugin may take
+mod trial; // one version beside another
+mod beside; // an exchange that must not change
 mod untrusted; // text of plugins, bounded and escaped
 mod error;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::beside::Beside;
 pub use self::cache::default_cache_directory;
 pub use self::common::About;
 pub use self::compile_process::{COMMAND, compile_plugin};
@@ -78,6 +82,8 @@ pub use self::policy::{
 };
 pub use self::settings_texts::each_text;
 pub use self::stats::{Cost, PluginCounters};
+pub use self::trial::{Picks, SideFigures, Trial, Version, lot, lot_of_client};
+pub use self::trust::{SIGNATURE_SIZE, SignedIn};
 pub use self::untrusted::Untrusted;
 pub use self::waiting::{
     BodyBroken, FieldLines, HookRequest, HookRequestSender, HookRequests, HookResponse,

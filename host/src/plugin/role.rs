@@ -177,12 +177,28 @@ impl<S: InstanceSpec> Role<S> {
     /// # Errors
     /// The plugin failed at it; that instance begins without.
     pub(super) fn inherit(&self, previous: &Role<S>) -> Result<(), ConfigureError> {
+        self.take_from(previous, InstanceSlot::export_state)
+    }
+
+    /// Begins with a copy of what the shared instances of `other` know, which go on.
+    ///
+    /// # Errors
+    /// The plugin failed at it; that instance begins without.
+    pub(super) fn copy(&self, other: &Role<S>) -> Result<(), ConfigureError> {
+        self.take_from(other, InstanceSlot::copy_state)
+    }
+
+    fn take_from(
+        &self,
+        previous: &Role<S>,
+        state_of: fn(&mut InstanceSlot<S>) -> Option<Vec<u8>>,
+    ) -> Result<(), ConfigureError> {
         if self.continues(previous) || !self.follows(previous) {
             return Ok(());
         }
         let mut result = Ok(());
         for (now, before) in self.shared().iter().zip(previous.shared()) {
-            let state = before.slot.lock().export_state();
+            let state = state_of(&mut before.slot.lock());
             let taken = state.map_or(Ok(()), |state| now.slot.lock().import_state(state));
             if let Err(fault) = taken {
                 result = Err(ConfigureError::Faulted {

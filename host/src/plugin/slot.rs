@@ -327,10 +327,15 @@ impl<S: InstanceSpec> InstanceSlot<S> {
 
     /// What the instance knows, if there is one and its plugin keeps it.
     pub(super) fn export_state(&mut self) -> Option<Vec<u8>> {
-        let state = self.call_present("export-state", Instance::export_state)??;
+        let state = self.copy_state()?;
         self.handed_over.times += 1;
         self.handed_over.generation = self.generation;
         Some(state)
+    }
+
+    /// As [`export_state`](InstanceSlot::export_state), for an instance that is no successor.
+    pub(super) fn copy_state(&mut self) -> Option<Vec<u8>> {
+        self.call_present("export-state", Instance::export_state)?
     }
 
     /// Hands the instance what another one knew. What it does not take is lost, and the log says

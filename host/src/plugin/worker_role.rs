@@ -130,6 +130,19 @@ impl<S: InstanceSpec> WorkerRole<S> {
         }
     }
 
+    /// Begins with a copy of what the worker's own instance of `other`, a use of `of`, knows; that
+    /// goes on.
+    pub(super) fn copy(&mut self, role: &Role<S>, other: &mut WorkerRole<S>, of: &Role<S>) {
+        if role.follows(of)
+            && let (Some(mut own), Some(mut theirs)) = (self.own(), other.own())
+            && let Some(state) = theirs.copy_state()
+        {
+            own.make();
+            // A fault is counted and logged.
+            let _ = own.import_state(state);
+        }
+    }
+
     /// Asks an instance: its answer, and the generation of the instance that gave it. `None`
     /// without blame where the budget is used up, or the shared instance is busy for too long.
     #[inline]

@@ -38,7 +38,10 @@ impl Asked {
     pub(in crate::cli) fn load_plugin(&self, name: &str, file: &Path) -> anyhow::Result<u64> {
         let component = plugin::component(file).map_err(told)?;
         let path = format!("/plugins/{}/load", segment(name));
-        let content = Content::Component(component);
+        let content = Content::Component {
+            bytes: component,
+            signature: None,
+        };
         let asked = self.client.ask(Method::POST, &path, content, PATIENT);
         let status = self.runtime.block_on(asked);
         let status: PluginStatus = status.and_then(understood).map_err(told)?;

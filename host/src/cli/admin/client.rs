@@ -5,6 +5,8 @@
 use std::io;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -17,7 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::CommandFailed;
-use crate::admin_api::RequestRefused;
+use crate::admin_api::{RequestRefused, SIGNATURE};
 use crate::config::model::Address;
 use crate::config::reason;
 
@@ -40,7 +42,11 @@ pub(super) struct AdminClient {
 pub(super) enum Content {
     Nothing,
     Json(Value),
-    Component(Bytes),
+    Component {
+        bytes: Bytes,
+        /// In minisign's format.
+        signature: Option<Vec<u8>>,
+    },
 }
 
 impl AdminClient {
@@ -75,7 +81,14 @@ impl AdminClient {
                 request.header(CONTENT_TYPE, "application/json"),
                 json.to_string().into(),
             ),
-            Content::Component(bytes) => (request.header(CONTENT_TYPE, "application/wasm"), bytes),
+            Content::Component { bytes, signature } => {
+                let request = request.header(CONTENT_TYPE, "application/wasm");
+                let request = match signature {
+                    Some(text) => request.header(SIGNATURE, BASE64_STANDARD.encode(text)),
+                    None => request,
+                };
+                (request, bytes)
+            }
         };
         let request = request
             .body(Full::new(body))

@@ -12,11 +12,81 @@ use hyper::body::Bytes;
 use super::client::{AdminClient, Content, PATIENT, SOON, segment};
 use super::table::{aligned, brief, size};
 use super::{CommandFailed, OutputFormat, Reach};
-use crate::admin_api::{PluginIncident, PluginList, PluginStatus};
+use crate::admin_api::{PluginIncident, PluginList, PluginStatus, TrialSide, TrialStatus};
 use crate::config::reason;
+use crate::plugin::SIGNATURE_SIZE;
 
 /// Bytes of a component: as much as `limits.file_size` can allow.
 const COMPONENT_SIZE: u64 = 1 << 30;
+
+/// Where the signature of a component is.
+#[derive(Debug, Default, clap::Args)]
+pub(in crate::cli) struct Signed {
+    /// The signature of the file, where one is asked for [default: FILE.minisig, if that is there]
+    #[arg(long, value_name = "MINISIG")]
+    signature: Option<PathBuf>,
+}
+
+impl Signed {
+    /// A component with its signature, as it is sent.
+    fn component(&self, file: &Path) -> Result<Content, CommandFailed> {
+        let bytes = component(file)?;
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(".minisig");
+        let path = self.signature.clone().unwrap_or(beside.into());
+        let signature = match crate::file::read_regular(&path, SIGNATURE_SIZE) {
+            Ok(signature) => Some(signature),
+            Err(_) if self.signature.is_none() => None,
+            Err(error) => {
+                let (path, why) = (path.display(), reason(&error));
+                return Err(CommandFailed::new(format!("cannot read `{path}`: {why}")));
+            }
+        };
+        Ok(Content::Component { bytes, signature })
+    }
+}
+
+/// How much a canary gets, and what ends it: a rail can be `off`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct CanaryTerms {
+    /// The share of clients, as `5%`; each stays with the version that it has got
+    #[arg(long, default_value = "5%")]
+    share: String,
+    /// Exchanges of its own before a rail counts [default: 100]
+    #[arg(long, value_name = "EXCHANGES")]
+    after: Option<u32>,
+    /// Faults of the plugin that it may have, of its exchanges [default: 0.1%]
+    #[arg(long, value_name = "SHARE")]
+    faults: Option<String>,
+    /// Points by which its share of errors may exceed that of the version before [default: 1%]
+    #[arg(long, value_name = "POINTS")]
+    errors: Option<String>,
+    /// Its mean latency, of that of the version before [default: 150%]
+    #[arg(long, value_name = "SHARE")]
+    latency: Option<String>,
+    /// The imbalance of a policy, of that of the version before [default: 150%]
+    #[arg(long, value_name = "SHARE")]
+    imbalance: Option<String>,
+}
+
+impl CanaryTerms {
+    fn query(&self) -> String {
+        let after = self.after.map(|after| after.to_string());
+        let terms = [
+            ("share", Some(&self.share)),
+            ("after", after.as_ref()),
+            ("faults", self.faults.as_ref()),
+            ("errors", self.errors.as_ref()),
+            ("latency", self.latency.as_ref()),
+            ("imbalance", self.imbalance.as_ref()),
+        ];
+        let said = terms.into_iter().filter_map(|(key, value)| {
+            let value = segment(value?);
+            Some(format!("{key}={value}"))
+        });
+        said.collect::<Vec<_>>().join("&")
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum PluginAdminCommand {
@@ -44,6 +114,56 @@ pub(in crate::cli) enum PluginAdminCommand {
         #[arg(value_name = "FILE")]
         component: PathBuf,
         #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: OutputFormat,
+    },
+    /// Have another version asked as well: what it would decide is compared, and dropped
+    Shadow {
+        /// The plugin, as in `[plugin.NAME]`
+        name: String,
+        /// The component
+        #[arg(value_name = "FILE")]
+        component: PathBuf,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: OutputFormat,
+    },
+    /// Have another version decide for a share of clients; where it does worse, that ends by itself
+    Canary {
+        /// The plugin, as in `[plugin.NAME]`
+        name: String,
+        /// The component
+        #[arg(value_name = "FILE")]
+        component: PathBuf,
+        #[command(flatten)]
+        terms: CanaryTerms,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: OutputFormat,
+    },
+    /// Put the version that is tried in force
+    Promote {
+        /// The plugin, as in `[plugin.NAME]`
+        name: String,
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        form: OutputFormat,
+    },
+    /// End what is tried
+    Withdraw {
+        /// The plugin, as in `[plugin.NAME]`
+        name: String,
+        #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
         form: OutputFormat,
@@ -70,11 +190,43 @@ pub(super) async fn answer(command: PluginAdminCommand) -> Result<String, Comman
         PluginAdminCommand::Load {
             name,
             component,
+            signed,
             reach,
             form,
-        } => load(&reach.client()?, &name, &component, &form).await,
+        } => {
+            let file = signed.component(&component)?;
+            upload(&reach.client()?, &name, "load", file, &form).await
+        }
+        PluginAdminCommand::Shadow {
+            name,
+            component,
+            signed,
+            reach,
+            form,
+        } => {
+            let file = signed.component(&component)?;
+            upload(&reach.client()?, &name, "shadow", file, &form).await
+        }
+        PluginAdminCommand::Canary {
+            name,
+            component,
+            terms,
+            signed,
+            reach,
+            form,
+        } => {
+            let file = signed.component(&component)?;
+            let way = format!("canary?{}", terms.query());
+            upload(&reach.client()?, &name, &way, file, &form).await
+        }
+        PluginAdminCommand::Promote { name, reach, form } => {
+            change(&reach.client()?, &name, "promote", &form).await
+        }
+        PluginAdminCommand::Withdraw { name, reach, form } => {
+            change(&reach.client()?, &name, "withdraw", &form).await
+        }
         PluginAdminCommand::Rollback { name, reach, form } => {
-            rollback(&reach.client()?, &name, &form).await
+            change(&reach.client()?, &name, "rollback", &form).await
         }
     }
 }
@@ -104,24 +256,27 @@ async fn inspect(
     form.of(client.get(&path).await?, details_in_words)
 }
 
-async fn load(
+/// Sends a component; `way`: what it is for.
+async fn upload(
     client: &AdminClient,
     name: &str,
-    file: &Path,
+    way: &str,
+    component: Content,
     form: &OutputFormat,
 ) -> Result<String, CommandFailed> {
-    let component = component(file)?;
-    let path = format!("/plugins/{}/load", segment(name));
-    let answer = client.ask(Method::POST, &path, Content::Component(component), PATIENT);
+    let path = format!("/plugins/{}/{way}", segment(name));
+    let answer = client.ask(Method::POST, &path, component, PATIENT);
     form.of(answer.await?, one_in_words)
 }
 
-async fn rollback(
+/// Changes which version serves, or is tried.
+async fn change(
     client: &AdminClient,
     name: &str,
+    what: &str,
     form: &OutputFormat,
 ) -> Result<String, CommandFailed> {
-    let path = format!("/plugins/{}/rollback", segment(name));
+    let path = format!("/plugins/{}/{what}", segment(name));
     let answer = client.ask(Method::POST, &path, Content::Nothing, SOON);
     form.of(answer.await?, one_in_words)
 }
@@ -157,10 +312,51 @@ fn one_in_words(plugin: PluginStatus) -> String {
         version,
         hash,
         state,
+        trial,
         ..
     } = plugin;
     let hash = short(&hash);
-    format!("plugin `{name}`: version {version} ({hash}) is {state}\n")
+    let text = format!("plugin `{name}`: version {version} ({hash}) is {state}\n");
+    match trial {
+        Some(trial) => text + &trial_in_words(&name, &trial),
+        None => text,
+    }
+}
+
+/// What is tried, beside what serves.
+fn trial_in_words(name: &str, trial: &TrialStatus) -> String {
+    let (version, hash, since) = (trial.version, short(&trial.hash), &trial.since);
+    let share = trial.share.as_ref().map(|share| format!(" of {share}"));
+    let share = share.unwrap_or_default();
+    let mut text = format!(
+        "`{name}` has a {}{share}: version {version} ({hash}) since {since}\n",
+        trial.manner
+    );
+    let side = |side: &TrialSide| {
+        let imbalance = side.imbalance.map(|peak| format!(", imbalance {peak:.2}"));
+        format!(
+            "{} exchanges, {} errors, {} on average{}",
+            side.exchanges,
+            side.errors,
+            brief(Duration::from_micros(side.mean_us)),
+            imbalance.unwrap_or_default(),
+        )
+    };
+    let cost = format!(
+        "{} calls of {}, {} faults",
+        trial.calls,
+        brief(Duration::from_nanos(trial.mean_ns)),
+        trial.faults
+    );
+    text += &format!("  serving  {}\n", side(&trial.serving));
+    text += &match trial.manner.as_str() {
+        "shadow" => format!(
+            "  shadow   {} decisions agreed, {} differed; {cost}\n",
+            trial.agreed, trial.differed
+        ),
+        _ => format!("  canary   {}; {cost}\n", side(&trial.candidate)),
+    };
+    text
 }
 
 fn list_in_words(PluginList { plugins }: PluginList) -> String {
@@ -205,6 +401,9 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
     }));
     let mut text = aligned(&rows);
     for plugin in plugins {
+        if let Some(trial) = &plugin.trial {
+            text += &format!("\n{}", trial_in_words(&plugin.name, trial));
+        }
         if let Some(error) = plugin.last_error {
             text += &format!("\nlast error of `{}`: {error}\n", plugin.name);
         }
@@ -245,9 +444,14 @@ fn details_in_words(plugin: PluginStatus) -> String {
         .previous
         .as_ref()
         .map(|previous| format!("version {} ({})", previous.version, short(&previous.hash)));
+    let name = plugin.name.clone();
     let rows = [
         ("name", plugin.name),
         ("version", format!("{} ({})", plugin.version, plugin.hash)),
+        (
+            "signed by",
+            plugin.signed_by.unwrap_or_else(|| "not asked".to_owned()),
+        ),
         ("state", plugin.state),
         ("previous", previous.unwrap_or_else(|| "none".to_owned())),
         ("exports", plugin.world),
@@ -305,6 +509,9 @@ fn details_in_words(plugin: PluginStatus) -> String {
         .chain(&stored.map(|stored| ("store", stored)))
         .map(|(name, value)| format!("{name:<15} {value}\n"))
         .collect();
+    if let Some(trial) = &plugin.trial {
+        text += &trial_in_words(&name, trial);
+    }
     text += "history\n";
     for incident in plugin.history.iter().rev() {
         text += &format!("{}\n", incident_in_words(incident));
@@ -386,7 +593,9 @@ last error of `mine`: unreachable
         std::fs::write(&file, "a component").unwrap();
         let body = plugin("mine", "live", Value::Null).to_string();
         let canned = Canned::on_tcp(200, &body).await;
-        let text = load(&canned.client, "my/ne", &file, &WORDS).await.unwrap();
+        let content = Signed::default().component(&file).unwrap();
+        let sent = upload(&canned.client, "my/ne", "load", content, &WORDS);
+        let text = sent.await.unwrap();
         assert_eq!(text, "plugin `mine`: version 3 (0123456789ab) is live\n");
         let request = canned.received().await;
         assert!(request.starts_with("POST /plugins/my%2Fne/load "));
@@ -394,18 +603,18 @@ last error of `mine`: unreachable
         assert!(request.ends_with("\r\n\r\na component"), "{request}");
     }
 
-    #[tokio::test]
-    async fn a_component_that_is_not_there_is_named() {
-        let canned = Canned::silent().await;
-        let failure = load(&canned.client, "mine", Path::new("gone.wasm"), &WORDS).await;
+    #[test]
+    fn a_component_that_is_not_there_is_named() {
+        let failure = Signed::default().component(Path::new("gone.wasm"));
         let expected = "error: cannot read `gone.wasm`: no such file or directory";
-        assert_eq!(failure.unwrap_err().to_string(), expected);
+        assert_eq!(failure.err().unwrap().to_string(), expected);
     }
 
     #[tokio::test]
     async fn a_rollback_without_a_version_before_is_refused_in_the_servers_words() {
         let canned = Canned::on_tcp(409, r#"{"error": "there is no version before"}"#).await;
-        let failure = rollback(&canned.client, "mine", &WORDS).await.unwrap_err();
+        let refused = change(&canned.client, "mine", "rollback", &WORDS);
+        let failure = refused.await.unwrap_err();
         assert_eq!(failure.to_string(), "error: there is no version before");
         assert!(
             canned

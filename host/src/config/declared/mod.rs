@@ -30,7 +30,7 @@ pub(super) use self::log::{
     ACCESS_LOG, ERROR_LOG, LOG_WHEN, STREAM_LOG, STREAM_LOG_FORMAT, STREAM_LOG_WHEN,
 };
 pub(super) use self::overload::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
-pub(super) use self::plugin::{GRANTS, LIMITS, PLUGIN};
+pub(super) use self::plugin::{CANARY, GRANTS, LIMITS, PLUGIN, SHADOW};
 pub(super) use self::project::{PLUGIN_PROJECT, PREPARE};
 pub(crate) use self::proxied::COOKIE_FLAGS;
 pub(super) use self::proxied::COOKIES;

@@ -10,6 +10,9 @@ pub(in crate::config) const GRANTS: [&str; 9] = [
     "request", "response", "exchange", "changes", "bodies", "checks", "files", "http", "store",
 ];
 
+/// One, or a list of them.
+const TEXTS: ValueKind = ValueKind::Either(&[ValueKind::Text, ValueKind::List(&ValueKind::Text)]);
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -26,6 +29,23 @@ pub(in crate::config) static PLUGIN: Table = Table {
             "Load the file again when it changes, while traffic flows.",
         )
         .or(Default::Boolean(false)),
+        Key::new(
+            "sha256",
+            TEXTS,
+            "The SHA-256 of what is loaded as this plugin, in hex as `sha256sum` prints it; or several. \
+             Anything else is refused, whoever sends it. Without it, any content is loaded.",
+        ),
+        Key::new(
+            "signed_by",
+            TEXTS,
+            "A public key of minisign, in base64 (`RW...`); or several, one of which has to have \
+             signed what is loaded. Without it, nobody has to.",
+        ),
+        Key::new(
+            "signature",
+            ValueKind::Text,
+            "The signature, relative to this file. Without it, the name of `file` and `.minisig`.",
+        ),
         Key::new(
             "fallback",
             ValueKind::Text,
@@ -55,6 +75,16 @@ pub(in crate::config) static PLUGIN: Table = Table {
         )
         .or(Default::Words(&[])),
         Key::new(
+            "canary",
+            ValueKind::Table(&CANARY),
+            "Another version that decides for a share of clients, and goes by itself where it does worse.",
+        ),
+        Key::new(
+            "shadow",
+            ValueKind::Table(&SHADOW),
+            "Another version that is asked as well: what it would decide is compared, and dropped.",
+        ),
+        Key::new(
             "max_faults",
             COUNT,
             "Faults within `fault_window` that put this version into quarantine. Zero: none ever do. \
@@ -75,6 +105,88 @@ pub(in crate::config) static PLUGIN: Table = Table {
             "Bounds on each instance, and on compiling the file.",
         ),
     ]],
+    open: false,
+};
+
+/// What a version that is tried is.
+const CANDIDATE: [Key; 3] = [
+    Key::new(
+        "file",
+        ValueKind::Text,
+        "The component, relative to this file.",
+    )
+    .required(),
+    Key::new(
+        "sha256",
+        TEXTS,
+        "The SHA-256 of what may be tried, or several; needed where the plugin itself has a `sha256`.",
+    ),
+    Key::new(
+        "signature",
+        ValueKind::Text,
+        "The signature, where the plugin has a `signed_by`. Without it, the name of `file` and `.minisig`.",
+    ),
+];
+
+pub(in crate::config) static SHADOW: Table = Table {
+    title: "shadow",
+    doc: "A version of a plugin that is asked about everything that the one which serves is asked about, \
+          and changes nothing.",
+    groups: &[&CANDIDATE],
+    open: false,
+};
+
+pub(in crate::config) static CANARY: Table = Table {
+    title: "canary",
+    doc: "A version of a plugin that decides for a share of clients. Once a second it is compared with \
+          the version that serves, since it began: where it does worse than a rail allows, the trial \
+          ends by itself. A rail can be `\"off\"`.",
+    groups: &[
+        &CANDIDATE,
+        &[
+            Key::new(
+                "share",
+                ValueKind::Text,
+                "The share of clients, as `\"5%\"`; each stays with the version that it has got.",
+            )
+            .or(Default::Text("5%")),
+            Key::new(
+                "after",
+                ValueKind::Integer {
+                    min: 1,
+                    max: 1_000_000_000,
+                },
+                "Exchanges of its own before a rail counts.",
+            )
+            .or(Default::Integer(100)),
+            Key::new(
+                "faults",
+                ValueKind::Text,
+                "Faults of the plugin that it may have, of its exchanges.",
+            )
+            .or(Default::Text("0.1%")),
+            Key::new(
+                "errors",
+                ValueKind::Text,
+                "Points by which its share of errors (failed attempts and statuses from 500 on) may \
+                 exceed that of the version before, and twice that share in any case.",
+            )
+            .or(Default::Text("1%")),
+            Key::new(
+                "latency",
+                ValueKind::Text,
+                "Its mean latency, of that of the version before, and a millisecond more in any case.",
+            )
+            .or(Default::Text("150%")),
+            Key::new(
+                "imbalance",
+                ValueKind::Text,
+                "Of a policy: how far its busiest server is above its fair share, of the same figure of \
+                 the version before.",
+            )
+            .or(Default::Text("150%")),
+        ],
+    ],
     open: false,
 };
 

@@ -1,9 +1,9 @@
 //! `[plugin.NAME]`: where a custom plugin comes from, what it may do and what it may use up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Fallback;
+use super::{Fallback, TrialConfig};
 use crate::config::problem::Place;
 
 /// `[plugin.NAME]`: a custom plugin from a file.
@@ -17,6 +17,9 @@ pub struct PluginConfig {
     pub fallback: Fallback,
     /// Whether the fallback serves while the plugin is compiled for the first time, default no.
     pub starts_with_fallback: bool,
+    pub trust: Trust,
+    /// A version that is tried beside it.
+    pub trial: Option<TrialConfig>,
     pub grants: Grants,
     /// Faults within `fault_window` that put a version into quarantine; 0 never. None: 10, and 0 of
     /// one that answers requests itself.
@@ -29,6 +32,43 @@ pub struct PluginConfig {
     pub limits: PluginLimits,
     pub compile: CompileLimits,
     pub place: Place,
+}
+
+impl PluginConfig {
+    /// What its candidate has to hold, and who has to have signed it.
+    pub fn trust_of_candidate(&self, trial: &TrialConfig) -> Trust {
+        Trust {
+            sha256: match trial.sha256.is_empty() {
+                true => self.trust.sha256.clone(),
+                false => trial.sha256.clone(),
+            },
+            signed_by: self.trust.signed_by.clone(),
+            signature: trial.signature.clone(),
+        }
+    }
+}
+
+/// What a plugin's file has to hold, or who has to have signed it, for it to be loaded. Default:
+/// nothing is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trust {
+    /// SHA-256 of what may be loaded, in lowercase hex. None: anything may be.
+    pub sha256: Vec<String>,
+    /// Public keys of minisign, in base64: one of them has to have signed. None: nobody has to.
+    pub signed_by: Vec<String>,
+    /// Where the signature is; without it, beside the file as minisign leaves it.
+    pub signature: Option<PathBuf>,
+}
+
+impl Trust {
+    /// The file with the signature of a plugin's file.
+    pub fn signature_of(&self, file: &Path) -> PathBuf {
+        self.signature.clone().unwrap_or_else(|| {
+            let mut beside = file.as_os_str().to_owned();
+            beside.push(".minisig");
+            beside.into()
+        })
+    }
 }
 
 /// Imports that a plugin is given besides `fleet`, `log` and the WASI that reaches nothing.

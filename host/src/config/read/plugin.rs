@@ -1,12 +1,16 @@
 //! `[plugin.NAME]`. What the file holds is looked at when it is loaded.
 
+mod trial; // a version that is tried beside it
+
 use std::path::PathBuf;
+
+use minisign_verify::PublicKey;
 
 use super::plugin_names::PluginNames;
 use super::policy;
 use super::{Complaint, ConfigReader};
 use crate::config::declared::{GRANTS, LIMITS, PLUGIN};
-use crate::config::model::{CompileLimits, Fallback, Grants, PluginConfig, PluginLimits};
+use crate::config::model::{CompileLimits, Fallback, Grants, PluginConfig, PluginLimits, Trust};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 use crate::stock;
@@ -108,6 +112,8 @@ fn plugin(
         watch: section.boolean("watch"),
         fallback,
         starts_with_fallback: section.word("start") == "fallback",
+        trust: trust(section, reader),
+        trial: trial::trial(section, reader),
         grants: grants(section),
         max_faults: section.integer_given("max_faults"),
         fault_window: section.duration("fault_window"),
@@ -130,6 +136,40 @@ fn plugin(
         place,
     };
     (plugin, fallback_place.clone())
+}
+
+/// The `sha256` of a plugin, or of one that is tried.
+fn hashes(section: &Section<'_>, reader: ConfigReader<'_>) -> Vec<String> {
+    let hashes = section.texts("sha256").into_iter().map(|(text, node)| {
+        let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hash {
+            let message = format!("`{text}` is no SHA-256");
+            let problem = Problem::new(&node.place, message);
+            let hint = "it has 64 hexadecimal digits, as `sha256sum` and `waypost plugin inspect` print it";
+            reader.problems.add(problem.hint(hint));
+        }
+        text.to_ascii_lowercase()
+    });
+    hashes.collect()
+}
+
+/// What is asked of a file, and of who has made it.
+fn trust(section: &Section<'_>, reader: ConfigReader<'_>) -> Trust {
+    let keys = section.texts("signed_by").into_iter().map(|(text, node)| {
+        if PublicKey::from_base64(text).is_err() {
+            let message = format!("`{text}` is no public key of minisign");
+            let problem = Problem::new(&node.place, message);
+            let hint = "it is the second line of `minisign.pub`, and begins with `RW`";
+            reader.problems.add(problem.hint(hint));
+        }
+        text.to_owned()
+    });
+    let signature = section.text_given("signature");
+    Trust {
+        sha256: hashes(section, reader),
+        signed_by: keys.collect(),
+        signature: signature.map(|(text, node)| node.place.beside(text)),
+    }
 }
 
 fn grants(section: &Section<'_>) -> Grants {

@@ -4,7 +4,8 @@ use serde_json::Value as Json;
 
 use super::{TomlWriter, inline_table, text, texts};
 use crate::config::model::{
-    ComponentConfig, Config, HookConfig, HookUse, PluginConfig, PluginUse, PolicyUse, ScorerUse,
+    ComponentConfig, Config, HookConfig, HookUse, Manner, PluginConfig, PluginUse, PolicyUse,
+    ScorerUse, TrialConfig, Trust,
 };
 use crate::config::tree::key_text;
 use crate::config::units::{duration_text, size_text};
@@ -12,6 +13,10 @@ use crate::config::units::{duration_text, size_text};
 pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     out.header(&format!("[plugin.{}]", key_text(&plugin.name)));
     out.key("file", text(&plugin.file.display().to_string()));
+    trust(out, &plugin.trust);
+    if let Some(trial) = &plugin.trial {
+        out.key(trial.terms.manner.name(), inline_table(candidate(trial)));
+    }
     out.key("watch", plugin.watch);
     out.key("fallback", text(plugin.fallback.spelling()));
     let start = match plugin.starts_with_fallback {
@@ -54,6 +59,41 @@ pub(super) fn plugin(out: &mut TomlWriter, plugin: &PluginConfig) {
     let limits = by_file.chain(others);
     let limits = limits.map(|(key, value)| format!("{key} = {value}"));
     out.key("limits", inline_table(limits));
+}
+
+/// What is asked of its file, where something is.
+fn trust(out: &mut TomlWriter, trust: &Trust) {
+    for (key, asked) in [("sha256", &trust.sha256), ("signed_by", &trust.signed_by)] {
+        if !asked.is_empty() {
+            out.key(key, texts(asked.iter().map(String::as_str)));
+        }
+    }
+    if let Some(signature) = &trust.signature {
+        out.key("signature", text(&signature.display().to_string()));
+    }
+}
+
+/// A `canary` or a `shadow`.
+fn candidate(trial: &TrialConfig) -> Vec<String> {
+    let mut keys = vec![("file", text(&trial.file.display().to_string()))];
+    if !trial.sha256.is_empty() {
+        keys.push(("sha256", texts(&trial.sha256)));
+    }
+    if let Some(signature) = &trial.signature {
+        keys.push(("signature", text(&signature.display().to_string())));
+    }
+    if let Manner::Canary(share) = trial.terms.manner {
+        let mut rails = trial.terms.rails;
+        keys.push(("share", text(&share.to_string())));
+        keys.push(("after", rails.after.to_string()));
+        keys.extend(rails.named().map(|(name, limit)| {
+            let limit = limit.map_or_else(|| "off".to_owned(), |limit| limit.to_string());
+            (name, text(&limit))
+        }));
+    }
+    let keys = keys.into_iter();
+    keys.map(|(key, value)| format!("{key} = {value}"))
+        .collect()
 }
 
 /// A `[hook.NAME]`.

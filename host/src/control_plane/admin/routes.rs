@@ -3,22 +3,25 @@
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Json, Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::guard::guard;
 use super::{Admin, Demand, view};
 use crate::admin_api::{
-    PluginStatus, Reloaded, RequestRefused, ServerPatch, Upgraded, UpstreamStatus,
+    PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded, UpstreamStatus,
 };
-use crate::config::model::Address;
+use crate::config::model::{Address, Manner, Percent, Rails, TrialTerms};
 use crate::config::problem::suggestion;
 use crate::control_plane::loading::LoadError;
 use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed, Published};
+use crate::control_plane::preparing::Uploaded;
 use crate::control_plane::resolve;
 use crate::control_plane::servers::ServerChange;
 
@@ -46,6 +49,10 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/load", post(load))
         .route("/plugins/{name}/rollback", post(roll_back))
+        .route("/plugins/{name}/shadow", post(shadow))
+        .route("/plugins/{name}/canary", post(canary))
+        .route("/plugins/{name}/promote", post(promote))
+        .route("/plugins/{name}/withdraw", post(withdraw))
         .route(
             "/upstreams",
             get(async |State(admin): State<Admin>| Json(view::upstreams(&admin))),
@@ -69,7 +76,8 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
 
 /// Whether a path takes a body of any size: its route reads it, as far as it may.
 pub(super) fn is_upload(path: &str) -> bool {
-    path.starts_with("/plugins/") && path.ends_with("/load")
+    let is_one = |upload| path.ends_with(upload);
+    path.starts_with("/plugins/") && ["/load", "/shadow", "/canary"].iter().any(is_one)
 }
 
 /// An answer that says no.
@@ -187,9 +195,111 @@ async fn plugin(
 async fn load(
     State(admin): State<Admin>,
     Named(name): Named<String>,
+    headers: HeaderMap,
     component: Body,
 ) -> Result<Json<PluginStatus>, ApiError> {
-    let most = component_size(&admin, &name)?;
+    let component = uploaded(&admin, &name, &headers, component).await?;
+    load_to(admin, name, component, None).await
+}
+
+/// Has a component loaded, to be tried on these terms, or else to serve.
+async fn load_to(
+    admin: Admin,
+    name: String,
+    component: Uploaded,
+    tried: Option<TrialTerms>,
+) -> Result<Json<PluginStatus>, ApiError> {
+    let leave = wait(&admin)?;
+    let (asker, outcome) = oneshot::channel();
+    let preparations = &admin.preparations;
+    preparations.load(name.clone(), component, tried, asker, leave);
+    answer(outcome).await?;
+    plugin(State(admin), Named(name)).await
+}
+
+async fn shadow(
+    State(admin): State<Admin>,
+    Named(name): Named<String>,
+    headers: HeaderMap,
+    component: Body,
+) -> Result<Json<PluginStatus>, ApiError> {
+    let terms = TrialTerms {
+        manner: Manner::Shadow,
+        rails: Rails::default(),
+    };
+    let component = uploaded(&admin, &name, &headers, component).await?;
+    load_to(admin, name, component, Some(terms)).await
+}
+
+async fn canary(
+    State(admin): State<Admin>,
+    Named(name): Named<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    component: Body,
+) -> Result<Json<PluginStatus>, ApiError> {
+    let terms = canary_terms(uri.query().unwrap_or_default());
+    let terms = terms.map_err(|error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    let component = uploaded(&admin, &name, &headers, component).await?;
+    load_to(admin, name, component, Some(terms)).await
+}
+
+/// The terms of a canary, as a query says them: `share=5%25&errors=off`.
+fn canary_terms(query: &str) -> Result<TrialTerms, String> {
+    let mut share = None;
+    let mut rails = Rails::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = value.replace("%25", "%");
+        match key {
+            "share" => share = Some(Percent::of_canary(&value)?),
+            "after" => {
+                let after = value.parse().ok().filter(|after| *after > 0);
+                rails.after = after
+                    .ok_or_else(|| format!("`after` is a number of exchanges, not `{value}`"))?;
+            }
+            rail => rails.set(rail, &value)?,
+        }
+    }
+    Ok(TrialTerms {
+        manner: Manner::Canary(share.ok_or("`share` is missing: say `share=5%25`")?),
+        rails,
+    })
+}
+
+async fn promote(
+    State(admin): State<Admin>,
+    Named(name): Named<String>,
+) -> Result<Json<PluginStatus>, ApiError> {
+    ask(&admin, Change::Promote { name: name.clone() }).await?;
+    plugin(State(admin), Named(name)).await
+}
+
+async fn withdraw(
+    State(admin): State<Admin>,
+    Named(name): Named<String>,
+) -> Result<Json<PluginStatus>, ApiError> {
+    ask(&admin, Change::Withdraw { name: name.clone() }).await?;
+    plugin(State(admin), Named(name)).await
+}
+
+/// A component, and the signature that came with it.
+async fn uploaded(
+    admin: &Admin,
+    name: &str,
+    headers: &HeaderMap,
+    component: Body,
+) -> Result<Uploaded, ApiError> {
+    let signature = headers.get(SIGNATURE).map(|text| {
+        let text = BASE64_STANDARD.decode(text).ok();
+        let text = text.and_then(|text| String::from_utf8(text).ok());
+        text.map(Into::into).ok_or_else(|| {
+            let message = format!("`{SIGNATURE}` is not the text of a `.minisig` in base64");
+            ApiError::new(StatusCode::BAD_REQUEST, message)
+        })
+    });
+    let signature = signature.transpose()?;
+    let most = component_size(admin, name)?;
     let too_large = || {
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -203,20 +313,17 @@ async fn load(
         return Err(too_large());
     }
     let limit = usize::try_from(most).unwrap_or(usize::MAX);
-    let component = match axum::body::to_bytes(component, limit).await {
-        Ok(component) => component.into(),
-        Err(error) if is_length_limit(&error) => return Err(too_large()),
+    match axum::body::to_bytes(component, limit).await {
+        Ok(component) => Ok(Uploaded {
+            bytes: component.as_ref().into(),
+            signature,
+        }),
+        Err(error) if is_length_limit(&error) => Err(too_large()),
         Err(error) => {
             let message = format!("the component broke off: {error}");
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+            Err(ApiError::new(StatusCode::BAD_REQUEST, message))
         }
-    };
-    let leave = wait(&admin)?;
-    let (asker, outcome) = oneshot::channel();
-    let preparations = &admin.preparations;
-    preparations.load(name.clone(), component, asker, leave);
-    answer(outcome).await?;
-    plugin(State(admin), Named(name)).await
+    }
 }
 
 fn unknown_plugin(published: &Published, name: &str) -> ApiError {

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{Admin, standing};
 use crate::admin_api::{
     LoadStatus, NameStatus, PluginIncident, PluginList, PluginStatus, PluginVersion, ProcessStatus,
-    RemoteStoreStatus, ServerStatus, SourceStatus, StoreStatus, UpstreamList, UpstreamStatus,
+    RemoteStoreStatus, ServerStatus, SourceStatus, StoreStatus, TrialSide, TrialStatus,
+    UpstreamList, UpstreamStatus,
 };
+use crate::config::model::Manner;
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
 use crate::control_plane::registered::{RegisteredPlugin, WaitingPlugin};
@@ -16,7 +18,7 @@ use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::Upstream;
 use crate::discovery::Sources;
 use crate::names::Names;
-use crate::plugin::PluginEvent;
+use crate::plugin::{PluginEvent, Trial, Version};
 
 pub(super) fn status(admin: &Admin) -> ProcessStatus {
     let published = admin.published.load();
@@ -102,6 +104,7 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         stock: entry.config.is_none(),
         version: plugin.version(),
         hash: plugin.hash().to_string(),
+        signed_by: plugin.signer().cloned(),
         state: entry.state().to_owned(),
         world: plugin.interfaces().join(", "),
         imports: plugin.imports().iter().map(ToString::to_string).collect(),
@@ -129,6 +132,10 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
             version: previous.version(),
             hash: previous.hash().to_string(),
         }),
+        trial: entry
+            .on_trial
+            .as_ref()
+            .map(|on_trial| trial(&on_trial.trial)),
         last_error: last_error(&history),
         budget: plugin.budget(),
         worker_percent: cost.worker_percent,
@@ -137,11 +144,58 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
     }
 }
 
-fn incident(event: &PluginEvent) -> PluginIncident {
-    let time = |time: SystemTime| {
-        let time = jiff::Timestamp::try_from(time).unwrap_or_default();
-        format!("{time:.3}")
+fn trial(trial: &Trial) -> TrialStatus {
+    let plugin = trial.candidate();
+    let cost = plugin.cost();
+    let (agreed, differed) = trial.compared();
+    let side = |version| {
+        let figures = trial.figures(version);
+        TrialSide {
+            exchanges: figures.exchanges,
+            errors: figures.errors,
+            mean_us: figures.mean_us.round() as u64,
+            imbalance: figures.imbalance.map(|peak| (peak * 100.0).round() / 100.0),
+        }
     };
+    let mut rails = trial.terms().rails;
+    let (share, rails) = match trial.terms().manner {
+        Manner::Shadow => (None, BTreeMap::new()),
+        Manner::Canary(share) => {
+            let after = ("after".to_owned(), rails.after.to_string());
+            let named = rails.named().map(|(name, limit)| {
+                let limit = limit.map_or_else(|| "off".to_owned(), |limit| limit.to_string());
+                (name.to_owned(), limit)
+            });
+            (
+                Some(share.to_string()),
+                named.into_iter().chain([after]).collect(),
+            )
+        }
+    };
+    TrialStatus {
+        manner: trial.terms().manner.name().to_owned(),
+        version: plugin.version(),
+        hash: plugin.hash().to_string(),
+        since: time(trial.since()),
+        share,
+        rails,
+        calls: plugin.stats().calls,
+        mean_ns: cost.mean_ns,
+        p99_ns: cost.p99_ns,
+        faults: trial.faults(),
+        agreed,
+        differed,
+        serving: side(Version::Serving),
+        candidate: side(Version::Candidate),
+    }
+}
+
+fn time(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
+    format!("{time:.3}")
+}
+
+fn incident(event: &PluginEvent) -> PluginIncident {
     PluginIncident {
         version: event.version,
         event: event.kind.name().to_owned(),

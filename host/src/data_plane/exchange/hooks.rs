@@ -19,6 +19,7 @@ use crate::config::model::{HookUse, OnError};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::hook_requests::{Origin, carry_until};
+use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
@@ -65,10 +66,10 @@ pub(super) async fn ask(
     let mut delay = Delay::from(Instant::now());
     let mut rerouted: Option<Option<usize>> = None;
     for place in uses {
-        let hook = &worker_config.hooks[place.hook];
         if on_reroute == OnReroute::Stay && finish.exchange().passed_hooks.has(place.hook) {
             continue;
         }
+        let (hook, in_trial) = worker_config.hook(place.hook, || finish.exchange().lot());
         let call = HookCall {
             exchange: finish.exchange().number(),
             place: place.place_number,
@@ -80,10 +81,16 @@ pub(super) async fn ask(
             // Few hooks wait: exchanges need not carry the room for it.
             true => Box::pin(ask_waiting(session, finish, hook, &call, None)).await,
         };
+        if let Some(in_trial) = &in_trial {
+            in_trial.ask_beside(&at_hand(finish), &call, asked.as_ref().ok());
+            if asked.is_err() {
+                in_trial.note_failed();
+            }
+        }
         if let Ok(asked) = &asked {
             // It is owed the end from here on, whatever comes between.
             let hooked = &finish.exchange().hooked;
-            hooked.note_run(hook, &call, asked.ran.clone(), place.on_error);
+            hooked.note_run(hook, &call, asked.ran.clone(), place.on_error, in_trial);
         }
         let mut at = At {
             hook,

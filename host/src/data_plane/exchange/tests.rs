@@ -73,6 +73,7 @@ impl Rig {
             stream_logs: Vec::new(),
             hooks: Vec::new(),
             components: Vec::new(),
+            trials: Default::default(),
             page_files: Arc::default(),
             logs_notes: false,
             logs_sent_header: true,

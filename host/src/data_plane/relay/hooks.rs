@@ -10,6 +10,7 @@ use super::dial::ClientWatch;
 use super::session::{SessionStatus, TcpSession};
 use crate::config::model::{HookUse, OnError};
 use crate::data_plane::unwinding::contained;
+use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::plugin::{ExchangeAtHand, HookCall, Untrusted, Verdict};
 
@@ -50,16 +51,22 @@ pub(super) async fn ask(
     let at_hand: ExchangeAtHand = session.clone();
     let mut delay = Duration::ZERO;
     for place in uses {
-        let hook = &worker_config.hooks[place.hook];
+        let (hook, in_trial) = worker_config.hook(place.hook, || session.lot());
         let call = HookCall {
             exchange,
             place: place.place_number,
             now_us: session.worker.clock.micros(began),
         };
         let asked = hook.on_request(&at_hand, &call);
+        if let Some(in_trial) = &in_trial {
+            in_trial.ask_beside(&at_hand, &call, asked.as_ref());
+            if asked.is_none() {
+                in_trial.note_failed();
+            }
+        }
         if let Some(asked) = &asked {
             let hooked = &session.hooked;
-            hooked.note_run(hook, &call, asked.ran.clone(), place.on_error);
+            hooked.note_run(hook, &call, asked.ran.clone(), place.on_error, in_trial);
         }
         let answered = match asked {
             None => Err(hook.why_unasked()),

@@ -27,6 +27,7 @@ use super::retry::Spending;
 use super::retry_budget::RetryBudget;
 use super::shared::Upstream;
 use super::target::Target;
+use super::trial::UpstreamTrial;
 use crate::data_plane::process::Clock;
 use crate::plugin::{ExchangeAtHand, Pick};
 
@@ -148,6 +149,26 @@ impl WorkerUpstream {
         true
     }
 
+    /// From here on this is on trial, or nothing is. `previous`: the upstream under the configuration
+    /// before.
+    pub(crate) fn put_on_trial(
+        &self,
+        trial: Option<&UpstreamTrial>,
+        previous: Option<&WorkerUpstream>,
+    ) {
+        if trial.is_some() {
+            // What it is to begin with may be known to the one before alone.
+            self.take_over();
+        }
+        for backup in [false, true] {
+            if let Some(group) = self.group(backup) {
+                let before = previous.and_then(|previous| previous.group(backup));
+                let before = before.map(|before| &**before);
+                group.put_on_trial(trial.map(|trial| (trial, backup)), before);
+            }
+        }
+    }
+
     /// As `proxy` has it. Exchanges keep it, by a count of this worker's own.
     pub(crate) fn name(&self) -> &Rc<str> {
         &self.name
@@ -184,7 +205,7 @@ impl WorkerUpstream {
     /// Calls its plugins whose time has come.
     pub(crate) fn tick(&self, now_us: u64) {
         for group in std::iter::once(&self.primary).chain(&self.backup) {
-            group.balancer.borrow_mut().tick(now_us);
+            group.tick(now_us);
         }
     }
 
@@ -348,35 +369,33 @@ impl WorkerUpstream {
                     group.endpoints.without_starting(&tried, now, random)
                 }
             };
-            balance.narrow(taking_part.as_deref());
-            let (picked, refusal) = {
-                let mut balancer = group.balancer.borrow_mut();
-                let picked = balancer.pick(&at_hand, &pick);
-                (picked, balancer.refusal())
-            };
+            let narrow = || balance.narrow(taking_part.as_deref());
+            narrow();
+            let chosen = group.pick(&exchange, &at_hand, &pick, &narrow);
             balance.resort_to(None);
-            let Some(picked) = picked else {
-                if let Some(status) = refusal {
+            let chosen = match chosen {
+                Ok(Some(chosen)) => chosen,
+                Ok(None) => continue,
+                Err(status) => {
                     balance.forget_response_headers();
                     return Err(NoEndpoint::Refused(status));
                 }
-                continue;
             };
-            balance.mark_tried(picked.index);
-            let endpoint = group.endpoints.endpoint(picked.index);
+            let index = chosen.picked.index;
+            balance.mark_tried(index);
+            let endpoint = group.endpoints.endpoint(index);
             let acquired = match last_resort {
                 true => endpoint.acquire_as_last_resort(),
                 false => endpoint.acquire(now),
             };
             match acquired {
                 Ok(()) => {
-                    let lease = Lease::new(group, exchange, picked, picked_at, admitted);
+                    let lease = Lease::new(group, exchange, chosen, picked_at, admitted);
                     return Ok(lease.with_last_resort(last_resort));
                 }
                 // It stays marked as tried: the policy is asked again, without it.
                 Err(_) => {
-                    let index = picked.index;
-                    group.unused(&at_hand, picked);
+                    group.unused(&exchange, chosen);
                     if self.queue.is_some() {
                         // For a moment, it seemed to have less room than it has.
                         self.shared.load.room();

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::endpoint::{EndpointId, Seconds};
 use super::endpoint_set::IndexSet;
 use super::group::WorkerGroup;
-use crate::plugin::{AttemptFacts, FailureKind};
+use crate::plugin::{AttemptFacts, FailureKind, lot};
 
 /// Groups that were left, and which of their endpoints were tried.
 type TriedGroups = SmallVec<[(Rc<WorkerGroup>, IndexSet); 1]>;
@@ -31,6 +31,10 @@ pub(crate) struct BalanceState {
     /// Why the attempt that ended last failed.
     failure: Cell<FailureKind>,
     pub(crate) memo: Cell<u64>,
+    /// What a shadow keeps with the exchange.
+    pub(super) memo_beside: Cell<u64>,
+    /// By which versions on trial are chosen for a client without an address; none before it is drawn.
+    lot: Cell<Option<u32>>,
     /// Header lines, each with its CRLF, that the policy adds to the response of the current
     /// attempt.
     response_headers: RefCell<Vec<u8>>,
@@ -58,6 +62,7 @@ impl BalanceState {
             before.push((left, tried_here));
         }
         self.memo.set(0);
+        self.memo_beside.set(0);
     }
 
     /// Forgets where it stood: it goes to another upstream. No lease of it is open.
@@ -66,6 +71,7 @@ impl BalanceState {
         self.tried.take();
         self.tried_before.take();
         self.memo.set(0);
+        self.memo_beside.set(0);
         self.forget_response_headers();
     }
 
@@ -174,6 +180,13 @@ impl BalanceState {
             let tried = self.tried.borrow();
             group.endpoints.candidates(word, &tried, self.now.get())
         })
+    }
+
+    /// The lot of a client whose address is not known: another one for each exchange.
+    pub(super) fn lot(&self) -> u32 {
+        let drawn = self.lot.get().unwrap_or_else(|| lot(fastrand::u64(..)));
+        self.lot.set(Some(drawn));
+        drawn
     }
 
     pub(crate) fn forget_response_headers(&self) {

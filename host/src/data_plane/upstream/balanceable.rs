@@ -27,6 +27,12 @@ pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// Whether it speaks HTTP to endpoints, which a handshake of TLS then says by ALPN.
     fn speaks_http(&self) -> bool;
 
+    /// By which versions of plugins on trial are chosen for it.
+    fn lot(&self) -> u32 {
+        let address = self.client_address();
+        address.map_or_else(|| self.balance().lot(), plugin::lot_of_client)
+    }
+
     /// Writes a line to the error log, with what is known of it and of the endpoint.
     fn warn(&self, message: &str, upstream: &str);
 }

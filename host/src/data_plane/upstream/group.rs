@@ -1,11 +1,13 @@
 //! Endpoints with the policy that balances them: an upstream's primaries, or its backups.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::endpoint_set::EndpointSet;
 use super::load::Load;
-use crate::plugin::{Balancer, Ending, ExchangeAtHand, Outcome, Picked, WorkerBalancer};
+use super::trial::WorkerTrial;
+use crate::plugin::{Balancer, WorkerBalancer};
 
 /// A group as all workers share it.
 pub(super) struct Group {
@@ -20,6 +22,8 @@ pub(super) struct Group {
 pub(super) struct WorkerGroup {
     pub(super) endpoints: Arc<EndpointSet>,
     pub(super) balancer: RefCell<WorkerBalancer>,
+    /// Another version of the policy, if one is on trial.
+    pub(super) trial: RefCell<Option<Rc<WorkerTrial>>>,
     pub(super) load: Arc<Load>,
 }
 
@@ -31,22 +35,8 @@ impl Group {
         WorkerGroup {
             endpoints: self.endpoints.clone(),
             balancer: RefCell::new(balancer),
+            trial: RefCell::default(),
             load: self.load.clone(),
         }
-    }
-}
-
-impl WorkerGroup {
-    /// Tells the policy that its pick was not used: another worker took the endpoint's last free
-    /// connection, or its one probe, in the meantime.
-    pub(super) fn unused(&self, exchange: &ExchangeAtHand, picked: Picked) {
-        let outcome = Outcome {
-            ending: Ending::Unused,
-            status: 0,
-            connect_us: 0,
-            header_us: 0,
-            total_us: 0,
-        };
-        self.balancer.borrow_mut().done(exchange, picked, &outcome);
     }
 }

@@ -9,10 +9,11 @@ use super::client_connections::HeldByClient;
 use super::endpoint::{AfterFailure, Endpoint};
 use super::group::WorkerGroup;
 use super::load::Admitted;
+use super::trial::Chosen;
 use crate::data_plane::process::Clock;
 use crate::data_plane::unwinding::contained;
 use crate::fault_injection;
-use crate::plugin::{Ending, ExchangeAtHand, FailureKind, Outcome, Picked};
+use crate::plugin::{Ending, FailureKind, Outcome};
 
 /// How far an attempt came, as time since its pick; zero for what it did not reach.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,7 +29,7 @@ pub(crate) struct Lease {
     exchange: Rc<dyn Balanceable>,
     index: u32,
     /// Taken when the attempt ends.
-    picked: Cell<Option<Picked>>,
+    chosen: Cell<Option<Chosen>>,
     /// What its request is counted as.
     admitted: Admitted,
     /// The endpoint was out of rotation, and is back in it if it answers.
@@ -44,15 +45,15 @@ impl Lease {
     pub(super) fn new(
         group: Rc<WorkerGroup>,
         exchange: Rc<dyn Balanceable>,
-        picked: Picked,
+        chosen: Chosen,
         picked_at: Instant,
         admitted: Admitted,
     ) -> Lease {
         Lease {
             group,
             exchange,
-            index: picked.index,
-            picked: Cell::new(Some(picked)),
+            index: chosen.picked.index,
+            chosen: Cell::new(Some(chosen)),
             admitted,
             last_resort: false,
             established: Cell::new(false),
@@ -104,9 +105,10 @@ impl Lease {
 
     /// Ends the attempt, unless it has ended.
     pub(crate) fn end(&self, ending: Ending, status: u16, timings: Timings, clock: &Clock) {
-        let Some(picked) = self.picked.take() else {
+        let Some(chosen) = self.chosen.take() else {
             return;
         };
+        chosen.note_end(ending, status, timings.header);
         match ending {
             Ending::Failed => self.endpoint().note_end(true),
             Ending::Completed | Ending::PassedOver => self.endpoint().note_end(status >= 500),
@@ -115,7 +117,7 @@ impl Lease {
         }
         if ending == Ending::Failed {
             let after = self.group.endpoints.failed(self.index, clock.seconds());
-            self.group.balancer.borrow_mut().failed(self.index);
+            self.group.failed(self.index);
             if after == AfterFailure::Disabled {
                 let message = match self.established.get() {
                     true => "upstream server temporarily disabled",
@@ -133,7 +135,7 @@ impl Lease {
             }
         }
         self.make_room();
-        self.tell(picked, ending, status, timings);
+        self.tell(chosen, ending, status, timings);
     }
 
     /// Its endpoint is rid of it: whoever waits for that has its turn.
@@ -143,8 +145,8 @@ impl Lease {
     }
 
     /// Tells the policy that picked how the attempt ended, if it observes.
-    fn tell(&self, picked: Picked, ending: Ending, status: u16, timings: Timings) {
-        if !picked.is_observed() {
+    fn tell(&self, chosen: Chosen, ending: Ending, status: u16, timings: Timings) {
+        if !chosen.is_observed() {
             return;
         }
         let micros = |duration: Duration| u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
@@ -158,15 +160,13 @@ impl Lease {
         if ending != Ending::Failed {
             self.exchange.balance().note_failure(FailureKind::None);
         }
-        let at_hand = self.exchange.clone() as ExchangeAtHand;
-        let mut balancer = self.group.balancer.borrow_mut();
-        balancer.done(&at_hand, picked, &outcome);
+        self.group.done(&self.exchange, chosen, &outcome);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(picked) = self.picked.take() {
+        if let Some(chosen) = self.chosen.take() {
             self.group.endpoints.released(self.index);
             if !self.established.get() {
                 self.forgive(false);
@@ -174,7 +174,7 @@ impl Drop for Lease {
             self.make_room();
             contained(|| {
                 fault_injection::panics("lease");
-                self.tell(picked, Ending::Abandoned, 0, Timings::default());
+                self.tell(chosen, Ending::Abandoned, 0, Timings::default());
             });
         }
     }

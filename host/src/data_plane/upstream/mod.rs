@@ -12,6 +12,7 @@ mod overload; // why something is too much
 mod queue; // who waits for an endpoint
 mod client_counts; // how much of it is one client's
 mod group; // endpoints with their policy
+mod trial; // ... and another version of that
 mod endpoint_set; // the endpoints of one policy instance
 mod layout; // which index each of them has
 mod endpoint; // one address and its accounting
@@ -47,5 +48,6 @@ pub(crate) use pool::Connection;
 pub(crate) use probe::{KeptConnection, Probe, ProbeFailure, ProbeTools};
 pub(crate) use retry::Retry;
 pub(crate) use shared::{Previous, Upstream};
+pub(crate) use trial::UpstreamTrial;
 pub(crate) use upload::{Upload, UploadRest};
 pub(crate) use waiting::wait_for_endpoint;

@@ -140,6 +140,7 @@ impl Builder {
             stream_logs: Vec::new(),
             hooks: Vec::new(),
             components: Vec::new(),
+            trials: Default::default(),
             page_files: Arc::default(),
             logs_notes: false,
             logs_sent_header: false,

@@ -5,13 +5,16 @@ pub(crate) mod router; // host and path -> route
 mod page_files; // what error pages show
 mod snapshot; // the immutable part
 mod pace; // how much is done at a time
+mod trials; // other versions of plugins
 mod retired; // what is left of configurations before
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::trials::WorkerHookTrial;
 use super::process::Clock;
 use super::upstream::WorkerUpstream;
 use crate::access_log::UsedLog;
@@ -23,15 +26,18 @@ pub(crate) use page_files::PageFiles;
 pub(crate) use retired::RetiredUpstreams;
 pub(crate) use router::Router;
 pub(crate) use snapshot::{ListenerId, Snapshot, index_by_name};
+pub(crate) use trials::{HookTrial, RunInTrial, Trials};
 
 /// A snapshot as one worker uses it.
 pub(crate) struct WorkerConfig {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upstreams: Vec<Rc<WorkerUpstream>>,
     /// As in the configuration.
-    pub(crate) hooks: Vec<Rc<WorkerHook>>,
+    hooks: Vec<Rc<WorkerHook>>,
     /// As in the configuration.
     pub(crate) components: Vec<Rc<WorkerHandler>>,
+    /// By index into the hooks.
+    hook_trials: HashMap<usize, Rc<WorkerHookTrial>>,
     /// A plugin wants to be called from time to time.
     ticks: bool,
     /// See [`route_name`](Self::route_name).
@@ -53,6 +59,8 @@ impl WorkerConfig {
     ) -> WorkerConfig {
         let mut pace = Pace::default();
         let mut upstreams = Vec::with_capacity(snapshot.upstreams.len());
+        let trials = &snapshot.trials;
+        let trial = |index: usize| trials.upstreams.get(&index).map(|trial| &**trial);
         for (index, shared) in snapshot.upstreams.iter().enumerate() {
             // Most are where they were, and no name is looked up.
             let known = previous.and_then(|previous| {
@@ -63,17 +71,20 @@ impl WorkerConfig {
             });
             match known {
                 Some(same) if Arc::ptr_eq(&same.shared, shared) => {
+                    same.put_on_trial(trial(index), None);
                     upstreams.push(same.clone());
                     pace.small_step().await;
                 }
                 changed => {
                     let attached = WorkerUpstream::attach(shared.clone(), changed.cloned());
+                    attached.put_on_trial(trial(index), changed.map(|changed| &**changed));
                     upstreams.push(attached);
                     pace.large_step().await;
                 }
             }
         }
-        let mut hooks = Vec::with_capacity(snapshot.hooks.len());
+        let mut hooks: Vec<Rc<WorkerHook>> = Vec::with_capacity(snapshot.hooks.len());
+        let mut hook_trials = HashMap::new();
         for (shared, config) in snapshot.hooks.iter().zip(&snapshot.config.hooks) {
             let before = previous.and_then(|previous| previous.hook_before(shared, config));
             match before {
@@ -82,6 +93,14 @@ impl WorkerConfig {
                     hooks.push(WorkerHook::attach(shared, before.map(|before| &**before)));
                     pace.large_step().await;
                 }
+            }
+            let index = hooks.len() - 1;
+            if let Some(trial) = trials.hooks.get(&index) {
+                let before =
+                    previous.and_then(|previous| previous.hook_trial_of(&hooks[index], config));
+                let attached = WorkerHookTrial::attach(trial, &hooks[index], before);
+                hook_trials.insert(index, attached);
+                pace.large_step().await;
             }
         }
         let mut components = Vec::with_capacity(snapshot.components.len());
@@ -108,12 +127,13 @@ impl WorkerConfig {
             Some(previous) => previous.route_names.clone(),
             None => vec![OnceCell::new(); routes.len()].into(),
         };
-        let of_plugins = of_hooks || !components.is_empty();
+        let of_plugins = of_hooks || !components.is_empty() || trials.ticks();
         let ticks = of_plugins || snapshot.upstreams.iter().any(|upstream| upstream.ticks());
         WorkerConfig {
             upstreams,
             hooks,
             components,
+            hook_trials,
             ticks,
             route_names,
             snapshot,
@@ -141,11 +161,44 @@ impl WorkerConfig {
         self.hooks.iter().find(is_it)
     }
 
+    /// What is on trial beside the same hook, or beside what this configuration has in its place.
+    fn hook_trial_of(
+        &self,
+        hook: &Rc<WorkerHook>,
+        config: &HookConfig,
+    ) -> Option<&Rc<WorkerHookTrial>> {
+        let before = self.hook_before(hook.shared(), config)?;
+        let index = self
+            .hooks
+            .iter()
+            .position(|known| Rc::ptr_eq(known, before))?;
+        self.hook_trials.get(&index)
+    }
+
+    /// The hook that is asked about an exchange; where it is on trial, the version whose turn it is,
+    /// by the exchange's `lot`, and what it takes part in.
+    #[inline]
+    pub(crate) fn hook(
+        &self,
+        index: usize,
+        lot: impl FnOnce() -> u32,
+    ) -> (&Rc<WorkerHook>, Option<Rc<RunInTrial>>) {
+        let serving = &self.hooks[index];
+        match self.hook_trials.get(&index) {
+            None => (serving, None),
+            Some(trial) => {
+                let (hook, in_trial) = trial.choose(serving, lot());
+                (hook, Some(in_trial))
+            }
+        }
+    }
+
     /// Calls the plugins whose time has come; false where none wants to be called.
     pub(crate) async fn tick(&self, clock: &Clock) -> bool {
         if self.ticks {
             let mut pace = Pace::default();
-            for hook in &self.hooks {
+            let on_trial = self.hook_trials.values().map(|trial| trial.candidate());
+            for hook in self.hooks.iter().chain(on_trial) {
                 hook.tick(clock.micros(Instant::now()));
                 pace.small_step().await;
             }

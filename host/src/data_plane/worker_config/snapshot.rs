@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::page_files::PageFiles;
 use super::router::Router;
+use super::trials::Trials;
 use crate::access_log::UsedLog;
 use crate::config::model::{Config, HookConfig};
 use crate::data_plane::upstream::Upstream;
@@ -35,6 +36,8 @@ pub(crate) struct Snapshot {
     pub(crate) hooks: Vec<Arc<SharedHook>>,
     /// As in the configuration.
     pub(crate) components: Vec<Arc<SharedHandler>>,
+    /// Other versions of plugins that are tried.
+    pub(crate) trials: Trials,
     pub(crate) page_files: Arc<PageFiles>,
     /// See [`index_by_name`].
     pub(crate) by_name: Arc<HashMap<Box<str>, usize>>,
@@ -88,7 +91,9 @@ impl Snapshot {
             let files = upstream.balancers().flat_map(|balancer| balancer.files());
             files.map(|files| (format!("upstream `{}`", upstream.config.name), files))
         });
-        of_hooks.chain(of_upstreams)
+        let on_trial = self.trials.files();
+        let on_trial = on_trial.map(|files| ("a plugin on trial".to_owned(), files));
+        of_hooks.chain(of_upstreams).chain(on_trial)
     }
 
     /// Those of them that were asked for, and those of error pages: all are to be watched.

@@ -35,14 +35,14 @@ pub enum FieldOperation {
 }
 
 /// Changes to fields, in their order, each of them checked.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct FieldChanges {
     bytes: Vec<u8>,
     table: Vec<ChangeSpan>,
     size: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct ChangeSpan {
     operation: FieldOperation,
     name: Span,

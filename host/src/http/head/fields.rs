@@ -5,7 +5,7 @@ use super::field_name::{FieldName, SINGLETONS, is_plain};
 use super::{BadHead, HeadPart};
 
 /// A part of a head's bytes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Span {
     pub(super) start: u32,
     pub(super) len: u32,

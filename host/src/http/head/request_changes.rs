@@ -6,7 +6,7 @@ use crate::http::path;
 use crate::http::target::{check_path, check_query};
 
 /// Changes to a request, each of them checked by itself.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct RequestChanges {
     pub(crate) method: Option<Box<[u8]>>,
     /// Percent-encoded.

@@ -11,13 +11,13 @@ const BYTES: usize = 64 << 10;
 const NAME: usize = 64;
 
 /// Named values: see `changes.set-attribute` in the WIT.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Attributes {
     bytes: Vec<u8>,
     table: Vec<Attribute>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Attribute {
     name: Range<usize>,
     value: Range<usize>,

@@ -13,7 +13,7 @@ use crate::http::head::{FieldChanges, RequestChanges};
 pub(in crate::plugin) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 /// The changes of one call: see `changes` in the WIT. Each was checked when it was asked for.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Changes {
     pub request: RequestChanges,
     pub response: FieldChanges,
@@ -94,6 +94,17 @@ pub struct Check {
 }
 
 impl Changes {
+    /// Whether there are none, whatever it wants of bodies.
+    pub fn are_none(&self) -> bool {
+        self.request.is_empty()
+            && self.response.is_empty()
+            && self.attributes.is_empty()
+            && self.answer.is_none()
+            && self.delay.is_zero()
+            && (self.route, self.upstream) == (None, None)
+            && self.body.is_none()
+    }
+
     /// Forgets all of them, and keeps the room.
     fn clear(&mut self) {
         self.request.clear();

@@ -151,6 +151,14 @@ impl SharedHook {
         &self.role.spec.destinations
     }
 
+    /// Begins with a copy of what the shared instances of another version know, which go on.
+    ///
+    /// # Errors
+    /// The plugin failed at it; it begins without.
+    pub fn copy(&self, serving: &SharedHook) -> Result<(), ConfigureError> {
+        self.role.copy(&serving.role)
+    }
+
     /// Takes over what the shared instances of an earlier one know.
     ///
     /// # Errors

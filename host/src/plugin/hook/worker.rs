@@ -180,6 +180,13 @@ impl WorkerHook {
         attached
     }
 
+    /// Begins with a copy of what the worker's own instance of `serving` knows, which goes on.
+    pub fn copy(&self, serving: &WorkerHook) {
+        let theirs = &mut serving.role.borrow_mut();
+        let mut own = self.role.borrow_mut();
+        own.copy(&self.hook.role, theirs, &serving.hook.role);
+    }
+
     /// Hears of what ended since the state of `previous` was taken over.
     fn hear_late_ends(&self, previous: &WorkerHook) {
         let LateEnds { ends, overflowed } = previous.late.take();

@@ -102,6 +102,14 @@ impl OnRequest for Probe {
         self.calls += 1;
         self.asked.add(1);
         assert!(self.mode != "traps", "as the mode says");
+        match self.mode.as_str() {
+            "answers" => {
+                call.changes().answer(500, "broken\n");
+                return Verdict::Answer;
+            }
+            "marks" => _ = call.changes().set_response_header("X-Mode", &self.mode),
+            _ => {}
+        }
         let mut commands = self.request.clone();
         commands.extend(self.places[call.place].iter().cloned());
         commands.extend(self.told(call, ""));
