@@ -181,6 +181,9 @@ fn meaning(mut config: Config) -> String {
     upstreams.map(Arc::make_mut).for_each(forget_places);
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
+        if let Some(trial) = &mut plugin.trial {
+            trial.place = Place::default();
+        }
     }
     for hook in &mut config.hooks {
         hook.place = SettingsPlace::default();

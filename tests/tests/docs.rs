@@ -127,6 +127,7 @@ async fn example() -> Proxy {
         ("spill.wasm", &policy[..]),
         ("build/spill.wasm", &other(&policy)),
         ("spill-2.wasm", &other(&policy)),
+        ("spill-3.wasm", &other(&other(&policy))),
         ("target/wasm32-wasip2/release/api_key.wasm", &hook),
         ("api_key-2.wasm", &other(&hook)),
         ("broken.wasm", b"broken"),
@@ -181,6 +182,23 @@ async fn every_command_of_the_documentation_works() {
             // What they do to a folder, `new_plugin` follows.
             ["plugin", "new" | "build" | "dev", ..] => {
                 says(&[&words[..], &["--help"]].concat(), &proxy).await
+            }
+            [
+                "plugin",
+                what @ ("shadow" | "canary" | "promote" | "withdraw"),
+                ..,
+            ] => {
+                let proxy = example().await;
+                // What a page has tried is not what serves.
+                let mut before = vec![["plugin", "load", "spill", "spill-3.wasm"]];
+                if matches!(what, "promote" | "withdraw") {
+                    before.push(["plugin", "shadow", "spill", "spill-2.wasm"]);
+                }
+                for command in before {
+                    let (code, said) = says(&command, &proxy).await;
+                    assert_eq!(code, 0, "{said}");
+                }
+                says(&words, &proxy).await
             }
             [last, ..] if LAST_WORDS.contains(&last) => says(&words, &example().await).await,
             _ => {

@@ -9,19 +9,19 @@ use waypost_tests::{Answer, Client, Gate, Origin, Proxy, eventually, origin, plu
 
 /// The leases that a policy has written down.
 #[derive(Default)]
-struct Books {
+pub(super) struct Books {
     /// Given out and not yet back, by instance.
-    open: HashMap<String, HashSet<u64>>,
-    given: usize,
-    returned: usize,
+    pub(super) open: HashMap<String, HashSet<u64>>,
+    pub(super) given: usize,
+    pub(super) returned: usize,
     /// Those of them that were not used.
-    unused: usize,
+    pub(super) unused: usize,
     traps: usize,
 }
 
 impl Books {
     /// Reads the log; panics at the first entry that does not add up.
-    fn of(log: &str) -> Books {
+    pub(super) fn of(log: &str) -> Books {
         assert!(
             !log.contains("lines of the plugin were dropped"),
             "too fast for the log, which is the books"
@@ -66,7 +66,7 @@ impl Books {
         books
     }
 
-    fn are_closed(&self) -> bool {
+    pub(super) fn are_closed(&self) -> bool {
         self.open.values().all(HashSet::is_empty)
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use waypost_tests::admin::ADMIN;
 use waypost_tests::{Load, Origin, Proxy, Response, client, origin, plugin, proxy};
 
+use super::leases::Books;
 use super::{hooks, misbehaving};
 
 /// A policy that takes the last server.
@@ -292,6 +293,55 @@ async fn turns_go_on_where_they_were_as_versions_are_tried_and_promoted() {
         let expected = origins[usize::from(request) % 3].address();
         assert_eq!(proxy.get("/").await.text(), expected, "request {request}");
     }
+}
+
+#[tokio::test]
+async fn each_pick_of_either_version_ends_once_and_with_the_instance_that_picked() {
+    let origins = origins(2).await;
+    let ledger = |number: u8| {
+        let file = plugin("ledger", "wasm32-unknown-unknown");
+        let mut bytes = std::fs::read(file).expect("cargo has built it");
+        bytes.extend([0, 2, 1, number]);
+        bytes
+    };
+    let proxy = balanced(&ledger(1), "", &origins).await;
+    let ask = async |clients| {
+        for client in 0..clients {
+            assert_eq!(get_as(&proxy, client).await.status, 200);
+        }
+    };
+    ask(5).await;
+    tried(
+        &proxy,
+        "canary?share=50%25&latency=off&imbalance=off",
+        &ledger(2),
+    )
+    .await;
+    ask(40).await;
+    proxy.append("[upstream.other]\nservers = [\"127.0.0.1:1\"]\n");
+    proxy.reload().await;
+    ask(5).await;
+    tried(&proxy, "shadow", &ledger(3)).await;
+    ask(1).await;
+    // They take turns from the same place, until one of them has had another turn.
+    let shown = trial(&proxy).await;
+    assert_eq!(
+        (&shown["agreed"], &shown["differed"]),
+        (&1.into(), &0.into()),
+        "{shown}"
+    );
+    assert_eq!(asks(&proxy, "promote").await.status, 200);
+    ask(5).await;
+    let books = || Books::of(&proxy.log());
+    waypost_tests::eventually("the end of all picks", async || books().are_closed()).await;
+    let books = books();
+    assert_eq!(
+        (books.given, books.returned),
+        (61, 61),
+        "56 requests, one of them asked twice, and a rehearsal of each version that comes"
+    );
+    assert_eq!(books.unused, 0);
+    assert!(books.open.len() >= 4, "instances: {:?}", books.open);
 }
 
 #[tokio::test]

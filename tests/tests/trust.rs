@@ -261,3 +261,71 @@ async fn a_key_that_a_reload_brings_holds_for_what_serves() {
         public(&keys)
     );
 }
+
+/// A trial is no way around what an entry trusts.
+#[tokio::test]
+async fn what_is_tried_is_pinned_or_signed_as_what_serves_is() {
+    let keys = keys();
+    let pins = format!(
+        "sha256 = [\"{}\", \"{}\"]",
+        hash(&version(1)),
+        hash(&version(2))
+    );
+    let entry = format!("{pins}\nsigned_by = \"{}\"\nwatch = false", public(&keys));
+    let proxy = with(&entry, &version(1), Some(&signature(&keys, &version(1)))).await;
+    let tries = |number: u8, signed: Option<u8>| {
+        std::fs::write(proxy.directory().join("v2.wasm"), version(number)).unwrap();
+        let beside = proxy.directory().join("v2.wasm.minisig");
+        let _ = std::fs::remove_file(&beside);
+        if let Some(signed) = signed {
+            std::fs::write(beside, signature(&keys, &version(signed))).unwrap();
+        }
+        let mut command = Command::new(waypost());
+        command.args(["plugin", "shadow", "mine", "v2.wasm"]);
+        command.args(["--admin", &proxy.admin_address()]);
+        let (code, out, err) = waypost_tests::child::run(in_directory(command, proxy.directory()));
+        (code, out + &err)
+    };
+    for (number, signed, reason) in [
+        (3, Some(3), "is not what its entry pins"),
+        (2, None, "no signature came with it"),
+        (2, Some(1), "of other content"),
+    ] {
+        let (code, said) = tries(number, signed);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
+    let (code, said) = tries(2, Some(2));
+    assert_eq!(code, 0, "{said}");
+    proxy.admin("POST", "/plugins/mine/withdraw", "").await;
+    // A table has a pin of its own, which outlives what it promotes.
+    let third = version(3);
+    std::fs::write(proxy.directory().join("v3.wasm"), &third).unwrap();
+    std::fs::write(
+        proxy.directory().join("v3.sig"),
+        signature(&keys, &version(2)),
+    )
+    .unwrap();
+    let table = format!(
+        "shadow = {{ file = \"v3.wasm\", sha256 = \"{}\", signature = \"v3.sig\" }}",
+        hash(&third)
+    );
+    proxy.edit("watch = false", &table);
+    let refused = proxy.admin("POST", "/reload", "").await;
+    assert!(
+        refused.text().contains("of other content"),
+        "{}",
+        refused.text()
+    );
+    std::fs::write(proxy.directory().join("v3.sig"), signature(&keys, &third)).unwrap();
+    proxy.reload().await;
+    let promoted = proxy.admin("POST", "/plugins/mine/promote", "").await;
+    assert_eq!(promoted.json()["hash"], hash(&third));
+    proxy.reload().await;
+    assert_eq!(proxy.shows("/plugins/mine").await["hash"], hash(&third));
+}
+
+fn in_directory(mut command: Command, directory: &Path) -> Command {
+    command.current_dir(directory);
+    command
+}

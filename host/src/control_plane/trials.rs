@@ -33,7 +33,6 @@ pub(super) fn trials(
     let mut problems = Vec::new();
     let generation = previous.map_or(1, |snapshot| snapshot.generation + 1);
     for trial in trials {
-        let goes_on = previous.is_some_and(|previous| previous.trials.has(trial));
         let context = Context {
             config,
             plugins: with_candidate(plugins, trial),
@@ -44,7 +43,7 @@ pub(super) fn trials(
         let begun = context.make((upstreams, hooks), &mut made);
         match begun {
             Ok(()) => {}
-            Err(problem) if goes_on => trial.note_broken(problem.in_one_line()),
+            Err(problem) if trial.has_begun() => trial.note_broken(problem.in_one_line()),
             Err(mut problem) => {
                 let name = trial.candidate().name();
                 problem.message = format!("the version of `{name}` on trial: {}", problem.message);

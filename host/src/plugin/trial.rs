@@ -5,7 +5,7 @@
 //! trial: nothing of it is met by an exchange whose plugins have none.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +29,8 @@ pub struct Trial {
     differed: AtomicU64,
     /// Of each group of endpoints that it is tried with.
     picks: Mutex<Vec<Weak<Picks>>>,
+    /// Something was served with it.
+    has_begun: AtomicBool,
     /// Why it cannot go on.
     broken: OnceLock<String>,
 }
@@ -96,8 +98,14 @@ impl Trial {
             agreed: AtomicU64::new(0),
             differed: AtomicU64::new(0),
             picks: Mutex::default(),
+            has_begun: AtomicBool::new(false),
             broken: OnceLock::new(),
         }
+    }
+
+    /// Whether something was served with it.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun.load(Relaxed)
     }
 
     pub fn candidate(&self) -> &Plugin {
@@ -246,6 +254,7 @@ impl Trial {
     /// Notes in the plugin's history that it has begun.
     pub fn note_begun(&self) {
         use super::history::PluginEventKind::{Canary, Shadow};
+        self.has_begun.store(true, Relaxed);
         let (kind, detail) = match self.terms.manner {
             Manner::Canary(share) => (
                 Canary,
@@ -285,7 +294,7 @@ fn broken_rail(
     if let Some(limit) = rails.errors
         && erred > err_before + limit.ratio()
         && erred > 2.0 * err_before
-        && now.errors as f64 > expected + 3.0 * expected.sqrt()
+        && now.errors as f64 > expected + 3.0 * (expected + 1.0).sqrt()
     {
         return Some(format!(
             "errors {:.2}% of {} exchanges, and {:.2}% of {} of the version before",
@@ -413,6 +422,10 @@ mod tests {
             None,
             "which chance explains"
         );
+        let none = side(400, 0, 5000.0, 2000.0);
+        let now = side(105, 3, 5000.0, 0.0);
+        let one = "one exchange has met three servers that are gone";
+        assert_eq!(broken_rail(&rails, &none, &now, 0), None, "{one}");
         let slow = over(side(100, 0, 9000.0, 2000.0), 0);
         assert!(slow.is_some_and(|why| why.starts_with("latency 9.0 ms")));
         assert_eq!(

@@ -30,15 +30,6 @@ pub(crate) struct HookTrial {
 }
 
 impl Trials {
-    /// Whether this one is among them.
-    pub(crate) fn has(&self, trial: &Arc<Trial>) -> bool {
-        let of_upstreams = self.upstreams.values().map(|upstream| &upstream.trial);
-        let of_hooks = self.hooks.values().map(|hook| &hook.trial);
-        of_upstreams
-            .chain(of_hooks)
-            .any(|known| Arc::ptr_eq(known, trial))
-    }
-
     /// Whether a plugin wants to be called from time to time.
     pub(super) fn ticks(&self) -> bool {
         let of_hook =
