@@ -182,6 +182,9 @@ fn meaning(mut config: Config) -> String {
     for plugin in &mut config.plugins {
         plugin.place = Place::default();
     }
+    for component in &mut config.components {
+        component.place = Place::default();
+    }
     for hook in &mut config.hooks {
         hook.place = SettingsPlace::default();
     }
