@@ -185,6 +185,9 @@ fn meaning(mut config: Config) -> String {
             trial.place = Place::default();
         }
     }
+    for component in &mut config.components {
+        component.place = Place::default();
+    }
     for hook in &mut config.hooks {
         hook.place = SettingsPlace::default();
     }

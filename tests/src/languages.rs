@@ -158,6 +158,62 @@ impl Language {
         file
     }
 
+    /// A component that answers requests, made by the toolchain alone, as its own pages begin with one:
+    /// of JavaScript and Python.
+    pub async fn answering_component(self) -> PathBuf {
+        let _one = BUILDS[self as usize].lock().await;
+        let (name, version) = match self {
+            Language::JavaScript => ("hello.js", "0.2.10"), // that of its engine
+            _ => ("app.py", "0.2.12"),
+        };
+        let source = root("tests/peers/components").join(name);
+        let mut hasher = DefaultHasher::new();
+        std::fs::read(&source)
+            .expect("it is there")
+            .hash(&mut hasher);
+        hash(&root("sdk/wasi"), &mut hasher);
+        let file = format!("{}-answers-{:016x}.wasm", self.name(), hasher.finish());
+        let file = built().join(file);
+        if !file.exists() {
+            let folder = tempfile::tempdir().expect("there is room for a directory");
+            let deps = folder.path().join("wit/deps");
+            std::fs::create_dir_all(&deps).expect("the directory is ours");
+            for package in ["http", "io", "clocks"] {
+                let text = root("sdk/wasi").join(format!("{package}.wit"));
+                let text = std::fs::read_to_string(text).expect("it is there");
+                let text = text.replace("0.2.12", version);
+                std::fs::write(deps.join(format!("{package}.wit")), text).expect("it is ours");
+            }
+            let world = format!(
+                "package example:app;\nworld app {{\n  import wasi:http/outgoing-handler@{version};\n  \
+                 export wasi:http/incoming-handler@{version};\n}}\n"
+            );
+            std::fs::write(folder.path().join("wit/world.wit"), world).expect("it is ours");
+            std::fs::copy(&source, folder.path().join(name)).expect("the directory is ours");
+            let mut command = match self {
+                Language::JavaScript => {
+                    let bin = self.sdk().join("node_modules/.bin/componentize-js");
+                    let mut command = behind_others(bin.canonicalize().expect("it is installed"));
+                    command.args(["hello.js", "-w", "wit", "-n", "app", "-o", "plugin.wasm"]);
+                    command
+                }
+                _ => {
+                    let python = python("componentize_py").get_program().to_owned();
+                    let mut command = behind_others(&python);
+                    command.arg(Path::new(&python).with_file_name("componentize-py"));
+                    command.args(["-d", "wit", "-w", "app", "componentize", "app"]);
+                    command.args(["-o", "plugin.wasm"]);
+                    command
+                }
+            };
+            done(command.current_dir(folder.path())).await;
+            let made = file.with_extension(std::process::id().to_string());
+            std::fs::copy(folder.path().join("plugin.wasm"), &made).expect("it is built");
+            std::fs::rename(made, &file).expect("the directory is ours");
+        }
+        file
+    }
+
     /// The example, with a fault, in another folder.
     fn copy(self, folder: &Path) {
         for entry in std::fs::read_dir(self.example()).expect("it is there") {

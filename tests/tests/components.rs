@@ -5,6 +5,7 @@ mod answers; // what clients get
 mod changes; // other versions, while requests come in
 mod failures; // what components do instead of answering
 mod requests; // what components get
+mod toolchains; // what others make runs as it is
 
 use waypost_tests::admin::ADMIN;
 use waypost_tests::{Proxy, plugin, proxy};

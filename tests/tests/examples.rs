@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use waypost_tests::redis::{self, Redis};
 use waypost_tests::tls::{self, Authority, Certificate};
 use waypost_tests::{
-    Answer, Fields, Gate, Http2, Origin, Proxy, eventually, http2, origin, proxy, websocket,
+    Answer, Fields, Gate, Http2, Origin, Proxy, eventually, http2, origin, plugin, proxy, websocket,
 };
 
 fn folder() -> PathBuf {
@@ -1130,6 +1130,22 @@ async fn forward_auth() {
     assert_eq!(proxy.get_with("/", session).await.text(), "app");
     assert_eq!(app.requests()[1].header("X-User"), "jo");
     assert_eq!(auth.requests()[1].target, "/verify");
+}
+
+#[tokio::test]
+async fn component() {
+    let app = origin::says("app").await;
+    let file = plugin("web_probe", "wasm32-unknown-unknown");
+    let file = file.display().to_string();
+    let variables = [("APP_1", app.address()), ("COMPONENT", &*file)];
+    let proxy = example_with("component", &variables).await;
+    assert_eq!(proxy.get("/").await.text(), "app");
+    assert_eq!(proxy.get("/hello").await.status, 301);
+    let answer = proxy.get("/hello/you").await;
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (404, "the probe knows no such word")
+    );
 }
 
 #[tokio::test]

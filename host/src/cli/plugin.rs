@@ -93,7 +93,11 @@ pub(super) fn inspect(name: &str, file: &Path, kept: Option<PathBuf>) -> anyhow:
         PluginKind::Component => "component",
         PluginKind::CoreModule => "core module, of which a component is made when it is loaded",
     };
-    let grants = match &grants_needed(inspection.imports.iter().map(Untrusted::as_str))[..] {
+    let mut needed = grants_needed(inspection.imports.iter().map(Untrusted::as_str));
+    let answers = inspection.exports.iter().any(is_handler);
+    // A route says which upstreams a component may ask.
+    needed.retain(|grant| !answers || *grant != "http");
+    let grants = match &needed[..] {
         [] => "none needed".to_owned(),
         grants => format!("grants = {grants:?}"),
     };
@@ -112,7 +116,18 @@ pub(super) fn inspect(name: &str, file: &Path, kept: Option<PathBuf>) -> anyhow:
         "loads       yes: {}\n",
         plugin.interfaces().join(", ")
     ))?;
+    if plugin.is_handler() {
+        super::print(&format!(
+            "answers     requests, in a [[route]] with `component = {:?}`\n",
+            file.display().to_string()
+        ))?;
+    }
     Ok(plugin)
+}
+
+/// Whether an export is what answers requests.
+fn is_handler(export: &Untrusted) -> bool {
+    export.as_str().starts_with("wasi:http/incoming-handler@")
 }
 
 /// One below the other, the first 40 of them.

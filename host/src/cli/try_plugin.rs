@@ -58,7 +58,13 @@ impl Tried {
         let plugin = plugin(&self.what, runtime)?;
         let first = plugin.kinds().next();
         let kind = self.kind.map(Kind::from).or(first);
-        let kind = kind.context("it is a plugin of no kind")?;
+        let kind = kind.with_context(|| match plugin.is_handler() {
+            true => {
+                "it answers requests itself (`wasi:http/proxy`), and is tried by one: name it in a route, \
+                 `component = \"FILE\"`"
+            }
+            false => "it is a plugin of no kind",
+        })?;
         Ok(Subject {
             picks: runtime
                 .stock("round_robin")?

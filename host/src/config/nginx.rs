@@ -601,7 +601,7 @@ static PROXYING: &[Directive] = &[
     ),
     not_there(
         &["mirror_request_body"],
-        "the hook `mirror` sends copies without a body",
+        "the hook `mirror` sends copies without a body, as `off`",
     ),
 ];
 

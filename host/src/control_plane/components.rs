@@ -59,8 +59,12 @@ fn new(component: &ComponentConfig, plugins: &Selection) -> Result<Arc<SharedHan
         let message = format!("unknown plugin `{}`", component.plugin);
         return Err(Problem::new(place, message));
     };
-    let (environment, upstreams) = (&component.environment, &component.upstreams);
-    let made = SharedHandler::new(plugin.clone(), environment, upstreams);
+    let made = SharedHandler::new(
+        plugin.clone(),
+        &component.environment,
+        &component.upstreams,
+        component.reuse,
+    );
     made.map(Arc::new)
         .map_err(|error| Problem::new(place, error.to_string()))
 }

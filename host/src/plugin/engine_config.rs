@@ -14,8 +14,8 @@ pub(super) fn engine_config() -> Config {
         // Toolchains have inlined what is worth it; doing it again doubles the code and takes
         // functions out of backtraces.
         .compiler_inlining(Inlining::No)
-        // Bookkeeping for concurrent calls triples the price of a call, and instances are never in
-        // more than one.
+        // Bookkeeping for concurrent calls makes a call four times as dear, and instances are never
+        // in more than one: `docs/components.md`.
         .concurrency_support(false)
         // Deadlines: a counter checked at loops and function entries, free on a short `pick`.
         .epoch_interruption(true)

@@ -262,6 +262,16 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         }
     }
 
+    /// Lets the instance go, and has the next one made meanwhile.
+    pub(super) fn make_another(&mut self) {
+        self.make_in_background();
+    }
+
+    /// Lets the instance go once the slot is left, as after a call that was given up.
+    pub(super) fn let_go_when_left(&mut self) {
+        self.is_in_call = true;
+    }
+
     /// Waits for an instance that can be had without a pause, and is made on a thread of its own.
     async fn ready_in_time(&mut self) -> Option<()> {
         if self.spec.plugin().is_quarantined() {

@@ -32,7 +32,8 @@ async fn an_answer_is_framed_by_the_host() {
 
 #[tokio::test]
 async fn answers_that_have_no_body_get_none_and_the_component_is_none_the_worse() {
-    let proxy = answered_by_probe("", "", "").await;
+    let route = "component = { plugin = \"probe\", reuse = true }";
+    let proxy = answered_by_probe("", route, "").await;
     let mut client = proxy.client().await;
     for status in [204, 304] {
         let answer = client.get(&format!("/status/{status}")).await;

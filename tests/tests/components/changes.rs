@@ -43,14 +43,24 @@ async fn an_answer_that_has_begun_is_finished_by_the_version_that_began_it() {
 }
 
 #[tokio::test]
-async fn instances_are_used_again_and_survive_a_reload() {
-    let proxy = answered_by_probe("", "", "").await;
+async fn instances_are_used_again_where_the_route_says_so_and_survive_a_reload() {
+    let route = "component = { plugin = \"probe\", reuse = true }";
+    let proxy = answered_by_probe("", route, "").await;
     for count in 1..=3 {
         assert_eq!(proxy.get("/count").await.text(), count.to_string());
     }
     proxy.append("[upstream.more]\nservers = [\"127.0.0.1:1\"]\n");
     proxy.reload().await;
     assert_eq!(proxy.get("/count").await.text(), "4");
+}
+
+#[tokio::test]
+async fn each_request_has_an_instance_of_its_own_unless_the_route_says_otherwise() {
+    let proxy = answered_by_probe("", "", "").await;
+    let mut client = proxy.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/count").await.text(), "1");
+    }
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn as_many_requests_are_answered_at_once_as_there_may_be_instances() {
         .send("GET /count HTTP/1.1\r\nHost: test\r\n\r\n")
         .await;
     not_yet("a second request has an instance", second.response_head()).await;
-    assert_eq!(second.response().await.text(), "2");
+    assert_eq!(second.response().await.text(), "1");
 }
 
 #[tokio::test]
@@ -160,6 +160,35 @@ async fn a_component_that_cannot_answer_is_refused_at_the_start() {
         "plugin `asker` answers no requests: it does not export `wasi:http/incoming-handler`";
     assert!(said.contains(message), "{said}");
     assert!(said.contains("route"), "{said}");
+}
+
+#[tokio::test]
+async fn plugin_commands_tell_what_a_component_is_and_how_it_is_tried() {
+    let file = waypost_tests::plugin("web_probe", "wasm32-unknown-unknown");
+    let run = |command: &str| {
+        let mut waypost = std::process::Command::new(waypost_tests::waypost());
+        waypost.args(["plugin", command]).arg(&file);
+        waypost.env(
+            "XDG_CACHE_HOME",
+            waypost_tests::waypost().with_file_name("specs-cache"),
+        );
+        waypost_tests::child::run(waypost)
+    };
+    let (code, said, _) = run("inspect");
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        "grants      none needed",
+        "loads       yes: incoming-handler",
+        "answers     requests, in a [[route]] with `component = ",
+    ] {
+        assert!(said.contains(line), "no {line} in\n{said}");
+    }
+    let (code, _, said) = run("test");
+    assert_ne!(code, 0);
+    assert!(
+        said.contains("it answers requests itself (`wasi:http/proxy`)"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -30,6 +30,13 @@ pub(in crate::config) static COMPONENT_TABLE: Table = Table {
             ValueKind::Named(&ValueKind::Text),
             "What it finds in its environment (`wasi:cli/environment`): `{ GREETING = \"hello\" }`.",
         ),
+        Key::new(
+            "reuse",
+            ValueKind::Boolean,
+            "An instance answers one request after the other, and what the program keeps in memory stays. `false`: each \
+             request has an instance of its own, as programs may count on.",
+        )
+        .or(Default::Boolean(false)),
     ]],
     open: false,
 };

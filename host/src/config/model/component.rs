@@ -10,6 +10,8 @@ pub struct ComponentConfig {
     pub upstreams: Vec<String>,
     /// What it finds in its environment, by name.
     pub environment: Vec<(String, String)>,
+    /// An instance answers one request after the other; else one, as such programs may count on.
+    pub reuse: bool,
     pub place: Place,
 }
 
@@ -20,8 +22,15 @@ impl ComponentConfig {
             plugin,
             upstreams,
             environment,
+            reuse,
             place: _,
         } = self;
-        (plugin, upstreams, environment) == (&other.plugin, &other.upstreams, &other.environment)
+        (plugin, upstreams, environment, reuse)
+            == (
+                &other.plugin,
+                &other.upstreams,
+                &other.environment,
+                &other.reuse,
+            )
     }
 }

@@ -63,6 +63,7 @@ impl<'a> Components<'a> {
                 .map(|table| self.upstreams(table, upstreams))
                 .unwrap_or_default(),
             environment: table.as_ref().map(environment).unwrap_or_default(),
+            reuse: table.as_ref().is_some_and(|table| table.boolean("reuse")),
             place: node.place.clone(),
         };
         let same = |known: &ComponentConfig| known.means_the_same_as(&component);

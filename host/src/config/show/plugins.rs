@@ -130,9 +130,10 @@ pub(super) fn component(component: &ComponentConfig) -> String {
         plugin,
         upstreams,
         environment,
+        reuse,
         ..
     } = component;
-    let mut more = Vec::new();
+    let mut more = vec![format!("reuse = {reuse}")];
     if !upstreams.is_empty() {
         more.push(format!("upstreams = {}", texts(upstreams)));
     }
@@ -142,10 +143,7 @@ pub(super) fn component(component: &ComponentConfig) -> String {
             environment.map(|(name, value)| format!("{} = {}", key_text(name), text(value)));
         more.push(format!("environment = {}", inline_table(pairs)));
     }
-    match more.is_empty() {
-        true => text(plugin),
-        false => inline_table(std::iter::once(format!("plugin = {}", text(plugin))).chain(more)),
-    }
+    inline_table(std::iter::once(format!("plugin = {}", text(plugin))).chain(more))
 }
 
 pub(super) fn policy(policy: &PolicyUse) -> String {

@@ -81,13 +81,16 @@ pub struct AnswerBody {
 pub(super) struct CallEnd {
     ended: Option<Ended>,
     ending: oneshot::Receiver<Ended>,
+    /// While it is there, an instance stays that has left a body open.
+    _read: oneshot::Sender<()>,
 }
 
 impl CallEnd {
-    pub(super) fn new(ending: oneshot::Receiver<Ended>) -> CallEnd {
+    pub(super) fn new(ending: oneshot::Receiver<Ended>, read: oneshot::Sender<()>) -> CallEnd {
         CallEnd {
             ended: None,
             ending,
+            _read: read,
         }
     }
 

@@ -14,7 +14,8 @@ pub struct SharedHandler {
 }
 
 impl SharedHandler {
-    /// Makes an instance to see that it can be made. `upstreams`: those that it may ask.
+    /// Makes an instance to see that it can be made. `upstreams`: those that it may ask; `reuse`: an
+    /// instance may answer more than one request.
     ///
     /// # Errors
     /// [`ConfigureError`]: the plugin answers no requests, or failed.
@@ -22,11 +23,13 @@ impl SharedHandler {
         plugin: Plugin,
         environment: &[(String, String)],
         upstreams: &[String],
+        reuse: bool,
     ) -> Result<SharedHandler, ConfigureError> {
         let spec = HandlerSpec {
             plugin,
             environment: environment.into(),
             reachable: Reachable::of(upstreams),
+            reuse,
         };
         spec.make()?;
         Ok(SharedHandler {

@@ -22,6 +22,8 @@ pub(in crate::plugin) struct HandlerSpec {
     pub(super) plugin: Plugin,
     pub(super) environment: Arc<[(String, String)]>,
     pub(super) reachable: Reachable,
+    /// An instance may answer more than one request: not every program is made for that.
+    pub(super) reuse: bool,
 }
 
 impl InstanceSpec for HandlerSpec {
@@ -49,7 +51,7 @@ impl InstanceSpec for HandlerSpec {
 
 impl Instance<Handler> {
     /// `incoming-handler.handle`: returns when the handler does, which is when its answer is whole, or
-    /// later.
+    /// later. Whether it has left a body open: if that is its answer's, there will be no more of it.
     ///
     /// # Errors
     /// What it did instead of returning.
@@ -58,7 +60,7 @@ impl Instance<Handler> {
         request: http::Request<ClientBody>,
         answer: oneshot::Sender<Set>,
         requests: HookRequestSender,
-    ) -> Result<(), PluginFault> {
+    ) -> Result<bool, PluginFault> {
         let scheme = match request.uri().scheme_str() {
             Some("https") => Scheme::Https,
             _ => Scheme::Http,
@@ -73,6 +75,6 @@ impl Instance<Handler> {
         let handled = self.call_waiting(None, deadline, requests, function, resources);
         let handled = handled.await;
         self.note_memory();
-        handled
+        handled.map(|()| self.state().waiting().has_open_body())
     }
 }

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::super::budget::Account;
 use super::super::instance::Instance;
-use super::super::pool::InstancePool;
+use super::super::pool::{InstancePool, Taken};
 use super::super::waiting::{CallWatch, HookRequestSender};
 use super::answer::{AnswerBody, Answered, CallEnd, Ended, NoAnswer, Set};
 use super::request::ClientBody;
@@ -82,29 +82,38 @@ impl WorkerHandler {
         let (answering, answer) = oneshot::channel();
         let (ending, end) = oneshot::channel();
         let (watching, watch) = oneshot::channel();
+        let (reading, read) = oneshot::channel();
         let handling = Handling {
             answer: Some(answer),
-            call: Some(CallEnd::new(end)),
+            call: Some(CallEnd::new(end, reading)),
             watch,
         };
         let this = self.clone();
         let call = async move {
             let called = this.called(request, answering, requests, watching);
-            let _ = ending.send(match called.await {
-                Ok(()) => Ended::Returned,
-                Err(why) => Ended::Failed(why),
-            });
+            match called.await {
+                Ok(left) => {
+                    let _ = ending.send(Ended::Returned);
+                    if let Some(taken) = left {
+                        // Its end would be taken for the end of the answer.
+                        let _ = read.await;
+                        drop(taken);
+                    }
+                }
+                Err(why) => _ = ending.send(Ended::Failed(why)),
+            }
         };
         (handling, call)
     }
 
+    /// The instance, where it has to stay for what it has left open.
     async fn called(
         &self,
         request: http::Request<ClientBody>,
         answer: oneshot::Sender<Set>,
         requests: HookRequestSender,
         watch: oneshot::Sender<CallWatch>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<Option<Taken<HandlerSpec>>, &'static str> {
         if self.account.is_in_debt() {
             return Err(IN_DEBT);
         }
@@ -119,7 +128,18 @@ impl WorkerHandler {
         });
         let handled = handled.await;
         self.account.pay(slot.take_charge());
-        handled.ok_or(FAILED)
+        match handled {
+            Some(true) => {
+                slot.let_go_when_left();
+                Ok(Some(taken))
+            }
+            Some(false) if self.handler.spec.reuse => Ok(None),
+            Some(false) => {
+                slot.make_another();
+                Ok(None)
+            }
+            None => Err(FAILED),
+        }
     }
 
     /// To be called from time to time.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use self::fields::FIELDS;
@@ -55,6 +56,14 @@ impl Waiting {
             http,
             port: RequestPort::new(plugin, reachable),
         }
+    }
+}
+
+impl Waiting {
+    /// Whether the guest holds a body that it has not finished.
+    pub(super) fn has_open_body(&mut self) -> bool {
+        let mut resources = self.table.iter_mut();
+        resources.any(|resource| resource.is::<HostOutgoingBody>())
     }
 }
 
