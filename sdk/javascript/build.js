@@ -32,6 +32,8 @@ const METHODS = {
   onRequest: 'on-request',
   onCheck: 'on-check',
   onResponse: 'on-response',
+  onRequestBody: 'on-request-body',
+  onResponseBody: 'on-response-body',
   onEnd: 'on-end',
   exportState: 'keeper',
   tick: 'ticker',

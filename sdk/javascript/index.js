@@ -6,6 +6,14 @@
 
 export { SettingsError } from './settings.js';
 
+/** What the store refuses, by one of the words of `store.error` in the contract. */
+export class StoreError extends Error {
+  constructor(reason) {
+    super(`the store: ${reason}`);
+    this.reason = reason;
+  }
+}
+
 /** Answers of `pick`. */
 export const NO_OPINION = undefined;
 export const REFUSE = -2;
@@ -17,6 +25,7 @@ export const GRANTS = {
   response: ['response'],
   exchange: ['exchange', 'attempt'],
   changes: ['changes'],
+  bodies: ['bodies'],
   checks: ['checks'],
   files: ['files'],
   http: [], // `fetch` asks an upstream that the settings name: `http://NAME/path`
@@ -57,6 +66,7 @@ export const {
   exchange,
   attempt,
   changes,
+  bodies,
   checks,
   files,
   store,

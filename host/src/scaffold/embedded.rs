@@ -92,6 +92,7 @@ pub(super) static RUST: &[File] = embedded!("sdk/rust":
 /// Of TypeScript as well.
 pub(super) static JAVASCRIPT: &[File] = embedded!("sdk/javascript":
     "build.js",
+    "double.js",
     "guest.js",
     "index.d.ts",
     "index.js",
@@ -104,7 +105,9 @@ pub(super) static JAVASCRIPT: &[File] = embedded!("sdk/javascript":
 /// A package of this name.
 pub(super) static PYTHON: &[File] = embedded!("sdk/python/waypost":
     "__init__.py",
+    "__init__.pyi",
     "__main__.py",
+    "double.py",
     "guest.py",
     "http.py",
     "settings.py",

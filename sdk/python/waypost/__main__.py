@@ -33,6 +33,8 @@ METHODS = {
     "on_request": "on-request",
     "on_check": "on-check",
     "on_response": "on-response",
+    "on_request_body": "on-request-body",
+    "on_response_body": "on-response-body",
     "on_end": "on-end",
     "export_state": "keeper",
     "tick": "ticker",
