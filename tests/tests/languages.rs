@@ -9,7 +9,9 @@ use waypost_tests::{Answer, Gate, Load, Origin, Proxy, child, origin, proxy, way
 /// The example's configuration, before these origins, with lines more in the plugin's entry.
 fn configuration(language: Language, file: &str, origins: &[Origin], entry: &str) -> String {
     let mut text = language.configuration();
+    let hook = "tenants = [\"acme\", \"globex\"]\n";
     for (part, replacement) in [
+        (hook, &*format!("{hook}mask = \"4111\"\n")),
         ("127.0.0.1:8080", "127.0.0.1:0"),
         ("127.0.0.1:3001", origins[0].address()),
         ("127.0.0.1:3002", origins[1].address()),
@@ -44,6 +46,7 @@ async fn does_what_the_others_do(language: Language) {
         origins.push(
             origin::answers(move |request| match request.target.as_str() {
                 "/held" => Answer::ok(name).when(&gate),
+                "/card" => Answer::ok("card 4111 of\n4111"),
                 _ => Answer::ok(name),
             })
             .await,
@@ -82,6 +85,8 @@ async fn does_what_the_others_do(language: Language) {
     let counters = plugin.to_string();
     assert!(counters.contains("\"requests_acme\":20"), "{counters}");
 
+    masks_a_word_in_bodies(language, &proxy, &origins).await;
+
     for _ in 0..3 {
         let response = proxy.get_with("/", "X-Fault: now\r\n").await;
         assert_eq!(response.status, 200, "the fallback serves");
@@ -89,6 +94,27 @@ async fn does_what_the_others_do(language: Language) {
     proxy.log_contains(FAULT).await;
     proxy.log_contains("failed in `pick`").await;
     assert_eq!(proxy.shows("/plugins/tenants").await["state"], "live");
+}
+
+/// What the hook makes of bodies, either way: C keeps their length.
+async fn masks_a_word_in_bodies(language: Language, proxy: &Proxy, origins: &[Origin]) {
+    let mask = if language == Language::C {
+        "****"
+    } else {
+        "***"
+    };
+    let mut client = proxy.client().await;
+    client
+        .send("POST /card HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nsend 4111 ")
+        .await;
+    let response = client.response().await;
+    assert_eq!(response.text(), format!("card {mask} of\n{mask}"));
+    let received = origins.iter().flat_map(|origin| origin.requests());
+    let card = received
+        .into_iter()
+        .find(|request| request.target == "/card");
+    let body = card.expect("it was asked").body;
+    assert_eq!(String::from_utf8_lossy(&body), format!("send {mask} "));
 }
 
 /// Has it compiled, which is kept for what follows. Waypost does that at a low priority, and so behind all
