@@ -78,7 +78,7 @@ def _wrapped(name, module, err):
     if name == "files":
         functions["read"] = _failing(functions["read"], err, OSError)
     if name == "bodies":
-        functions |= _bodies(module, functions)
+        functions |= _bodies(module)
     if name == "log":
         for key in ("write", "write_exchange"):
             functions[key] = _leveled(module.Level, functions[key])
@@ -97,7 +97,7 @@ def _failing(function, err, error):
     return call
 
 
-def _bodies(module, functions):
+def _bodies(module):
     """Of `"chunks"`, or `whole=65536, beyond="pass"`, as the host has it."""
 
     def manner(word, whole, beyond):
@@ -106,16 +106,16 @@ def _bodies(module, functions):
         return getattr(module, f"Manner_{word.title()}")()
 
     def want_request_body(word=None, *, whole=None, beyond="refuse"):
-        return functions["want_request_body"](manner(word, whole, beyond))
+        return module.want_request_body(manner(word, whole, beyond))
 
     def want_response_body(word=None, *, form, whole=None, beyond="refuse"):
         form = module.Form[form.upper().replace("-", "_")]
-        return functions["want_response_body"](manner(word, whole, beyond), form)
+        return module.want_response_body(manner(word, whole, beyond), form)
 
     return {
         "want_request_body": want_request_body,
         "want_response_body": want_response_body,
-        "set_body": lambda body: functions["set_body"](encoded(body)),
+        "set_body": lambda body: module.set_body(encoded(body)),
     }
 
 
