@@ -208,3 +208,31 @@ fn the_page_of_languages_says_what_every_export_is_called_and_the_sdks_have_it()
         assert!(types.contains(&*function.name), "{}", function.to_text());
     }
 }
+
+#[test]
+fn the_reference_has_every_function_once_with_what_it_costs() {
+    let page = read("docs/contract.md");
+    let measured =
+        read("tests/benches/contract/plugin.c") + &read("tests/benches/contract/measure.py");
+    let (imports, exports) = functions();
+    let mut wanted: Vec<String> = [imports, exports]
+        .concat()
+        .iter()
+        .map(Function::to_text)
+        .collect();
+    let mut listed = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, what, _, cost] = cells[..] else {
+            panic!("{line} has other cells");
+        };
+        let name = name.trim_matches('`');
+        assert!(!what.is_empty(), "{line}");
+        let is_measured = measured.contains(&format!("\"{name}\""));
+        assert_eq!(cost == "rare", !is_measured, "{line}");
+        listed.push(name.to_owned());
+    }
+    wanted.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, wanted);
+}
