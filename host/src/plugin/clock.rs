@@ -18,7 +18,7 @@ use wasmtime::{Engine, EngineWeak, UpdateDeadline};
 use crate::fault_injection;
 
 /// One tick of the clock, and the unit of deadlines.
-const TICK: Duration = Duration::from_millis(4);
+pub(super) const TICK: Duration = Duration::from_millis(4);
 /// What a late tick counts for at the most, when time is charged by ticks.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(40);
 /// Ticks after which a call is first looked at: the one under way, as looking costs next to

@@ -26,6 +26,8 @@ use crate::store::PluginStore;
 const HOSTCALL_BYTES: usize = 1 << 20;
 /// As many if it is a hook for bodies: one, and what is said beside it.
 const BODY_BYTES: usize = super::hook::MOST_AT_ONCE + (1 << 20);
+/// As many if it may ask upstreams: a request's body, and as much again that is told to be too much.
+const REQUEST_BYTES: usize = 4 << 20;
 /// Handles of host resources at a time; only the WASI has any.
 const HANDLES: usize = 1024;
 
@@ -352,7 +354,11 @@ fn instantiate(
     let state = usize::try_from(inner.options.limits.state).unwrap_or(usize::MAX);
     let hook = inner.kinds.hook.as_ref();
     let bodies = hook.is_some_and(|exports| exports.bodies() != [false; 2]);
-    let bytes = if bodies { BODY_BYTES } else { HOSTCALL_BYTES };
+    let bytes = match (bodies, inner.asks_upstreams) {
+        (true, _) => BODY_BYTES,
+        (false, true) => REQUEST_BYTES,
+        (false, false) => HOSTCALL_BYTES,
+    };
     store.set_hostcall_fuel(bytes.max(state).saturating_add(1));
     store.set_max_component_handles(HANDLES);
     let clock = inner.clock.clone();

@@ -11,7 +11,7 @@ pub(super) const VERSION: &str = "0.2.0";
 
 /// What a plugin may import, in words.
 pub(super) const IMPORTS: &str = "`waypost:plugin` 0.2 (nginx, fleet, upstream, clock, metrics, log, \
-                                  and request, connection, variables, response, exchange, attempt, changes, bodies, checks, files, store where granted) and \
+                                  and request, connection, variables, response, exchange, attempt, changes, bodies, checks, files, store, upstream-requests where granted) and \
                                   `wasi` 0.2 (io, cli, clocks, random; its files, sockets and http reach nothing)";
 
 /// The versions that this host has, by package: any patch of them will do.
@@ -48,6 +48,7 @@ const FREE: &[&str] = &[
 
 /// What plugins share.
 pub(super) const STORE: &str = "waypost:plugin/store";
+const REQUESTS: &str = "waypost:plugin/upstream-requests";
 
 /// The packages of WASI 0.2: of what is not in [`FREE`] of them, there is only a
 /// [stub](super::stubs).
@@ -74,11 +75,15 @@ const GRANTED: &[(&str, &str)] = &[
     ("waypost:plugin/checks", "checks"),
     ("waypost:plugin/files", "files"),
     (STORE, "store"),
+    (REQUESTS, "http"),
 ];
 
 /// What asks upstreams, and the word that grants it. Toolchains import it whether or not it is used:
 /// without that word it is a [stub](super::stubs).
-pub(super) const OUTGOING: (&str, &str) = ("wasi:http/outgoing-handler", "http");
+const OUTGOING: (&str, &str) = ("wasi:http/outgoing-handler", "http");
+
+/// What asks upstreams and waits for them.
+pub(super) const ASKING: [&str; 2] = [REQUESTS, OUTGOING.0];
 
 /// The words of `grants` that a plugin with these imports needs, in the order of the reference.
 pub fn grants_needed<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<&'static str> {
@@ -126,6 +131,7 @@ pub(super) fn check_imports(
         "bodies" => grants.bodies,
         "checks" => grants.checks,
         "files" => grants.files,
+        "http" => grants.http,
         _ => grants.store,
     };
     let missing = |import: &&String| {

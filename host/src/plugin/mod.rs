@@ -74,8 +74,8 @@ pub use self::settings_texts::each_text;
 pub use self::stats::{Cost, PluginCounters};
 pub use self::untrusted::Untrusted;
 pub use self::waiting::{
-    BodyBroken, HookRequest, HookRequestSender, HookRequests, HookResponse, RefusedRequest,
-    RequestAnswer, RequestBody, hook_requests,
+    BodyBroken, FieldLines, HookRequest, HookRequestSender, HookRequests, HookResponse,
+    RefusedRequest, RequestAnswer, RequestBody, Timeouts, hook_requests,
 };
 pub use self::worker_role::deliver_late_reports;
 pub use self::world::Kind;

@@ -49,7 +49,7 @@ pub(super) static RUST: &[File] = embedded!("sdk/rust":
     "src/headers.rs",
     "src/hook.rs",
     "src/http.rs",
-    "src/http/wasi.rs",
+    "src/http/imported.rs",
     "src/key_table.rs",
     "src/key_table/tests.rs",
     "src/lib.rs",

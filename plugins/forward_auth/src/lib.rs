@@ -20,7 +20,7 @@ use waypost_sdk::{
 };
 
 /// Bytes of an answer that a client gets: as many as a hook may answer.
-const ANSWER: usize = 64 << 10;
+const ANSWER: u32 = 64 << 10;
 
 /// Headers of a request that are not the server's that is asked. `Host` names another server, and
 /// the others are about a body, or about what is known of the resource.
@@ -62,6 +62,8 @@ pub struct ForwardAuth {
     /// Attributes and the headers of a 2xx that they have their values of.
     attributes: Vec<(String, String)>,
     passes_refusals: bool,
+    /// Headers of an answer that are needed, where the client does not get it.
+    wanted_headers: Vec<String>,
     error_status: u16,
     timeout: Option<std::time::Duration>,
 }
@@ -80,15 +82,23 @@ impl Hook for ForwardAuth {
         let refusals = [("status", false), ("answer", true)];
         let passes_refusals = settings.choice("refusal", &refusals)?.unwrap_or(false);
         let error_status = settings.number_within("error_status", 500..=599)?;
+        let copy_to_request = written::header_names(&mut settings, "copy_to_request")?;
+        let copy_to_response = written::header_names(&mut settings, "copy_to_response")?;
+        let attributes = written::attributes(&mut settings)?;
+        let named = copy_to_request.iter().chain(&copy_to_response);
+        let named = named
+            .chain(attributes.iter().map(|(_, name)| name))
+            .cloned();
         let hook = ForwardAuth {
             upstream,
             path,
             method,
             request_headers: written::header_names(&mut settings, "request_headers")?,
             set_headers: written::set_headers(&mut settings)?,
-            copy_to_request: written::header_names(&mut settings, "copy_to_request")?,
-            copy_to_response: written::header_names(&mut settings, "copy_to_response")?,
-            attributes: written::attributes(&mut settings)?,
+            wanted_headers: named.chain(["www-authenticate".to_owned()]).collect(),
+            copy_to_request,
+            copy_to_response,
+            attributes,
             passes_refusals,
             error_status: error_status
                 .and_then(|status| u16::try_from(status).ok())
@@ -109,7 +119,7 @@ impl OnRequest for ForwardAuth {
         let answered = self.question(call).send();
         match answered {
             Ok(answer) if (200..300).contains(&answer.status()) => self.let_in(call, &answer),
-            Ok(answer) if self.passes_refusals => self.pass_refusal(call, answer),
+            Ok(answer) if self.passes_refusals => self.pass_refusal(call, &answer),
             Ok(answer) => self.refuse(call, &answer),
             Err(error) => self.fail(call, &error),
         }
@@ -124,6 +134,11 @@ impl ForwardAuth {
         let target = String::from_utf8_lossy(&target);
         let mut question = Request::new(&self.method, &self.upstream, &target);
         question.timeout = self.timeout;
+        if self.passes_refusals {
+            question.wanted_body = ANSWER;
+        } else {
+            question.wanted_headers = Some(self.wanted_headers.clone());
+        }
         for (name, value) in request.headers() {
             if self.is_sent(&name) {
                 question = question.header(&name, value);
@@ -192,7 +207,7 @@ impl ForwardAuth {
     }
 
     /// The client gets what the server has answered.
-    fn pass_refusal(&self, call: &Call, answer: Response) -> Verdict {
+    fn pass_refusal(&self, call: &Call, answer: &Response) -> Verdict {
         let changes = call.changes();
         let status = answer.status();
         for (name, value) in answer.headers() {
@@ -201,7 +216,7 @@ impl ForwardAuth {
                 changes.add_response_header(name, value);
             }
         }
-        match answer.read(ANSWER) {
+        match answer.body() {
             Ok(body) => _ = changes.answer(status, body),
             Err(error) => return self.fail(call, &error),
         }

@@ -1,4 +1,4 @@
-//! Requests to upstreams, from hooks that wait: `wasi:http` for those who would rather not see it.
+//! Requests to upstreams, from hooks that wait.
 //!
 //! The plugin needs `http` in its `grants`. An upstream is asked by its name, which has to be a text
 //! of the hook's settings, in `on_request` and `on_check` only. The host waits meanwhile with this
@@ -8,9 +8,10 @@
 //! # fn main() -> Result<(), waypost_sdk::http::Error> {
 //! use waypost_sdk::http::Request;
 //!
-//! let answer = Request::get("auth", "/verify").header("x-user", "jo").send()?;
+//! let question = Request::get("auth", "/verify").header("x-user", "jo");
+//! let answer = question.wanting_body(64 << 10).send()?;
 //! if answer.status() == 200 {
-//!     let body = answer.read(64 << 10)?;
+//!     let body = answer.body()?;
 //! }
 //! # Ok(())
 //! # }
@@ -20,12 +21,12 @@ use std::fmt;
 use std::time::Duration;
 
 #[cfg(target_arch = "wasm32")]
-use self::wasi as outgoing;
+use self::imported as outgoing;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::testing::outgoing;
 
 #[cfg(target_arch = "wasm32")]
-mod wasi;
+mod imported;
 
 /// A request to an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub struct Request {
     /// For the connection, and then for the header of the answer; none for what the upstream's
     /// configuration says.
     pub timeout: Option<Duration>,
+    /// Headers of the answer that are wanted; none for all of them.
+    pub wanted_headers: Option<Vec<String>>,
+    /// Bytes of the answer's body that are wanted.
+    pub wanted_body: u32,
 }
 
 /// Why there is no answer.
@@ -64,6 +69,8 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             timeout: None,
+            wanted_headers: None,
+            wanted_body: 0,
         }
     }
 
@@ -90,10 +97,26 @@ impl Request {
         self
     }
 
-    /// Sends it, and waits for the header of the answer.
+    /// Of the answer's headers, these alone: what is not asked for costs nothing.
+    pub fn wanting_headers<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Request {
+        self.wanted_headers = Some(names.into_iter().map(N::into).collect());
+        self
+    }
+
+    /// Of the answer's body, so many bytes at the most, up to 16 MiB; none of it without this.
+    pub fn wanting_body(mut self, most: u32) -> Request {
+        self.wanted_body = most;
+        self
+    }
+
+    /// Sends it, and waits for what is wanted of the answer.
     ///
     /// # Errors
-    /// The request makes no sense, or there is no answer: an answer of status 500 is none of them.
+    /// The request makes no sense, or there is no answer, or its body broke off: an answer of status
+    /// 500 is none of them.
     pub fn send(self) -> Result<Response, Error> {
         outgoing::send(self)
     }
@@ -107,11 +130,13 @@ impl Request {
     }
 }
 
-/// An answer, whose body may still be on its way.
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
-    pub(crate) body: outgoing::Body,
+    pub(crate) body: Vec<u8>,
+    pub(crate) is_whole: bool,
 }
 
 impl Response {
@@ -119,7 +144,7 @@ impl Response {
         self.status
     }
 
-    /// All headers, in order; names in lower case.
+    /// All headers that are wanted, in order; names in lower case.
     pub fn headers(&self) -> &[(String, Vec<u8>)] {
         &self.headers
     }
@@ -141,8 +166,11 @@ impl Response {
     /// The body.
     ///
     /// # Errors
-    /// It breaks off, or has more than `most` bytes.
-    pub fn read(self, most: usize) -> Result<Vec<u8>, Error> {
-        outgoing::read(self.body, most)
+    /// It has more bytes than were wanted.
+    pub fn body(&self) -> Result<&[u8], Error> {
+        match self.is_whole {
+            true => Ok(&self.body),
+            false => Err(Error("its body is too large".to_owned())),
+        }
     }
 }

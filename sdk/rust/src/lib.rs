@@ -95,7 +95,6 @@ mod export;
 pub mod clock;
 pub mod files;
 pub mod headers;
-#[cfg(feature = "http")]
 pub mod http;
 pub mod log;
 pub mod metrics;

@@ -32,7 +32,6 @@ pub(crate) mod host;
 mod preparation;
 mod upstream;
 mod hooked;
-#[cfg(feature = "http")]
 pub mod outgoing;
 mod simulation;
 

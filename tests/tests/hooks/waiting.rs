@@ -44,9 +44,19 @@ async fn begun(proxy: &Proxy, commands: &str) -> Client {
     client
 }
 
+/// The ways to ask: by `upstream-requests`, and by `wasi:http`. What there is to see of them is the
+/// same.
+const WAYS: [&str; 2] = ["", "X-By: wasi\r\n"];
+
 /// What the asker was told, command by command.
 async fn asked(proxy: &Proxy, commands: &str) -> Vec<String> {
-    let answer = proxy.get_with("/", &format!("X-Ask: {commands}\r\n")).await;
+    asked_by(WAYS[0], proxy, commands).await
+}
+
+/// Likewise, where it asks in a certain way.
+async fn asked_by(way: &str, proxy: &Proxy, commands: &str) -> Vec<String> {
+    let headers = format!("{way}X-Ask: {commands}\r\n");
+    let answer = proxy.get_with("/", &headers).await;
     assert_eq!(answer.status, 200, "{commands}: {}", answer.text());
     let headers = answer.headers.all("x-asked");
     headers.into_iter().map(str::to_owned).collect()
@@ -59,13 +69,16 @@ async fn a_hook_asks_an_upstream_that_its_settings_name_and_no_other() {
         .start()
         .await;
     let commands = "get other /a?b=c | get missing / | get app / | get 127.0.0.1 /";
-    let told = asked(&proxy, commands).await;
     let denied = "error: the settings do not name its upstream";
     let missing = "error: there is no such upstream";
-    assert_eq!(told, ["200 other", missing, denied, denied]);
-    let request = other.request();
-    assert_eq!((&*request.method, &*request.target), ("GET", "/a?b=c"));
-    assert_eq!(request.header("host"), "other");
+    for way in WAYS {
+        let told = asked_by(way, &proxy, commands).await;
+        assert_eq!(told, ["200 other", missing, denied, denied], "{way}");
+    }
+    for request in other.requests() {
+        assert_eq!((&*request.method, &*request.target), ("GET", "/a?b=c"));
+        assert_eq!(request.header("host"), "other");
+    }
     proxy
         .log_contains("asked upstream `127.0.0.1`, which its settings do not name")
         .await;
@@ -232,15 +245,16 @@ async fn what_an_upstream_does_wrong_is_an_error_for_the_hook_and_nothing_else()
     }
     let proxy = setup.start().await;
     let commands = "get a / | get b / | get c / | within 200 d / | sleep 1";
-    let told = asked(&proxy, commands).await;
     let expected = [
         "error: connection refused",
-        "error: the answer is no valid HTTP, or nothing may be asked here",
-        "error: its body broke off",
+        "error: the answer is no valid HTTP",
+        "error: the connection broke off",
         "error: the upstream timed out",
         "slept",
     ];
-    assert_eq!(told, expected);
+    for way in WAYS {
+        assert_eq!(asked_by(way, &proxy, commands).await, expected, "{way}");
+    }
     gate.open();
 }
 
@@ -260,8 +274,10 @@ async fn an_answer_without_an_end_is_read_as_far_as_the_hook_wants() {
     let proxy = at_route(proxy::to([&app]), &endless.with(""), "")
         .start()
         .await;
-    let told = asked(&proxy, "read other / 1000000").await;
-    assert_eq!(told, ["error: its body is too large"]);
+    for way in WAYS {
+        let told = asked_by(way, &proxy, "read other / 1000000").await;
+        assert_eq!(told, ["error: its body is too large"], "{way}");
+    }
     endless.has_open(0).await;
 }
 
@@ -275,12 +291,14 @@ async fn a_request_with_a_body_reaches_another_server_where_one_is_gone() {
     );
     let servers = format!("{}, {}", gone.with(""), other.with(""));
     let proxy = at_route(proxy::to([&app]), &servers, "").start().await;
-    for _ in 0..4 {
-        let told = asked(&proxy, "post other / 100000").await;
-        assert_eq!(told, ["201 100000 bytes"]);
+    for way in WAYS {
+        for _ in 0..4 {
+            let told = asked_by(way, &proxy, "post other / 100000").await;
+            assert_eq!(told, ["201 100000 bytes"], "{way}");
+        }
+        let told = asked_by(way, &proxy, "post other / 1048577").await;
+        assert_eq!(told, ["error: its body is too large"], "{way}");
     }
-    let told = asked(&proxy, "post other / 1048577").await;
-    assert_eq!(told, ["error: its body is too large"]);
 }
 
 #[tokio::test]
@@ -289,16 +307,20 @@ async fn what_frames_a_message_cannot_be_set() {
     let proxy = at_route(proxy::to([&app]), &other.with(""), "")
         .start()
         .await;
-    for name in ["Transfer-Encoding", "Connection", "Upgrade"] {
-        let told = asked(&proxy, &format!("header other {name} chunked")).await;
-        assert_eq!(told, ["200 other"], "{name}");
+    for way in WAYS {
+        for name in ["Transfer-Encoding", "Connection", "Upgrade"] {
+            let told = asked_by(way, &proxy, &format!("header other {name} chunked")).await;
+            assert_eq!(told, ["200 other"], "{name}");
+        }
     }
-    let told = asked(&proxy, "header other Content-Length 5").await;
+    let told = asked_by(WAYS[1], &proxy, "header other Content-Length 5").await;
     assert!(told[0].starts_with("error: "), "{told:?}");
+    let told = asked(&proxy, "header other Content-Length 5").await;
+    assert_eq!(told, ["200 other"], "it is left out, as the others are");
     let told = asked(&proxy, "header other Host another.example").await;
     assert_eq!(told, ["200 other"]);
     let requests = other.requests();
-    assert_eq!(requests.len(), 4);
+    assert_eq!(requests.len(), 8);
     for request in &requests {
         for name in [
             "transfer-encoding",
@@ -309,7 +331,37 @@ async fn what_frames_a_message_cannot_be_set() {
             assert_eq!(request.header(name), "", "{name}");
         }
     }
-    assert_eq!(requests[3].header("host"), "another.example");
+    assert_eq!(requests[7].header("host"), "another.example");
+}
+
+#[tokio::test]
+async fn a_request_line_says_what_it_was_given_or_nothing_is_sent() {
+    let (app, other) = (origin::says("app").await, origin::says("other").await);
+    let proxy = at_route(proxy::to([&app]), &other.with(""), "")
+        .start()
+        .await;
+    let bad = "error: it cannot be expressed in HTTP";
+    // `~` stands for a space, `^` for the end of a line.
+    for target in [
+        "/~HTTP/1.1^X-Forged:~1^X:",
+        "/~HTTP/1.1^Content-Length:~40^X:",
+        "/a~b",
+        "a",
+        "http://another.example/",
+    ] {
+        let told = asked(&proxy, &format!("line other GET {target}")).await;
+        assert_eq!(told, [bad], "{target}");
+    }
+    for method in ["get", "CONNECT", "GET~/~HTTP/1.1^X:", "^"] {
+        let told = asked(&proxy, &format!("line other {method} /")).await;
+        assert_eq!(told, [bad], "{method}");
+    }
+    for (name, value) in [("X", "a^Y:~b"), ("X^Y", "b"), ("", "b"), ("X:", "b")] {
+        let told = asked(&proxy, &format!("field other {name} {value}")).await;
+        assert_eq!(told, [bad], "{name}: {value}");
+    }
+    assert_eq!(other.requests().len(), 0);
+    assert_eq!(asked(&proxy, "line other OPTIONS *").await, ["200 other"]);
 }
 
 #[tokio::test]
@@ -343,11 +395,18 @@ async fn outside_of_a_request_nothing_is_asked_and_nothing_is_waited_for() {
             other.with("")
         ));
     let proxy = setup.start().await;
-    proxy.log_contains("configure: error: ").await;
-    let headers = "X-Ask-Response: get other / | calls\r\nX-Ask-End: get other /\r\n";
-    let answer = proxy.get_with("/", headers).await;
-    let told = answer.headers.all("x-asked");
-    assert!(told[0].starts_with("error: "), "{told:?}");
+    let nothing = "nothing may be asked here";
+    proxy
+        .log_contains(&format!("configure: error: {nothing}"))
+        .await;
+    for way in WAYS {
+        let headers =
+            format!("{way}X-Ask-Response: get other / | calls\r\nX-Ask-End: get other /\r\n");
+        let answer = proxy.get_with("/", &headers).await;
+        let told = answer.headers.all("x-asked");
+        assert!(told[0].starts_with("error: "), "{told:?}");
+        assert_eq!(told[0].ends_with(nothing), way.is_empty(), "{told:?}");
+    }
     proxy.log_contains("asker hears of the end: 200").await;
     assert!(other.requests().is_empty());
     // It may not wait for time to pass either.
@@ -371,17 +430,14 @@ fn a_hook_that_waits_has_no_instance_in_common() {
     );
 }
 
-#[tokio::test]
-async fn without_the_grant_it_is_loaded_and_may_not_ask() {
-    let app = origin::says("app").await;
-    let setup = proxy::to([&app])
-        .route("hooks = [{ plugin = \"asker\", upstreams = \"backend\" }]")
-        .more(&asker("").replace(", \"http\"", ""));
-    let proxy = setup.start().await;
-    assert_eq!(proxy.get("/").await.text(), "app");
-    let answer = proxy.get_with("/", "X-Ask: get backend /\r\n").await;
-    assert_eq!(answer.status, 500);
-    proxy.log_contains("which plugins are not given").await;
+#[test]
+fn without_the_grant_it_is_not_taken() {
+    let problems = problems_of(
+        "hooks = [{ plugin = \"asker\", upstreams = \"backend\" }]",
+        &asker("").replace(", \"http\"", ""),
+    );
+    let needed = "waypost:plugin/upstream-requests";
+    assert!(problems.contains(needed), "{problems}");
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 
 use super::Origin;
@@ -20,6 +19,7 @@ use crate::data_plane::upstream::{
 };
 use crate::http::framing::{self, Framing};
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::headers;
 use crate::plugin::{
     BodyBroken, Ending, FailureKind, HookRequest, HookResponse, RefusedRequest, RequestAnswer,
 };
@@ -73,11 +73,9 @@ impl Carrying {
             upstream: name,
             method,
             target,
-            headers,
+            fields,
             body,
-            connect_timeout,
-            first_byte_timeout,
-            between_bytes_timeout,
+            timeouts,
             answer,
         } = request;
         let config = &origin.worker_config;
@@ -90,27 +88,23 @@ impl Carrying {
             Err(refused) => return Err((refused, answer)),
         };
         let keeps = upstream.keeps_connections() || upstream.shared.config.http2.is_some();
-        let text = head_text(method.as_str(), &target, &headers, body.len(), keeps);
+        let text = head_text(&method, &target, fields.as_bytes(), body.len(), keeps);
         let mut head = RequestHead::default();
-        if method == http::Method::CONNECT || head.parse(&text, FIELDS).is_err() {
+        if !is_expressible(&method, &target) || head.parse(&text, FIELDS).is_err() {
             return Err((RefusedRequest::Inexpressible, answer));
         }
         let limits = ProxyLimits::of(&upstream.shared.config, &RouteLimits::default());
+        let no_longer =
+            |than: Duration, said: Option<Duration>| said.map_or(than, |timeout| timeout.min(than));
         let carrying = Carrying {
             asked: Rc::new(AskedRequest {
                 origin,
                 head,
                 balance: BalanceState::default(),
             }),
-            connect_timeout: connect_timeout.map_or(limits.connect_timeout, |timeout| {
-                timeout.min(limits.connect_timeout)
-            }),
-            first_timeout: first_byte_timeout.map_or(limits.read_timeout, |timeout| {
-                timeout.min(limits.read_timeout)
-            }),
-            between_timeout: between_bytes_timeout.map_or(limits.read_timeout, |timeout| {
-                timeout.min(limits.read_timeout)
-            }),
+            connect_timeout: no_longer(limits.connect_timeout, timeouts.connect),
+            first_timeout: no_longer(limits.read_timeout, timeouts.first_byte),
+            between_timeout: no_longer(limits.read_timeout, timeouts.between_bytes),
             upstream,
             limits,
             head: text,
@@ -263,14 +257,13 @@ impl Carrying {
         let Some(answer) = answer.take() else {
             return Ok((Ending::Abandoned, status));
         };
-        let (response, pieces) = HookResponse::new(status, header_map(&head));
+        let keeps_connection = keeps_connection(&head, framing);
+        let (response, pieces) = HookResponse::new(head);
         answer.give(Ok(response));
         let read = self.hand_over(&mut attempt, &mut upload, framing, &pieces);
         let is_whole = read.await;
-        let is_reusable = is_whole
-            && upload.is_sent()
-            && attempt.unread().is_empty()
-            && keeps_connection(&head, framing);
+        let is_reusable =
+            is_whole && upload.is_sent() && attempt.unread().is_empty() && keeps_connection;
         let endpoint = attempt.endpoint;
         let connection = attempt.finish(&buffers);
         if is_reusable {
@@ -357,22 +350,32 @@ impl Carrying {
     }
 }
 
+/// Whether a request line says this and no more: what a hook gives as a target must not end the line.
+fn is_expressible(method: &str, target: &str) -> bool {
+    let is_plain = target.bytes().all(|byte| byte > b' ' && byte != 0x7f);
+    headers::is_method(method.as_bytes())
+        && method != "CONNECT"
+        && is_plain
+        && (target.starts_with('/') || target == "*")
+}
+
 /// The head of a request, as HTTP/1.1 has it. It is parsed again before anybody gets it.
 fn head_text(
     method: &str,
     target: &str,
-    headers: &HeaderMap,
+    fields: &[u8],
     length: usize,
     keeps_connection: bool,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(method.len() + target.len() + fields.len() + 64);
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-    put(&[method.as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
-    for (name, value) in headers {
-        if name != CONTENT_LENGTH {
-            put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-        }
-    }
+    put(&[
+        method.as_bytes(),
+        b" ",
+        target.as_bytes(),
+        b" HTTP/1.1\r\n",
+        fields,
+    ]);
     if length > 0 || matches!(method, "POST" | "PUT" | "PATCH") {
         let length = itoa::Buffer::new().format(length).to_owned();
         put(&[b"Content-Length: ", length.as_bytes(), b"\r\n"]);
@@ -382,20 +385,6 @@ fn head_text(
     }
     put(&[b"\r\n"]);
     out
-}
-
-/// The fields of an answer that are not of its connection alone.
-fn header_map(head: &ResponseHead) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for field in head.fields().iter() {
-        let name = HeaderName::from_bytes(field.name);
-        let value = HeaderValue::from_bytes(field.value);
-        if let (Ok(name), Ok(value)) = (name, value) {
-            // As many as there may be in a response are fewer than a map can have.
-            let _ = headers.try_append(name, value);
-        }
-    }
-    headers
 }
 
 fn refused_by(failure: &Failure) -> RefusedRequest {

@@ -6,6 +6,7 @@
 
 mod asked; // one request, as policies and logs see it
 mod carry; // its way to an endpoint, and its answer
+mod heeded; // work that is polled where it has asked for it alone
 
 use std::cell::Cell;
 use std::future::Future;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use self::carry::Carrying;
+use self::heeded::Heeded;
 use super::downstream::Client;
 use super::worker::Worker;
 use super::worker_config::WorkerConfig;
@@ -46,7 +48,8 @@ pub(crate) async fn carry_until<T>(
     mut requests: HookRequests,
     asking: impl Future<Output = T>,
 ) -> T {
-    let mut asking = pin!(asking);
+    let asking = pin!(asking);
+    let mut asking = Heeded::new(asking);
     // Dropped with the exchange, it ends what is under way.
     let mut under_way = JoinSet::new();
     let answer = loop {

@@ -33,6 +33,7 @@ mod changes; // what hooks change
 mod services; // files, the time of day, counters
 mod store; // what all instances share
 mod store_waiting; // ... and what is waited for
+mod upstream_requests; // what they ask of upstreams
 
 pub(super) use self::answers::Answers;
 
@@ -145,6 +146,11 @@ pub(super) fn add_to(linker: &mut Linker<HostState>, waits: bool) -> Result<()> 
     match waits {
         false => store::add_to(&mut interface(linker, "store")?)?,
         true => store_waiting::add_to(&mut interface(linker, "store")?)?,
+    }
+    let requests = &mut interface(linker, "upstream-requests")?;
+    match waits {
+        false => upstream_requests::refuse_in(requests)?,
+        true => upstream_requests::add_to(requests)?,
     }
     services::add_clock_to(&mut interface(linker, "clock")?)?;
     services::add_metrics_to(&mut interface(linker, "metrics")?)?;

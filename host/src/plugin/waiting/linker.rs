@@ -10,7 +10,7 @@ use super::super::{interfaces, wasi};
 /// Whether a plugin with these imports is one that waits, where it is granted `http`.
 pub(in crate::plugin) fn is_waiting(imports: &[String]) -> bool {
     let mut imports = imports.iter();
-    imports.any(|import| interfaces::split(import).0 == interfaces::OUTGOING.0)
+    imports.any(|import| interfaces::ASKING.contains(&interfaces::split(import).0))
 }
 
 /// Adds every interface of it that such a plugin may import.

@@ -7,6 +7,7 @@
 //! upstreams goes to whoever made the call ([`requests`]), over the worker's own connections.
 
 mod call; // a call that may be left and come back to
+mod fields; // what its requests say beside their target
 mod linker; // what it may import
 mod requests; // what it asks of upstreams
 mod stdio; // what it prints
@@ -17,15 +18,17 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use self::fields::FIELDS;
 use super::host_state::HostState;
 
 pub(super) use self::call::{CallWatch, at_once, run};
+pub use self::fields::FieldLines;
 pub(super) use self::linker::{add_to, is_waiting};
+pub(super) use self::requests::{Answered, NotSent, Outgoing, Reachable, RequestPort};
 pub use self::requests::{
     BodyBroken, HookRequest, HookRequestSender, HookRequests, HookResponse, RefusedRequest,
-    RequestAnswer, RequestBody, hook_requests,
+    RequestAnswer, RequestBody, Timeouts, hook_requests,
 };
-pub(super) use self::requests::{Reachable, RequestPort};
 
 /// What the host keeps for one instance that may wait.
 pub(super) struct Waiting {
@@ -37,8 +40,6 @@ pub(super) struct Waiting {
 
 /// Host resources of one instance at a time.
 const RESOURCES: usize = 4096;
-/// Bytes of all fields of one message.
-const FIELDS: usize = 64 << 10;
 
 impl Waiting {
     pub(super) fn new(plugin: &Arc<str>, reachable: Reachable) -> Waiting {

@@ -12,12 +12,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderName};
+use http::Uri;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
-use http::{Method, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Frame};
 use serde_json::Value;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Level;
 use wasmtime_wasi_http::{
@@ -28,6 +29,8 @@ use wasmtime_wasi_http::{
 use super::super::guest_log::GuestLog;
 use super::super::settings_texts::each_text;
 use super::super::untrusted::Untrusted;
+use super::fields::FieldLines;
+use crate::http::head::ResponseHead;
 
 /// Requests of one call.
 const MOST: usize = 64;
@@ -57,16 +60,18 @@ impl Reachable {
         Reachable(Arc::new(named))
     }
 
-    /// The upstream that an authority stands for; none where it may not be asked. A port says
-    /// nothing, and browsers' URLs have hosts in lower case.
-    fn upstream(&self, authority: &Authority) -> Option<&str> {
+    /// The upstream that a name or an authority stands for; none where it may not be asked. A port
+    /// says nothing, and browsers' URLs have hosts in lower case.
+    fn upstream(&self, asked: &str) -> Option<&str> {
         let is = |name: &str| self.0.get(name).map(String::as_str);
-        is(authority.as_str())
-            .or_else(|| is(authority.host()))
-            .or_else(|| {
-                let alike = |name: &&String| name.eq_ignore_ascii_case(authority.host());
-                self.0.iter().find(alike).map(String::as_str)
-            })
+        if let Some(name) = is(asked) {
+            return Some(name);
+        }
+        let authority: Authority = asked.parse().ok()?;
+        is(authority.host()).or_else(|| {
+            let alike = |name: &&String| name.eq_ignore_ascii_case(authority.host());
+            self.0.iter().find(alike).map(String::as_str)
+        })
     }
 }
 
@@ -74,18 +79,36 @@ impl Reachable {
 pub struct HookRequest {
     /// The upstream's name.
     pub upstream: String,
-    pub method: Method,
+    /// Whatever the hook has said, as its target.
+    pub method: String,
     /// Path and query.
     pub target: String,
-    /// With a `Host`; none that frames the message or concerns the connection alone, but for a
-    /// `Content-Length` that the body has to have.
-    pub headers: HeaderMap,
+    /// With a `Host`.
+    pub fields: FieldLines,
     pub body: RequestBody,
-    pub connect_timeout: Option<Duration>,
-    pub first_byte_timeout: Option<Duration>,
-    pub between_bytes_timeout: Option<Duration>,
+    pub timeouts: Timeouts,
     pub answer: RequestAnswer,
 }
+
+/// Those that a hook has said; none are those of the upstream's configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timeouts {
+    pub connect: Option<Duration>,
+    pub first_byte: Option<Duration>,
+    pub between_bytes: Option<Duration>,
+}
+
+/// What a hook asks an upstream for.
+pub(in crate::plugin) struct Outgoing {
+    pub(in crate::plugin) method: String,
+    pub(in crate::plugin) target: String,
+    pub(in crate::plugin) fields: FieldLines,
+    pub(in crate::plugin) body: RequestBody,
+    pub(in crate::plugin) timeouts: Timeouts,
+}
+
+/// Where the answer to a request comes from.
+pub(in crate::plugin) type Answered = oneshot::Receiver<Result<HookResponse, RefusedRequest>>;
 
 /// Where the answer to a request goes.
 pub struct RequestAnswer(oneshot::Sender<Result<HookResponse, RefusedRequest>>);
@@ -97,8 +120,12 @@ impl RequestAnswer {
     }
 }
 
-/// The body of a request, which the guest may still be writing.
-pub struct RequestBody(WasiBody);
+/// The body of a request.
+pub enum RequestBody {
+    Whole(Bytes),
+    /// The guest may still be writing it.
+    Begun(WasiBody),
+}
 
 impl RequestBody {
     /// Reads all of it, `most` bytes.
@@ -106,7 +133,14 @@ impl RequestBody {
     /// # Errors
     /// There are more, or the guest has given it up.
     pub async fn read(self, most: usize) -> Result<Bytes, RefusedRequest> {
-        let read = Limited::new(self.0, most).collect().await;
+        let body = match self {
+            RequestBody::Whole(body) if body.len() > most => {
+                return Err(RefusedRequest::BodyTooLarge(most));
+            }
+            RequestBody::Whole(body) => return Ok(body),
+            RequestBody::Begun(body) => body,
+        };
+        let read = Limited::new(body, most).collect().await;
         read.map(|read| read.to_bytes()).map_err(|error| {
             match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => RefusedRequest::BodyTooLarge(most),
@@ -118,25 +152,41 @@ impl RequestBody {
 
 /// What was answered.
 pub struct HookResponse {
-    pub status: u16,
-    pub headers: HeaderMap,
+    pub head: ResponseHead,
     body: mpsc::Receiver<Result<Bytes, BodyBroken>>,
 }
 
 impl HookResponse {
     /// With a body whose pieces are sent as they come; sending waits for the guest. The receiver goes
     /// when the guest wants no more.
-    pub fn new(
-        status: u16,
-        headers: HeaderMap,
-    ) -> (HookResponse, mpsc::Sender<Result<Bytes, BodyBroken>>) {
+    pub fn new(head: ResponseHead) -> (HookResponse, mpsc::Sender<Result<Bytes, BodyBroken>>) {
         let (pieces, body) = mpsc::channel(PIECES);
-        let response = HookResponse {
-            status,
-            headers,
-            body,
-        };
-        (response, pieces)
+        (HookResponse { head, body }, pieces)
+    }
+
+    /// Up to `most` bytes of the body, and whether that is all of it. Without a wish for any, nothing
+    /// is waited for.
+    ///
+    /// # Errors
+    /// It broke off.
+    pub(in crate::plugin) async fn read(
+        &mut self,
+        most: usize,
+    ) -> Result<(Vec<u8>, bool), BodyBroken> {
+        let mut read = Vec::new();
+        if most == 0 {
+            let is_over = self.body.try_recv() == Err(TryRecvError::Disconnected);
+            return Ok((read, is_over));
+        }
+        while let Some(piece) = self.body.recv().await {
+            let piece = piece?;
+            let room = most - read.len();
+            read.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.len() > room {
+                return Ok((read, false));
+            }
+        }
+        Ok((read, true))
     }
 }
 
@@ -171,6 +221,31 @@ pub enum RefusedRequest {
     Broken,
     #[error("the answer is no valid HTTP")]
     Invalid,
+}
+
+/// Why a request was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::plugin) enum NotSent {
+    /// The call at hand may ask nothing.
+    NotHere,
+    /// The settings do not name its upstream.
+    Denied,
+    Refused(RefusedRequest),
+}
+
+impl From<RefusedRequest> for NotSent {
+    fn from(refused: RefusedRequest) -> NotSent {
+        NotSent::Refused(refused)
+    }
+}
+
+impl From<NotSent> for Error {
+    fn from(not_sent: NotSent) -> Error {
+        match not_sent {
+            NotSent::NotHere | NotSent::Denied => Error::HttpRequestDenied,
+            NotSent::Refused(refused) => refused.into(),
+        }
+    }
 }
 
 impl From<RefusedRequest> for Error {
@@ -248,52 +323,75 @@ impl RequestPort {
         self.sender = None;
     }
 
-    fn send(
+    /// Sends a request to an upstream. Its answer comes by what is returned.
+    ///
+    /// # Errors
+    /// Why it is not sent.
+    pub(in crate::plugin) fn send(
         &mut self,
-        request: http::Request<WasiBody>,
-        options: Option<RequestOptions>,
-    ) -> Result<oneshot::Receiver<Result<HookResponse, RefusedRequest>>, Error> {
-        let (mut parts, body) = request.into_parts();
-        let authority = parts.uri.authority();
-        let Some(upstream) = authority.and_then(|authority| self.reachable.upstream(authority))
-        else {
-            let asked = authority.map_or("", Authority::as_str);
+        asked: &str,
+        request: Outgoing,
+    ) -> Result<Answered, NotSent> {
+        let Some(upstream) = self.reachable.upstream(asked) else {
             let asked = Untrusted::name(asked);
             let why = format_args!("asked upstream `{asked}`, which its settings do not name");
             self.log.write(Level::WARN, why, "");
-            return Err(Error::HttpRequestDenied);
+            return Err(NotSent::Denied);
         };
-        let Some(HookRequestSender(sender)) = &self.sender else {
-            return Err(Error::HttpRequestDenied);
-        };
+        let HookRequestSender(sender) = self.sender.as_ref().ok_or(NotSent::NotHere)?;
         self.sent += 1;
         if self.sent > MOST {
             return Err(RefusedRequest::TooMany.into());
         }
-        if !parts.headers.contains_key(HOST) {
-            let host = upstream.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
-            parts.headers.insert(HOST, host);
-        }
-        let options = options.unwrap_or_default();
+        let Outgoing {
+            method,
+            target,
+            mut fields,
+            body,
+            timeouts,
+        } = request;
+        fields.default_host(upstream)?;
         let (answer, answered) = oneshot::channel();
         let request = HookRequest {
             upstream: upstream.to_owned(),
-            method: parts.method,
-            target: parts
-                .uri
-                .path_and_query()
-                .map_or("/", |target| target.as_str())
-                .to_owned(),
-            headers: parts.headers,
-            body: RequestBody(body),
-            connect_timeout: options.connect_timeout,
-            first_byte_timeout: options.first_byte_timeout,
-            between_bytes_timeout: options.between_bytes_timeout,
+            method,
+            target,
+            fields,
+            body,
+            timeouts,
             answer: RequestAnswer(answer),
         };
         let sent = sender.send(request);
-        sent.map_err(|_| Error::ConnectionTerminated)?;
+        sent.map_err(|_| RefusedRequest::Broken)?;
         Ok(answered)
+    }
+
+    /// As [`send`](RequestPort::send), as WASI has requests.
+    fn send_message(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Result<Answered, NotSent> {
+        let (parts, body) = request.into_parts();
+        let authority = parts.uri.authority().map_or("", Authority::as_str);
+        let options = options.unwrap_or_default();
+        let mut fields = FieldLines::default();
+        for (name, value) in &parts.headers {
+            fields.push(name.as_str().as_bytes(), value.as_bytes())?;
+        }
+        let target = parts.uri.path_and_query();
+        let outgoing = Outgoing {
+            method: parts.method.as_str().to_owned(),
+            target: target.map_or("/", |target| target.as_str()).to_owned(),
+            fields,
+            body: RequestBody::Begun(body),
+            timeouts: Timeouts {
+                connect: options.connect_timeout,
+                first_byte: options.first_byte_timeout,
+                between_bytes: options.between_bytes_timeout,
+            },
+        };
+        self.send(authority, outgoing)
     }
 }
 
@@ -335,14 +433,14 @@ impl WasiHttpHooks for RequestPort {
         options: Option<RequestOptions>,
         _: Sending,
     ) -> Answering {
-        let sent = self.send(request, options);
+        let sent = self.send_message(request, options);
         Box::new(async move {
             let answered = sent?.await.map_err(|_| Error::ConnectionTerminated)?;
-            let response = answered.map_err(Error::from)?;
-            let mut message = http::Response::new(ResponseBody(response.body).boxed_unsync());
-            *message.status_mut() = http::StatusCode::from_u16(response.status)
-                .map_err(|_| Error::HttpProtocolError)?;
-            *message.headers_mut() = response.headers;
+            let HookResponse { head, body } = answered.map_err(Error::from)?;
+            let mut message = http::Response::new(ResponseBody(body).boxed_unsync());
+            *message.status_mut() =
+                http::StatusCode::from_u16(head.status()).map_err(|_| Error::HttpProtocolError)?;
+            *message.headers_mut() = header_map(&head);
             let nothing: Sending = Box::new(std::future::ready(Ok(())));
             Ok((message, nothing))
         })
@@ -351,6 +449,20 @@ impl WasiHttpHooks for RequestPort {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         PIECE
     }
+}
+
+/// The fields of an answer.
+fn header_map(head: &ResponseHead) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for field in head.fields().iter() {
+        let name = HeaderName::from_bytes(field.name);
+        let value = HeaderValue::from_bytes(field.value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            // As many as there may be in a response are fewer than a map can have.
+            let _ = headers.try_append(name, value);
+        }
+    }
+    headers
 }
 
 /// A response's body as the guest reads it.

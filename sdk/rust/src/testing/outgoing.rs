@@ -4,9 +4,6 @@ use std::cell::RefCell;
 
 use crate::http::{Error, Request, Response};
 
-/// The body of an answer that was not read yet.
-pub(crate) type Body = Vec<u8>;
-
 /// What answers a request.
 type Upstreams = Box<dyn FnMut(&Request) -> Result<Answer, Error>>;
 
@@ -53,21 +50,24 @@ pub(crate) fn send(request: Request) -> Result<Response, Error> {
         Some(upstreams) => upstreams(&request),
         None => Err(Error("there is no such upstream".to_owned())),
     });
-    answered.map(|answer| Response {
+    let is_wanted = |(name, _): &(String, Vec<u8>)| {
+        let wanted = request.wanted_headers.as_ref();
+        wanted.is_none_or(|wanted| {
+            wanted
+                .iter()
+                .any(|wanted| wanted.eq_ignore_ascii_case(name))
+        })
+    };
+    let most = usize::try_from(request.wanted_body).unwrap_or(usize::MAX);
+    answered.map(|mut answer| Response {
         status: answer.status,
-        headers: answer.headers,
-        body: answer.body,
+        headers: answer.headers.into_iter().filter(is_wanted).collect(),
+        is_whole: answer.body.len() <= most,
+        body: answer.body.drain(..answer.body.len().min(most)).collect(),
     })
 }
 
 pub(crate) fn send_and_leave(request: Request) -> Result<(), Error> {
     let _ = send(request);
     Ok(())
-}
-
-pub(crate) fn read(body: Body, most: usize) -> Result<Vec<u8>, Error> {
-    match body.len() <= most {
-        true => Ok(body),
-        false => Err(Error("its body is too large".to_owned())),
-    }
 }

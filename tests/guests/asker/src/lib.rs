@@ -2,6 +2,9 @@
 //!
 //! Commands stand in the header `X-Ask` for `on_request`, and in `X-Ask-Response` and `X-Ask-End` for
 //! the other phases, separated by ` | `. What the hook learns it adds to the response as `X-Asked`.
+//! With `X-By: wasi`, it asks by `wasi:http`, as other languages do.
+
+mod wasi;
 
 use std::hint::black_box;
 
@@ -25,11 +28,10 @@ impl Hook for Asker {
             _ => Sharing::PerWorker,
         };
         if let Some(upstream) = settings.text("asks_while_it_is_configured")? {
-            let asked = Request::get(&upstream, "/").send();
-            log::info(&format!(
-                "configure: {}",
-                told(asked.map(|_| String::new()))
-            ));
+            for by_wasi in [false, true] {
+                let asked = get(by_wasi, Request::get(&upstream, "/"), 100);
+                log::info(&format!("configure: {}", told(asked)));
+            }
         }
         settings.finish()?;
         Ok(Asker { sharing, calls: 0 })
@@ -66,6 +68,12 @@ impl Asker {
     fn obey(&self, call: &Call, header: &str) -> Verdict {
         let commands = call.request().header(header).unwrap_or_default();
         let commands = String::from_utf8_lossy(&commands).into_owned();
+        let by_wasi = call.request().header("x-by").is_some();
+        let get = |request, most| get(by_wasi, request, most);
+        let leave = |request| match by_wasi {
+            true => wasi::send_and_leave(request),
+            false => request.send_and_leave(),
+        };
         for command in commands.split(" | ") {
             let words: Vec<&str> = command.split(' ').collect();
             let asked = match words.as_slice() {
@@ -80,18 +88,25 @@ impl Asker {
                 ["header", upstream, name, value] => {
                     get(Request::get(upstream, "/").header(name, value), 100)
                 }
+                ["line", upstream, method, target] => {
+                    get(Request::new(&raw(method), upstream, &raw(target)), 100)
+                }
+                ["field", upstream, name, value] => {
+                    let request = Request::get(upstream, "/");
+                    get(request.header(&raw(name), raw(value)), 100)
+                }
                 ["within", millis, upstream, target] => {
                     let timeout = std::time::Duration::from_millis(millis.parse().unwrap_or(0));
                     get(Request::get(upstream, target).timeout(timeout), 100)
                 }
                 ["leave", upstream, target] => {
-                    let left = Request::get(upstream, target).send_and_leave();
+                    let left = leave(Request::get(upstream, target));
                     left.map(|()| "left".to_owned())
                 }
                 ["many", upstream, count] => {
                     let count: usize = count.parse().unwrap_or(0);
                     let begun = (0..count)
-                        .filter(|_| Request::get(upstream, "/").send_and_leave().is_ok())
+                        .filter(|_| leave(Request::get(upstream, "/")).is_ok())
                         .count();
                     Ok(format!("{begun} of {count}"))
                 }
@@ -122,15 +137,24 @@ impl Asker {
 }
 
 /// Sends a request: status and body.
-fn get(request: Request, most: usize) -> Result<String, Error> {
-    let answer = request.send()?;
-    let status = answer.status();
-    let body = answer.read(most)?;
+fn get(by_wasi: bool, request: Request, most: u32) -> Result<String, Error> {
+    let (status, body) = match by_wasi {
+        true => wasi::send(request, most)?,
+        false => {
+            let answer = request.wanting_body(most).send()?;
+            (answer.status(), answer.body()?.to_vec())
+        }
+    };
     let body = match body.len() {
         length @ 101.. => format!("{length} bytes"),
         _ => String::from_utf8_lossy(&body).into_owned(),
     };
     Ok(format!("{status} {body}"))
+}
+
+/// With spaces and ends of lines, which commands cannot have.
+fn raw(word: &str) -> String {
+    word.replace('~', " ").replace('^', "\r\n")
 }
 
 fn told(asked: Result<String, Error>) -> String {

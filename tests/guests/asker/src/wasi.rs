@@ -2,55 +2,43 @@
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method,
-    OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, Method, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
 };
 use wasip2::io::streams::StreamError;
-
-use super::{Error, Request, Response};
-
-/// The body of an answer that was not read yet.
-pub(super) type Body = IncomingResponse;
+use waypost_sdk::http::{Error, Request};
 
 /// Bytes that are read, and written, at a time.
 const READ: u64 = 64 << 10;
 const WRITTEN: usize = 4096;
 
-pub(super) fn send(request: Request) -> Result<Response, Error> {
+/// The status of an answer, and its body.
+pub(crate) fn send(request: Request, most: u32) -> Result<(u16, Vec<u8>), Error> {
     let answer = begin(request)?;
     answer.subscribe().block();
     let answered = answer.get().ok_or_else(|| error("it was not answered"))?;
     let answered = answered.map_err(|()| error("it was answered twice"))?;
-    let response = answered.map_err(|code| Error(words(&code)))?;
-    Ok(Response {
-        status: response.status(),
-        headers: response.headers().entries(),
-        body: response,
-    })
-}
-
-pub(super) fn send_and_leave(request: Request) -> Result<(), Error> {
-    begin(request).map(drop)
-}
-
-pub(super) fn read(response: Body, most: usize) -> Result<Vec<u8>, Error> {
-    let body: IncomingBody = response
-        .consume()
-        .map_err(|()| error("its body was read before"))?;
-    let stream = body
-        .stream()
-        .map_err(|()| error("its body was read before"))?;
+    let response = answered.map_err(words)?;
+    let used = |()| error("its body was read before");
+    let body: IncomingBody = response.consume().map_err(used)?;
+    let stream = body.stream().map_err(used)?;
     let mut read = Vec::new();
     loop {
         match stream.blocking_read(READ) {
             Ok(piece) => read.extend_from_slice(&piece),
-            Err(StreamError::Closed) => return Ok(read),
-            Err(StreamError::LastOperationFailed(_)) => return Err(error("its body broke off")),
+            Err(StreamError::Closed) => return Ok((response.status(), read)),
+            Err(StreamError::LastOperationFailed(_)) => {
+                return Err(error("the connection broke off"));
+            }
         }
-        if read.len() > most {
+        if read.len() > most as usize {
             return Err(error("its body is too large"));
         }
     }
+}
+
+pub(crate) fn send_and_leave(request: Request) -> Result<(), Error> {
+    begin(request).map(drop)
 }
 
 fn begin(request: Request) -> Result<FutureIncomingResponse, Error> {
@@ -60,19 +48,19 @@ fn begin(request: Request) -> Result<FutureIncomingResponse, Error> {
         let _ = headers.append(name, value);
     }
     let outgoing = OutgoingRequest::new(headers);
-    let bad = |what: &'static str| move |()| error(what);
-    outgoing
-        .set_method(&method(request.method))
-        .map_err(bad("its method is none"))?;
-    outgoing
-        .set_scheme(Some(&Scheme::Http))
-        .map_err(bad("its scheme is none"))?;
+    let bad = |()| error("it cannot be expressed in HTTP");
+    let method = match request.method.as_str() {
+        "POST" => Method::Post,
+        _ => Method::Get,
+    };
+    outgoing.set_method(&method).map_err(bad)?;
+    outgoing.set_scheme(Some(&Scheme::Http)).map_err(bad)?;
     outgoing
         .set_authority(Some(&request.upstream))
-        .map_err(bad("the name of its upstream is none"))?;
+        .map_err(bad)?;
     outgoing
         .set_path_with_query(Some(&request.target))
-        .map_err(bad("its target is none"))?;
+        .map_err(bad)?;
     let options = request.timeout.map(|timeout| {
         let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         let options = RequestOptions::new();
@@ -84,42 +72,28 @@ fn begin(request: Request) -> Result<FutureIncomingResponse, Error> {
     });
     let body = match request.body.is_empty() {
         true => None,
-        false => Some(outgoing.body().map_err(bad("it has no body"))?),
+        false => Some(outgoing.body().map_err(bad)?),
     };
-    let answer = outgoing_handler::handle(outgoing, options).map_err(|code| Error(words(&code)))?;
+    let answer = outgoing_handler::handle(outgoing, options).map_err(words)?;
     if let Some(body) = body {
-        let stream = body.write().map_err(bad("its body cannot be written"))?;
+        let stream = body.write().map_err(bad)?;
         for piece in request.body.chunks(WRITTEN) {
             stream
                 .blocking_write_and_flush(piece)
                 .map_err(|_| error("its body was not taken"))?;
         }
         drop(stream);
-        OutgoingBody::finish(body, None).map_err(|code| Error(words(&code)))?;
+        OutgoingBody::finish(body, None).map_err(words)?;
     }
     Ok(answer)
-}
-
-fn method(name: String) -> Method {
-    match name.as_str() {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        "CONNECT" => Method::Connect,
-        "OPTIONS" => Method::Options,
-        "TRACE" => Method::Trace,
-        "PATCH" => Method::Patch,
-        _ => Method::Other(name),
-    }
 }
 
 fn error(what: &str) -> Error {
     Error(what.to_owned())
 }
 
-fn words(code: &ErrorCode) -> String {
+/// The words of the SDK for it.
+fn words(code: ErrorCode) -> Error {
     let known = match code {
         ErrorCode::HttpRequestDenied => "the settings do not name its upstream",
         ErrorCode::DestinationNotFound => "there is no such upstream",
@@ -130,9 +104,9 @@ fn words(code: &ErrorCode) -> String {
         ErrorCode::ConnectionTerminated => "the connection broke off",
         ErrorCode::ConnectionLimitReached => "too many requests at once",
         ErrorCode::TlsProtocolError => "TLS failed",
-        ErrorCode::HttpProtocolError => "the answer is no valid HTTP, or nothing may be asked here",
+        ErrorCode::HttpProtocolError => "the answer is no valid HTTP",
         ErrorCode::HttpRequestBodySize(_) => "its body is too large",
-        _ => return format!("{code:?}"),
+        _ => return Error(format!("{code:?}")),
     };
-    known.to_owned()
+    error(known)
 }
