@@ -115,7 +115,7 @@ fn every_sdk_has_every_function_that_plugins_may_call() {
         let Function { interface, name } = &function;
         let block = between(
             &javascript,
-            &format!("export const {interface}: {{"),
+            &format!("export const {}: {{", camel(interface)),
             "\n};",
         );
         let block = block.split("\nexport ").next().unwrap_or_default();
@@ -126,14 +126,14 @@ fn every_sdk_has_every_function_that_plugins_may_call() {
             "\nclass ",
         );
         let is_in_python = block.contains(&format!("def {}(", snake(name)));
-        let c_name = format!("wp_{interface}_{}", snake(name));
+        let c_name = format!("wp_{}_{}", snake(interface), snake(name));
         let is_in_c = names(&c, &c_name) && names(&double, &c_name);
         let go_name = match &*function.to_text() {
             "log.write" => "Error".to_owned(), // and one for each of the other levels
             "request.hash" => "HashHeader".to_owned(), // and one for each of the other parts
             _ => pascal(name),
         };
-        let is_in_go = go.contains(&format!("func ({interface}) {go_name}("));
+        let is_in_go = go.contains(&format!("func ({}) {go_name}(", camel(interface)));
         for (sdk, is_there) in [
             ("JavaScript's types", is_in_javascript),
             ("Python's types", is_in_python),
@@ -229,10 +229,40 @@ fn the_reference_has_every_function_once_with_what_it_costs() {
         let name = name.trim_matches('`');
         assert!(!what.is_empty(), "{line}");
         let is_measured = measured.contains(&format!("\"{name}\""));
-        assert_eq!(cost == "rare", !is_measured, "{line}");
+        let is_in_words = ["rare", "a round trip"].contains(&cost);
+        assert_eq!(is_in_words, !is_measured, "{line}");
         listed.push(name.to_owned());
     }
     wanted.sort_unstable();
     listed.sort_unstable();
     assert_eq!(listed, wanted);
+}
+
+#[test]
+fn each_requirement_of_the_battery_is_in_the_page_or_says_that_it_is_of_hooks() {
+    let battery: serde_json::Value =
+        serde_json::from_str(&read("host/src/testbed/battery.json")).unwrap();
+    let page = read("docs/test-a-plugin.md");
+    let sources = ["mod", "settings", "policy", "hook"]
+        .map(|name| read(&format!("host/src/testbed/conformance/{name}.rs")))
+        .concat();
+    let requirements = battery["requirements"].as_array().unwrap();
+    for requirement in requirements {
+        let says = requirement["says"].as_str().unwrap();
+        let is_of_hooks = requirement["kinds"] == serde_json::json!(["hook"]);
+        assert!(
+            sources.contains(&format!("\"{says}\"")),
+            "{says} is not tried"
+        );
+        let is_told = page.contains(&format!("| {says} |"));
+        assert!(is_told || is_of_hooks, "the page has no {says}");
+    }
+    let tried = sources
+        .lines()
+        .filter(|line| line.starts_with("const ") && line.contains(": &str = \""));
+    assert_eq!(
+        tried.count(),
+        requirements.len() + 1,
+        "and one that both kinds have"
+    );
 }

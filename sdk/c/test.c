@@ -77,6 +77,20 @@ static void a_hook_that_has_asked_for_bodies_makes_others_of_them(void) {
   assert(wp_equal(wp_test_body(wp_test_on_response_body, "c", true), WP_TEXT("c")));
 }
 
+static wp_asked knows_jo(const wp_request *request, wp_response *response) {
+  response->status = wp_equal(request->target, WP_TEXT("/jo")) ? 200 : 403;
+  return WP_ASKED;
+}
+static void upstreams_are_asked(void) {
+  wp_response response;
+  wp_request request = {.upstream = WP_TEXT("auth"), .target = WP_TEXT("/jo")};
+  wp_test_servers(1);
+  assert(wp_upstream_requests_send(&request, &response) == WP_NONE_LIVE);
+  wp_host.answers = knows_jo;
+  assert(wp_upstream_requests_send(&request, &response) == WP_ASKED && response.status == 200);
+  assert(wp_upstream_requests_send_and_leave(&request) == WP_ASKED && wp_host.asked == 3);
+}
+
 static void the_store_counts_swaps_fills_and_says_what_it_refuses(void) {
   int64_t sum;
   uint64_t level;
@@ -96,6 +110,7 @@ static void the_store_counts_swaps_fills_and_says_what_it_refuses(void) {
 
 int main(void) {
   a_hook_that_has_asked_for_bodies_makes_others_of_them();
+  upstreams_are_asked();
   the_store_counts_swaps_fills_and_says_what_it_refuses();
   assert(!wp_test_settings(WP_POLICY, "{}", NULL));
   assert(!wp_test_settings(

@@ -95,6 +95,37 @@ typedef enum {
   WP_STORE_TOO_LARGE,
   WP_STORE_WRONG_KIND
 } wp_stored;
+// A request to an upstream that the settings name, and what it answered.
+typedef struct {
+  wp_text upstream, method, target; // path and query; `GET` where there is no method
+  wp_headers headers;
+  wp_text body;
+  uint32_t timeout_ms;     // 0 for what the upstream's configuration says
+  const wp_texts *wanted_headers; // NULL for all of them
+  uint32_t wanted_body;    // bytes
+} wp_request;
+typedef struct {
+  uint32_t status;
+  wp_headers headers;
+  wp_text body;
+  bool is_whole;
+} wp_response;
+typedef enum {
+  WP_ASKED,
+  WP_NOT_HERE,
+  WP_DENIED,
+  WP_NO_SUCH_UPSTREAM,
+  WP_NONE_LIVE,
+  WP_TOO_MANY,
+  WP_INVALID_REQUEST,
+  WP_BODY_TOO_LARGE,
+  WP_CONNECTION_REFUSED,
+  WP_CONNECTION_TIMEOUT,
+  WP_RESPONSE_TIMEOUT,
+  WP_TLS_FAILED,
+  WP_BROKEN,
+  WP_INVALID_RESPONSE
+} wp_asked;
 // How a body is wanted: `wp_whole(65536, WP_REFUSED)`, `WP_CHUNKS`, `WP_WATCH`.
 typedef enum { WP_REFUSED, WP_PASSED } wp_beyond; // what becomes of one that is larger
 typedef enum { WP_AS_SENT, WP_DECODED } wp_form;

@@ -224,6 +224,16 @@ WP_HOST bool wp_files_read(wp_text path, wp_maybe_text *content, wp_text *why) {
   return true;
 }
 
+WP_HOST wp_asked wp_upstream_requests_send(const wp_request *request, wp_response *response) {
+  wp_host.asked++;
+  return wp_host.answers ? wp_host.answers(request, response) : WP_NONE_LIVE;
+}
+WP_HOST wp_asked wp_upstream_requests_send_and_leave(const wp_request *request) {
+  (void)request;
+  wp_host.asked++;
+  return WP_ASKED;
+}
+
 // Nothing expires, and values have 255 bytes.
 WP_HOST bool wp_store_is_elsewhere(void) { return false; }
 WP_HOST wp_stored wp_store_get(wp_text key, wp_maybe_text *value) {

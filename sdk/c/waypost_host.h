@@ -289,6 +289,49 @@ static inline wp_stored wp_store_fill(wp_text key, uint64_t amount, uint64_t lea
   if (!stored.is_error) *level = stored.level;
   return WP_STORE_SAYS;
 }
+#define WP_SENT                                                                                   \
+  const char *, size_t, const char *, size_t, const char *, size_t, const wp_header *, size_t,    \
+      const char *, size_t, uint32_t, uint32_t, uint32_t, const wp_text *, size_t, uint32_t,      \
+      void *result
+#define WP_SEND(core, request, answer)                                                            \
+  core(request->upstream.at, request->upstream.length,                                            \
+       request->method.length ? request->method.at : "GET",                                       \
+       request->method.length ? request->method.length : 3, request->target.at,                   \
+       request->target.length, request->headers.at, request->headers.count, request->body.at,     \
+       request->body.length, request->timeout_ms > 0, request->timeout_ms,                        \
+       request->wanted_headers != NULL,                                                           \
+       request->wanted_headers ? request->wanted_headers->at : NULL,                              \
+       request->wanted_headers ? request->wanted_headers->count : 0, request->wanted_body, answer)
+WP_IMPORT("upstream-requests", "send") extern void wp_upstream_requests_send_core(WP_SENT);
+// In `on_request` and `on_check`: waits for the response, while the host serves other requests.
+static inline wp_asked wp_upstream_requests_send(const wp_request *request, wp_response *response) {
+  struct {
+    uint8_t is_error;
+    union {
+      struct {
+        uint16_t status;
+        wp_headers headers;
+        wp_text body;
+        bool is_whole;
+      };
+      uint8_t failure;
+    };
+  } sent;
+  WP_SEND(wp_upstream_requests_send_core, request, &sent);
+  if (sent.is_error) return (wp_asked)(sent.failure + 1);
+  *response = (wp_response){sent.status, sent.headers, sent.body, sent.is_whole};
+  return WP_ASKED;
+}
+WP_IMPORT("upstream-requests", "send-and-leave")
+extern void wp_upstream_requests_send_and_leave_core(WP_SENT);
+// Whatever is answered is thrown away.
+static inline wp_asked wp_upstream_requests_send_and_leave(const wp_request *request) {
+  struct {
+    uint8_t is_error, failure;
+  } sent;
+  WP_SEND(wp_upstream_requests_send_and_leave_core, request, &sent);
+  return sent.is_error ? (wp_asked)(sent.failure + 1) : WP_ASKED;
+}
 #else
 static void wp_exchange_note(wp_text text);
 static void wp_metrics_add(uint32_t counter, uint64_t value);
@@ -297,6 +340,8 @@ static bool wp_changes_answer(uint32_t status, wp_text body);
 static bool wp_bodies_want_request_body(wp_manner how);
 static bool wp_bodies_want_response_body(wp_manner how, wp_form form);
 static bool wp_files_read(wp_text path, wp_maybe_text *content, wp_text *why);
+static wp_asked wp_upstream_requests_send(const wp_request *request, wp_response *response);
+static wp_asked wp_upstream_requests_send_and_leave(const wp_request *request);
 static wp_stored wp_store_get(wp_text key, wp_maybe_text *value);
 static wp_stored wp_store_set(wp_text key, wp_text value, uint64_t ttl_ms);
 static wp_stored wp_store_add(wp_text key, int64_t amount, uint64_t ttl_ms, int64_t *sum);

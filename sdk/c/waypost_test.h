@@ -24,6 +24,7 @@ static struct {
       response_headers[WP_MOST];
   const char *method, *path, *query;
   wp_named files[WP_MOST], trailers[WP_MOST];
+  wp_asked (*answers)(const wp_request *, wp_response *); // answers in place of upstreams
   uint32_t status;
   uint64_t now_us;
   // What the plugin has said.
@@ -35,6 +36,7 @@ static struct {
   uint64_t delay_us, memo;
   uint32_t refusal_status;
   wp_named store[WP_MOST];
+  uint32_t asked; // requests to upstreams
   wp_manner wanted_request, wanted_response;
   bool wants_request, wants_response;
   wp_form wanted_form;

@@ -33,7 +33,9 @@ type Double struct {
 	Attributes          map[string]string
 	Trailers            []HeaderField
 	Files               map[string]string
-	NowUs               uint64
+	// Upstreams answers in place of upstreams.
+	Upstreams func(OutgoingRequest) (*IncomingResponse, error)
+	NowUs     uint64
 	// What the plugin has said.
 	Counters        map[string]uint64
 	Lines           []string
@@ -45,6 +47,7 @@ type Double struct {
 	DelayUs         uint64
 	Route, Upstream string
 	RefusalStatus   uint32
+	Asked           []OutgoingRequest // of upstreams
 	Entries         map[string]string // of the store
 	// How bodies are wanted, nil where they are not, and what a password was held against.
 	WantedRequest, WantedResponse *Manner

@@ -3,6 +3,7 @@
 package waypost
 
 import (
+	"errors"
 	"hash/fnv"
 	"net/netip"
 	"strconv"
@@ -219,6 +220,27 @@ func filesIsThere(path string) bool {
 func filesRead(path string) (content string, isThere bool, why string) {
 	content, isThere = double.Files[path]
 	return content, isThere, ""
+}
+
+func upstreamRequestsSend(request *OutgoingRequest) (*IncomingResponse, uint32) {
+	const noneLive = 4 // one more than its place among the failures
+	double.Asked = append(double.Asked, *request)
+	if double.Upstreams == nil {
+		return nil, noneLive
+	}
+	response, err := double.Upstreams(*request)
+	var failed RequestError
+	switch {
+	case errors.As(err, &failed):
+		return nil, uint32(failed) + 1
+	case err != nil:
+		return nil, noneLive
+	}
+	return response, 0
+}
+func upstreamRequestsSendAndLeave(request *OutgoingRequest) uint32 {
+	double.Asked = append(double.Asked, *request)
+	return 0
 }
 
 // The store: nothing expires.

@@ -29,6 +29,8 @@ var (
 	Checks     checks     // by `checks`
 	Files      files      // by `files`
 	Store      store      // by `store`
+
+	UpstreamRequests upstreamRequests // by `http`
 )
 
 type (
@@ -49,6 +51,8 @@ type (
 	checks     struct{}
 	files      struct{}
 	store      struct{}
+
+	upstreamRequests struct{}
 )
 
 func (fleet) IsDown(index uint32) bool      { return fleetIsDown(index) }
@@ -223,6 +227,24 @@ func (files) Read(path string) ([]byte, error) {
 	return []byte(content), nil
 }
 func (files) IsThere(path string) bool { return filesIsThere(path) }
+
+// Send is for OnRequest and OnCheck: it waits for the response, while the host serves other requests.
+// An error is a RequestError.
+func (upstreamRequests) Send(request OutgoingRequest) (*IncomingResponse, error) {
+	response, failed := upstreamRequestsSend(&request)
+	if failed != 0 {
+		return nil, RequestError(failed - 1)
+	}
+	return response, nil
+}
+
+// SendAndLeave does not wait: whatever is answered is thrown away.
+func (upstreamRequests) SendAndLeave(request OutgoingRequest) error {
+	if failed := upstreamRequestsSendAndLeave(&request); failed != 0 {
+		return RequestError(failed - 1)
+	}
+	return nil
+}
 
 // The store is shared by all instances of a plugin. Times to live are in milliseconds, 0 for ever.
 // An error is a StoreError.

@@ -4,6 +4,7 @@ package waypost
 
 import (
 	"net/netip"
+	"runtime"
 	"unsafe"
 )
 
@@ -142,6 +143,67 @@ func filesRead(path string) (content string, isThere bool, why string) {
 	return content, isThere, why
 }
 
+// sent is a request as the host has it: lists of pointers and lengths are numbers here, of 32 bits.
+func sent(request *OutgoingRequest, send func(
+	upstream, method, target string, headers unsafe.Pointer, headerCount uint32, body string,
+	hasTimeout, timeoutMs, isWanted uint32, wanted unsafe.Pointer, wantedCount, wantedBody uint32,
+	answer unsafe.Pointer,
+)) {
+	method := request.Method
+	if method == "" {
+		method = "GET"
+	}
+	var headers, wanted []uint32
+	for _, header := range request.Headers {
+		headers = append(append(headers, numbersOf(header.Name)...), numbersOf(header.Value)...)
+	}
+	for _, name := range request.WantedHeaders {
+		wanted = append(wanted, numbersOf(name)...)
+	}
+	makeRoom(Whole(request.WantedBody, RefuseBeyond))
+	isSome := func(is bool) uint32 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	send(
+		request.Upstream, method, request.Target,
+		unsafe.Pointer(unsafe.SliceData(headers)), uint32(len(request.Headers)),
+		bytesAsText(request.Body),
+		isSome(request.TimeoutMs > 0), request.TimeoutMs,
+		isSome(request.WantedHeaders != nil),
+		unsafe.Pointer(unsafe.SliceData(wanted)), uint32(len(request.WantedHeaders)),
+		request.WantedBody, address(),
+	)
+	runtime.KeepAlive(request)
+	runtime.KeepAlive(headers)
+	runtime.KeepAlive(wanted)
+}
+
+func numbersOf(text string) []uint32 {
+	return []uint32{uint32(uintptr(unsafe.Pointer(unsafe.StringData(text)))), uint32(len(text))}
+}
+
+func upstreamRequestsSend(request *OutgoingRequest) (*IncomingResponse, uint32) {
+	sent(request, upstreamRequestsSendCore)
+	if place[0]&0xff != 0 {
+		return nil, place[1]&0xff + 1
+	}
+	response := &IncomingResponse{Status: int(place[1] & 0xffff), IsWhole: place[6]&0xff != 0}
+	for _, one := range list[[2]pair](place[2], place[3]) {
+		name, value := at(one[0].at, one[0].length), at(one[1].at, one[1].length)
+		response.Headers = append(response.Headers, HeaderField{name, value})
+	}
+	response.Body = append([]byte{}, list[byte](place[4], place[5])...)
+	used = 0
+	return response, 0
+}
+func upstreamRequestsSendAndLeave(request *OutgoingRequest) uint32 {
+	sent(request, upstreamRequestsSendAndLeaveCore)
+	return flagged()
+}
+
 // storeRefused is 0 where the store has done what it was asked for, else one more than the error's
 // number, which lies in this word of the answer.
 func storeRefused(word int) uint32 {
@@ -198,8 +260,8 @@ func storeFill(key string, amount, leak, capacity uint64) (uint64, uint32) {
 // memory that is not the garbage collector's, since the host may not be asked for anything while
 // it does, and a collection asks for the time.
 var (
-	placed [3]uint64
-	place  = (*[6]uint32)(unsafe.Pointer(&placed))
+	placed [4]uint64
+	place  = (*[8]uint32)(unsafe.Pointer(&placed))
 	given  = ownRoom[:]
 	used   uintptr
 

@@ -285,3 +285,17 @@ func storeDeleteCore(key string, answer unsafe.Pointer)
 
 //go:wasmimport waypost:plugin/store@0.2.0 fill
 func storeFillCore(key string, amount, leak, capacity uint64, answer unsafe.Pointer)
+
+//go:wasmimport waypost:plugin/upstream-requests@0.2.0 send
+func upstreamRequestsSendCore(
+	upstream, method, target string, headers unsafe.Pointer, headerCount uint32, body string,
+	hasTimeout, timeoutMs, isWanted uint32, wanted unsafe.Pointer, wantedCount, wantedBody uint32,
+	answer unsafe.Pointer,
+)
+
+//go:wasmimport waypost:plugin/upstream-requests@0.2.0 send-and-leave
+func upstreamRequestsSendAndLeaveCore(
+	upstream, method, target string, headers unsafe.Pointer, headerCount uint32, body string,
+	hasTimeout, timeoutMs, isWanted uint32, wanted unsafe.Pointer, wantedCount, wantedBody uint32,
+	answer unsafe.Pointer,
+)

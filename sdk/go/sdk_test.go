@@ -132,6 +132,23 @@ func TestAPolicyTakesOtherServersInPlace(t *testing.T) {
 	}
 }
 
+func TestUpstreamsAreAsked(t *testing.T) {
+	double := newDouble(nil, nil)
+	if _, err := UpstreamRequests.Send(OutgoingRequest{}); err != RequestError(3) {
+		t.Error(err)
+	}
+	double.Upstreams = func(request OutgoingRequest) (*IncomingResponse, error) {
+		return &IncomingResponse{Status: len(request.Target)}, nil
+	}
+	response, err := UpstreamRequests.Send(OutgoingRequest{Upstream: "auth", Target: "/jo"})
+	if err != nil || response.Status != 3 {
+		t.Error(response, err)
+	}
+	if err := UpstreamRequests.SendAndLeave(OutgoingRequest{}); err != nil || len(double.Asked) != 3 {
+		t.Error(err, double.Asked)
+	}
+}
+
 func TestTheStoreSaysWhatItRefuses(t *testing.T) {
 	newDouble(nil, nil)
 	if err := Store.Set("name", "jo", 0); err != nil {

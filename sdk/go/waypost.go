@@ -154,6 +154,42 @@ const (
 // HeaderField is a header or a trailer: names are as received.
 type HeaderField struct{ Name, Value string }
 
+// OutgoingRequest is a request to an upstream that the settings name.
+type OutgoingRequest struct {
+	Upstream string
+	Method   string // GET where it is empty
+	Target   string // path and query
+	Headers  []HeaderField
+	Body     []byte
+	// TimeoutMs is 0 for what the upstream's configuration says.
+	TimeoutMs uint32
+	// WantedHeaders of the response, nil for all of them, and how many bytes of its body.
+	WantedHeaders []string
+	WantedBody    uint32
+}
+
+// IncomingResponse is what the upstream answered.
+type IncomingResponse struct {
+	Status  int
+	Headers []HeaderField
+	Body    []byte
+	// IsWhole says that there is no more of the body.
+	IsWhole bool
+}
+
+// RequestError is why there is no response.
+type RequestError uint32
+
+func (e RequestError) Error() string {
+	return [...]string{
+		"nothing may be asked here", "the settings do not name the upstream",
+		"there is no such upstream", "the upstream has no live endpoint", "too many requests at once",
+		"it cannot be expressed in HTTP", "its body is too large", "connection refused",
+		"connecting timed out", "the upstream timed out", "TLS failed", "the connection broke off",
+		"the answer is no valid HTTP",
+	}[e]
+}
+
 // FailureKind is why an attempt failed.
 type FailureKind uint32
 

@@ -1,7 +1,7 @@
 // The glue between a plugin's classes and the component's exports: what the build imports beside
 // the plugin. Texts are texts on this side, and bytes on the host's.
 
-import { provide, REFUSE, StoreError } from './index.js';
+import { provide, REFUSE, RequestError, StoreError } from './index.js';
 import { describe, read, SettingsError } from './settings.js';
 
 const NO_OPINION = 0xffff_ffff;
@@ -64,6 +64,16 @@ function wrapped(name, imported) {
         (reason) => new Error(reason),
       );
   }
+  if (name === 'upstreamRequests') {
+    const asking = (send) => (request) =>
+      failing(
+        () => send(outgoing(request)),
+        (reason) => new RequestError(reason),
+      );
+    const send = asking(imported.send);
+    functions.send = (request) => incoming(send(request));
+    functions.sendAndLeave = asking(imported.sendAndLeave);
+  }
   if (name === 'bodies') {
     functions.wantRequestBody = (wanted) => imported.wantRequestBody(manner(wanted));
     functions.wantResponseBody = (wanted, form) =>
@@ -86,6 +96,37 @@ export function manner(wanted) {
   if (typeof wanted === 'string') return { tag: wanted };
   return { tag: 'whole', val: { atMost: wanted.whole, beyond: wanted.beyond ?? 'refuse' } };
 }
+
+/** A request to an upstream, as the host has it; a mebibyte of the answer is wanted unless it says. */
+const outgoing = ({
+  upstream,
+  target,
+  method = 'GET',
+  headers = {},
+  body = '',
+  timeoutMs,
+  wantedHeaders,
+  wantedBody = 1 << 20,
+}) => ({
+  upstream,
+  method,
+  target,
+  headers: Object.entries(headers).map(([name, value]) => ({ name, value: bytes(value) })),
+  body: bytes(body),
+  timeoutMs,
+  wantedHeaders,
+  wantedBody,
+});
+
+/** An answer as a plugin gets it: names of headers in lower case. */
+export const incoming = ({ status, headers, body, isWhole }) => ({
+  status,
+  headers: Object.fromEntries(headers.map(({ name, value }) => [name.toLowerCase(), text(value)])),
+  body,
+  isWhole,
+  text: () => text(body),
+  json: () => JSON.parse(text(body)),
+});
 
 /** What a function of the host refuses comes as an object with a `payload`. */
 function failing(called, error) {

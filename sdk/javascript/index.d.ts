@@ -5,6 +5,12 @@ export class SettingsError extends Error {
   readonly key: string;
 }
 
+/** Why an upstream gave no answer: one of the words of `upstream-requests.failure`. */
+export class RequestError extends Error {
+  constructor(reason: string);
+  readonly reason: string;
+}
+
 /** What the store refuses. */
 export class StoreError extends Error {
   constructor(reason: 'full' | 'unavailable' | 'too-large' | 'wrong-kind');
@@ -284,6 +290,33 @@ export const store: {
   compareAndSwap(key: Text, expected: Text | undefined, value: Text, ttlMs: bigint): boolean;
   delete(key: Text): boolean;
   fill(key: Text, amount: bigint, leak: bigint, capacity: bigint): bigint;
+};
+/** A request to an upstream that the settings name: path and query are its `target`. */
+export interface OutgoingRequest {
+  upstream: string;
+  target: string;
+  method?: string;
+  headers?: Record<string, Text>;
+  body?: Text;
+  timeoutMs?: number;
+  /** All without it. */
+  wantedHeaders?: string[];
+  /** How many bytes: a mebibyte without it. */
+  wantedBody?: number;
+}
+export interface IncomingResponse {
+  status: number;
+  /** By names in lower case. */
+  headers: Record<string, string>;
+  body: Uint8Array;
+  isWhole: boolean;
+  text(): string;
+  json(): any;
+}
+/** In `onRequest` and `onCheck`. What fails throws a `RequestError`. */
+export const upstreamRequests: {
+  send(request: OutgoingRequest): IncomingResponse;
+  sendAndLeave(request: OutgoingRequest): void;
 };
 /** In `constructor` and `attach`. What cannot be read throws an `Error` that says why. */
 export const files: { read(path: string): Uint8Array | undefined; isThere(path: string): boolean };

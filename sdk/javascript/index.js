@@ -6,6 +6,14 @@
 
 export { SettingsError } from './settings.js';
 
+/** Why there is no answer, by one of the words of `upstream-requests.failure` in the contract. */
+export class RequestError extends Error {
+  constructor(reason) {
+    super(`there is no answer: ${reason}`);
+    this.reason = reason;
+  }
+}
+
 /** What the store refuses, by one of the words of `store.error` in the contract. */
 export class StoreError extends Error {
   constructor(reason) {
@@ -28,7 +36,7 @@ export const GRANTS = {
   bodies: ['bodies'],
   checks: ['checks'],
   files: ['files'],
-  http: [], // `fetch` asks an upstream that the settings name: `http://NAME/path`
+  http: ['upstreamRequests'], // and `fetch`: both ask upstreams that the settings name
   store: ['store'],
 };
 
@@ -70,6 +78,7 @@ export const {
   checks,
   files,
   store,
+  upstreamRequests,
 } = host;
 
 /** Gives an interface its functions; whatever it had is gone. */

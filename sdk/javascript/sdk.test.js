@@ -2,7 +2,18 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { bodies, changes, checks, files, fleet, host, request, store, StoreError } from './index.js';
+import {
+  bodies,
+  changes,
+  checks,
+  files,
+  fleet,
+  host,
+  request,
+  store,
+  StoreError,
+  upstreamRequests,
+} from './index.js';
 import { indexes } from './guest.js';
 import { describe, read, SettingsError } from './settings.js';
 import { Hooked, Upstream } from './testing.js';
@@ -62,6 +73,23 @@ test('a hook may wait for what another server says', async () => {
   } finally {
     globalThis.fetch = before;
   }
+});
+
+test('a hook asks an upstream in one call', () => {
+  class Login {
+    onRequest() {
+      const answer = upstreamRequests.send({ upstream: 'auth', target: '/verify' });
+      upstreamRequests.sendAndLeave({ upstream: 'audit', target: '/seen' });
+      changes.setRequestHeader('x-user', answer.headers['x-user'] + answer.json().id);
+    }
+  }
+  const hooked = new Hooked(Login);
+  hooked.upstream = ({ target }) => ({ headers: { 'X-User': target }, body: '{"id": 7}' });
+  assert.equal(hooked.request().requestHeaders['x-user'], '/verify7');
+  assert.deepEqual(
+    hooked.asked.map(({ upstream }) => upstream),
+    ['auth', 'audit'],
+  );
 });
 
 test('the schema that is shown refuses other keys too', () => {
@@ -200,9 +228,10 @@ test('the doubles have every function of the contract', () => {
       for (const key of Object.keys(functions)) there.add(`${name}.${key}`);
   }
   for (const file of readdirSync(folder)) {
-    let name;
+    let name = '';
     for (const line of readFileSync(new URL(file, folder), 'utf8').split('\n')) {
-      name = /^interface ([a-z-]+)/.exec(line)?.[1] ?? name;
+      const begun = /^interface ([a-z-]+)/.exec(line)?.[1];
+      name = begun ? camel(begun) : name;
       const key = /^ {2}([a-z-]+): func\(/.exec(line)?.[1];
       if (key && name in host) assert.ok(there.has(`${name}.${camel(key)}`), `${name}.${key}`);
     }

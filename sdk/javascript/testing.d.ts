@@ -3,6 +3,7 @@ import type {
   Grant,
   Hook,
   Manner,
+  OutgoingRequest,
   Outcome,
   PluginClass,
   Policy,
@@ -94,6 +95,11 @@ export class Hooked<H extends Hook> extends Double {
     },
   );
   hook: H;
+  /** What upstreams answer, and what they were asked. */
+  upstream: (
+    request: OutgoingRequest,
+  ) => { status?: number; headers?: Record<string, Text>; body?: Text } | undefined;
+  asked: OutgoingRequest[];
   request(
     request?: TestRequest,
     at?: { place?: number; attributes?: Record<string, string> },

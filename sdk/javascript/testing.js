@@ -5,7 +5,7 @@
 // host (XXH64), but as good for telling values apart.
 
 import { Double, requestOf } from './double.js';
-import { bytes, indexes, piece, text } from './guest.js';
+import { bytes, incoming, indexes, piece, text } from './guest.js';
 import { GRANTS, REFUSE } from './index.js';
 import { describe, read } from './settings.js';
 
@@ -149,6 +149,10 @@ export class Upstream extends Double {
 
 /** A hook in use: `new Hooked(Hook, { settings, places: [{}], grants, files })`. */
 export class Hooked extends Double {
+  /** What upstreams answer: a function of requests, `{ status, headers, body }`. */
+  upstream = () => ({});
+  /** What they were asked. */
+  asked = [];
   #requests = new WeakMap(); // of the exchanges that a test has
 
   constructor(
@@ -310,6 +314,15 @@ export class Hooked extends Double {
           return true;
         },
         trailers: () => into?.trailers ?? [],
+      },
+      upstreamRequests: {
+        send: (request) => {
+          this.asked.push(request);
+          const { status = 200, headers = {}, body = '' } = this.upstream(request) ?? {};
+          const all = Object.entries(headers).map(([name, value]) => ({ name, value: bytes(value) }));
+          return incoming({ status, headers: all, body: bytes(body), isWhole: true });
+        },
+        sendAndLeave: (request) => void this.asked.push(request),
       },
       checks: {
         verifyPassword: (hash, password) => {

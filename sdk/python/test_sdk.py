@@ -70,6 +70,7 @@ class Sdk(unittest.TestCase):
     def test_a_hook_may_wait_for_what_another_server_says(self):
         class Login:
             def on_request(self, call):
+                http.tell("audit", "/seen")
                 answer = http.request("auth", "/verify", headers={"x": "y"})
                 if answer.status != 200:
                     changes.answer(answer.status, answer.body)
@@ -79,14 +80,14 @@ class Sdk(unittest.TestCase):
 
         def answer(request):
             asked.append(request["target"])
-            return (200 if len(asked) == 1 else 403), {}, b"no"
+            return (200 if len(asked) == 2 else 403), {}, b"no"
 
         upstreams(answer)
         self.addCleanup(upstreams, None)
         hooked = Hooked(Login)
         self.assertEqual(hooked.request().verdict, "proceed")
         self.assertEqual(hooked.request().verdict, "answer")
-        self.assertEqual(asked, ["/verify", "/verify"])
+        self.assertEqual(asked, ["/seen", "/verify", "/seen", "/verify"])
 
     def test_servers_have_names_and_labels(self):
         class Policy:
@@ -211,7 +212,7 @@ class Sdk(unittest.TestCase):
         for file in (Path(__file__).parent / "waypost" / "wit").glob("*.wit"):
             for line in file.read_text().split("\n"):
                 if begun := re.match("interface ([a-z-]+)", line):
-                    interface = begun[1]
+                    interface = begun[1].replace("-", "_")
                 function = re.match(r"  ([a-z-]+): func\(", line)
                 if function and interface in host:
                     self.assertIn(f"{interface}.{function[1].replace('-', '_')}", there)

@@ -237,3 +237,61 @@ async fn plugins_in_c_do_what_those_in_other_languages_do() {
 async fn plugins_in_go_do_what_those_in_other_languages_do() {
     promises(Language::Go).await;
 }
+
+/// A hook in C that asks another server whether a request may pass.
+const LOGIN: &str = r#"
+#include "waypost.h"
+static wp_text upstream;
+static wp_about describe(wp_kind kind) { return (wp_about){.summary = kind ? "Login" : ""}; }
+static bool configure(wp_kind kind, wp_settings *settings, wp_sharing *sharing) {
+  (void)kind, (void)sharing;
+  upstream = wp_setting_text(settings, "upstream", "");
+  return wp_settled(settings);
+}
+static bool attach(uint32_t place, wp_settings *settings) { return place < 9 && wp_settled(settings); }
+static wp_verdict on_request(const wp_call *call) {
+  (void)call;
+  wp_header header = {WP_TEXT("X-Path"), wp_request_path()};
+  wp_text wanted = WP_TEXT("x-user");
+  wp_texts all = {&wanted, 1};
+  wp_request request = {.upstream = upstream, .target = WP_TEXT("/verify"), .headers = {&header, 1},
+                        .wanted_headers = &all, .wanted_body = 64};
+  wp_response response;
+  if (wp_upstream_requests_send(&request, &response) != WP_ASKED) return WP_ANSWER;
+  if (response.headers.count == 1)
+    wp_changes_set_request_header(response.headers.at[0].name, response.headers.at[0].value);
+  if (response.status == 200) return WP_PROCEED;
+  wp_changes_answer(response.status, response.body);
+  return WP_ANSWER;
+}
+WAYPOST(configure, describe)
+WAYPOST_HOOK(attach)
+WAYPOST_ON_REQUEST(on_request)
+"#;
+
+#[tokio::test]
+async fn a_hook_in_c_asks_an_upstream_and_waits_for_what_it_says() {
+    if !Language::C.is_installed() {
+        return;
+    }
+    let auth = origin::answers(|request| match request.header("X-Path") {
+        "/in" => Answer::ok("welcome").header("X-User", "jo"),
+        _ => Answer::status(403, "not you"),
+    })
+    .await;
+    let app = origin::answers(|request| Answer::ok(request.header("X-User"))).await;
+    let file = Language::compiled(LOGIN).await;
+    let proxy = proxy::to([&app])
+        .route("hooks = [{ plugin = \"login\", upstream = \"auth\" }]")
+        .more(&format!(
+            "[upstream.auth]\nservers = [{}]\n[plugin.login]\nfile = \"{}\"\n\
+             grants = [\"request\", \"changes\", \"http\"]\n",
+            auth.with(""),
+            file.display()
+        ))
+        .start()
+        .await;
+    assert_eq!(proxy.get("/in").await.text(), "jo");
+    let refused = proxy.get("/out").await;
+    assert_eq!((refused.status, refused.text().as_str()), (403, "not you"));
+}

@@ -24,13 +24,6 @@ pub(super) static WIT: &[File] = embedded!("wit/0.2.0":
     "worlds.wit",
 );
 
-/// What of WASI Python's bindings are made of, for hooks that wait.
-pub(super) static WASI: &[File] = embedded!("sdk/wasi":
-    "clocks.wit",
-    "http.wit",
-    "io.wit",
-);
-
 /// The SDKs, without their tests.
 pub(super) static RUST: &[File] = embedded!("sdk/rust":
     "Cargo.toml",

@@ -22,7 +22,7 @@ GRANTS = {
     "bodies": ["bodies"],
     "checks": ["checks"],
     "files": ["files"],
-    "http": [],  # see `waypost.http`
+    "http": ["upstream_requests"],  # see `waypost.http`
     "store": ["store"],
 }
 """Which interfaces each grant is for: those of `free` need none."""

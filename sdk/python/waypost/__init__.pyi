@@ -180,6 +180,31 @@ class _Store:
     def delete(self, key: Text) -> bool: ...
     def fill(self, key: Text, amount: int, leak: int, capacity: int) -> int: ...
 
+class _UpstreamRequests:
+    # As the host has them: `waypost.http` is what a plugin calls.
+    def send(
+        self,
+        upstream: str,
+        target: str,
+        method: str,
+        headers: dict[str, Text],
+        body: Text,
+        timeout_ms: int | None,
+        wanted_headers: list[str] | None,
+        wanted_body: int,
+    ) -> Any: ...
+    def send_and_leave(
+        self,
+        upstream: str,
+        target: str,
+        method: str,
+        headers: dict[str, Text],
+        body: Text,
+        timeout_ms: int | None,
+        wanted_headers: list[str] | None,
+        wanted_body: int,
+    ) -> None: ...
+
 fleet: _Fleet
 upstream: _Upstream
 nginx: _Nginx
@@ -197,6 +222,7 @@ bodies: _Bodies
 checks: _Checks
 files: _Files
 store: _Store
+upstream_requests: _UpstreamRequests
 
 class Call(Protocol):
     """What methods of a hook get."""

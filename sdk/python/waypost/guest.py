@@ -7,7 +7,7 @@ import traceback
 from enum import Enum
 from types import SimpleNamespace
 
-from . import REFUSE, StoreError, host
+from . import REFUSE, StoreError, host, http
 from .settings import SettingsError, describe, make, read
 
 NO_OPINION = 0xFFFF_FFFF
@@ -77,6 +77,9 @@ def _wrapped(name, module, err):
         functions["get"] = _then(text, functions["get"])
     if name == "files":
         functions["read"] = _failing(functions["read"], err, OSError)
+    if name == "upstream_requests":
+        for key in ("send", "send_and_leave"):
+            functions[key] = _failing(_asking(module, functions[key]), err, http.failed)
     if name == "bodies":
         functions |= _bodies(module)
     if name == "log":
@@ -93,6 +96,27 @@ def _failing(function, err, error):
             return function(*given)
         except err as refused:
             raise error(refused.value) from None
+
+    return call
+
+
+def _asking(module, function):
+    """A request by its parts, as the host has it."""
+
+    def call(upstream, target, method, headers, body, timeout_ms, wanted_headers, wanted_body):
+        headers = [module.Header(name, encoded(value)) for name, value in headers.items()]
+        return function(
+            module.Request(
+                upstream,
+                method,
+                target,
+                headers,
+                encoded(body),
+                timeout_ms,
+                wanted_headers,
+                wanted_body,
+            )
+        )
 
     return call
 

@@ -316,6 +316,10 @@ class Hooked(Double):
                 "set_body": set_body,
                 "trailers": lambda: into.trailers if into else [],
             },
+            upstream_requests={
+                "send": _unanswered,
+                "send_and_leave": _unanswered,
+            },
             checks={
                 "verify_password": lambda hash, password: setattr(
                     exchange, "check", (hash, password)
@@ -323,6 +327,10 @@ class Hooked(Double):
                 "check_hash": lambda _: None,
             },
         )
+
+
+def _unanswered(upstream, *_):
+    raise http.HttpError(f"`{upstream}` answers by `waypost.testing.upstreams`")
 
 
 def _exchange(attributes, request):
