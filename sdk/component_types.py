@@ -4,8 +4,9 @@ core modules: `sdk/c/component_types.h` and `sdk/go/component_types/`.
 
 Takes it from core modules that were built with the Rust SDK, whose macros leave a custom section
 for each export: `sdk/component_types.py target/wasm32-unknown-unknown/plugin/*.wasm`, once for a
-version of the contract, which does not change afterwards. A host makes a component of a module by
-these sections; names of interfaces that a module does not use are no harm in `imports`.
+version of the contract, which does not change afterwards. Of several modules the newest counts; what
+none of them exports stays as it is. A host makes a component of a module by these sections; names of
+interfaces that a module does not use are no harm in `imports`.
 """
 
 import sys
@@ -60,7 +61,12 @@ def sections(module):
 
 def main():
     found = {}
-    for path in sys.argv[1:]:
+    folder = HERE / "go" / "component_types"
+    folder.mkdir(parents=True, exist_ok=True)
+    for world in EXPORTS:
+        if (folder / f"{world}.bin").exists():
+            found[world] = (folder / f"{world}.bin").read_bytes()
+    for path in sorted(sys.argv[1:], key=lambda path: Path(path).stat().st_mtime):
         for name, content in sections(Path(path).read_bytes()):
             if not name.startswith("component-type:") or "removed" in name:
                 continue
@@ -69,8 +75,6 @@ def main():
                 found[world] = content
     missing = set(EXPORTS) - set(found)
     assert not missing, f"no module exports {missing}"
-    folder = HERE / "go" / "component_types"
-    folder.mkdir(parents=True, exist_ok=True)
     lines = [
         "// Types of imports and exports, for the host to make a component by.",
         "// Written by `sdk/component_types.py`.",

@@ -1,11 +1,11 @@
 // Two plugins in one component: a policy that keeps each tenant on a server of its own, and a hook
-// that counts the requests of tenants.
+// that counts the requests of tenants, and masks a word in bodies.
 
 #include "waypost.h"
 
 #define TENANTS 16
 
-static wp_text header;
+static wp_text header, mask;
 static struct {
   wp_text name;
   uint32_t counter;
@@ -27,8 +27,8 @@ static wp_about describe(wp_kind kind) {
       .summary = "Counts requests by tenant",
       .settings =
           "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {" HEADER ", "
-          "\"tenants\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}}}, \"required\": "
-          "[\"tenants\"]}",
+          "\"tenants\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}}, "
+          "\"mask\": {\"type\": \"string\"}}, \"required\": [\"tenants\"]}",
   };
 }
 
@@ -45,6 +45,7 @@ static bool configure(wp_kind kind, wp_settings *settings, wp_sharing *sharing) 
 
   *sharing = WP_PER_PROCESS; // one instance, so that the numbers are those of all workers
   wp_text names[TENANTS + 1];
+  mask = wp_setting_text(settings, "mask", "");
   tenant_count = wp_setting_texts(settings, "tenants", names, TENANTS);
   if (!wp_settled(settings)) return false;
   if (tenant_count == 0) return wp_refuse(settings, "tenants", "`tenants` is missing");
@@ -94,6 +95,24 @@ static wp_verdict on_request(const wp_call *call) {
   wp_metrics_add(tenants[which].counter, 1);
   wp_changes_set_request_header(WP_TEXT("x-counted-as"), tenants[which].name);
   wp_changes_set_response_header(WP_TEXT("x-counted"), wp_text_of(count));
+  // Whoever does not ask for a body pays nothing for it.
+  if (mask.length) wp_bodies_want_request_body(wp_whole(65536, WP_PASSED));
+  return WP_PROCEED;
+}
+
+// Masks a word in bodies, of requests and of answers.
+static void on_response(const wp_call *call) {
+  (void)call;
+  if (mask.length) wp_bodies_want_response_body(wp_whole(65536, WP_PASSED), WP_DECODED);
+}
+
+static wp_verdict on_body(const wp_call *call, wp_body body) {
+  (void)call;
+  static char masked[65536];
+  memcpy(masked, body.bytes.length ? body.bytes.at : "", body.bytes.length);
+  for (size_t i = 0; i + mask.length <= body.bytes.length; i++)
+    if (memcmp(masked + i, mask.at, mask.length) == 0) memset(masked + i, '*', mask.length);
+  wp_bodies_set_body((wp_text){masked, body.bytes.length});
   return WP_PROCEED;
 }
 
@@ -101,3 +120,6 @@ WAYPOST(configure, describe)
 WAYPOST_POLICY(update, pick)
 WAYPOST_HOOK(attach)
 WAYPOST_ON_REQUEST(on_request)
+WAYPOST_ON_RESPONSE(on_response)
+WAYPOST_ON_REQUEST_BODY(on_body)
+WAYPOST_ON_RESPONSE_BODY(on_body)

@@ -47,10 +47,25 @@ static void requests_are_counted_and_stamped_by_tenant(void) {
   assert(wp_test_counted("requests_acme") == 2 && wp_test_counted("requests_other") == 1);
 }
 
+static void a_word_is_masked_in_bodies_where_it_is_to_be(void) {
+  wp_call call = {0};
+  wp_test_servers(1);
+  assert(!wp_test_settings(WP_HOOK, "{\"tenants\": [\"a\"], \"mask\": \"4111\"}", NULL));
+  on_request(&call);
+  assert(wp_host.wants_request);
+  assert(wp_equal(wp_test_body(on_body, "card 4111", true), WP_TEXT("card ****")));
+  wp_test_servers(1);
+  assert(!wp_test_settings(WP_HOOK, "{\"tenants\": [\"a\"]}", NULL));
+  on_request(&call);
+  on_response(&call);
+  assert(!wp_host.wants_request && !wp_host.wants_response);
+}
+
 int main(void) {
   a_tenant_stays_on_its_server_whatever_its_load();
   everybody_else_gets_the_least_loaded_server_that_is_up();
   a_misspelled_setting_is_refused_by_its_key();
   requests_are_counted_and_stamped_by_tenant();
-  puts("4 tests passed");
+  a_word_is_masked_in_bodies_where_it_is_to_be();
+  puts("5 tests passed");
 }

@@ -1,8 +1,9 @@
 // Two plugins in one component: a policy that keeps each tenant on a server of its own, and a hook
-// that counts the requests of tenants.
+// that counts the requests of tenants, and masks a word in bodies.
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -50,11 +51,13 @@ func (p *byTenant) Pick(pick *waypost.Pick) uint32 {
 type countSettings struct {
 	Header  string   `key:"header" default:"x-tenant" about:"The header that names the tenant"`
 	Tenants []string `key:"tenants" required:"true" about:"Those that are counted"`
+	Mask    string   `key:"mask" about:"What no body may tell, either way"`
 }
 
-// Counts the requests of some tenants, and stamps what it has counted.
+// Counts the requests of some tenants, stamps what it has counted, and masks a word in bodies.
 type countTenants struct {
 	header string
+	mask   []byte
 	counts map[string]*counted
 }
 
@@ -66,7 +69,7 @@ type counted struct {
 var counterName = regexp.MustCompile("^[a-z0-9_]+$")
 
 func newCountTenants(settings countSettings) (*countTenants, error) {
-	hook := &countTenants{settings.Header, map[string]*counted{}}
+	hook := &countTenants{settings.Header, []byte(settings.Mask), map[string]*counted{}}
 	for _, name := range append(settings.Tenants, "other") {
 		if !counterName.MatchString(name) {
 			message := fmt.Sprintf("`%s` is no name of a counter", name)
@@ -90,5 +93,24 @@ func (h *countTenants) OnRequest(*waypost.Call) waypost.Verdict {
 	waypost.Metrics.Add(counted.counter, 1)
 	waypost.Changes.SetRequestHeader("x-counted-as", name)
 	waypost.Changes.SetResponseHeader("x-counted", strconv.Itoa(counted.count))
+	// Whoever does not ask for a body pays nothing for it.
+	if len(h.mask) > 0 {
+		waypost.Bodies.WantRequestBody(waypost.Whole(65536, waypost.PassBeyond))
+	}
 	return waypost.Proceed
+}
+
+func (h *countTenants) OnResponse(*waypost.Call) {
+	if len(h.mask) > 0 {
+		waypost.Bodies.WantResponseBody(waypost.Whole(65536, waypost.PassBeyond), waypost.Decoded)
+	}
+}
+
+func (h *countTenants) OnRequestBody(_ *waypost.Call, body *waypost.Body) waypost.Verdict {
+	waypost.Bodies.SetBody(bytes.ReplaceAll(body.Bytes, h.mask, []byte("***")))
+	return waypost.Proceed
+}
+
+func (h *countTenants) OnResponseBody(call *waypost.Call, body *waypost.Body) waypost.Verdict {
+	return h.OnRequestBody(call, body)
 }

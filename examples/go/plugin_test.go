@@ -55,3 +55,24 @@ func TestRequestsAreCountedAndStampedByTenant(t *testing.T) {
 		t.Error(hooked.Counters)
 	}
 }
+
+func TestAWordIsMaskedInBodiesEitherWayWhereItIsToBe(t *testing.T) {
+	hooked, err := waypost.NewHooked(`{"tenants": [], "mask": "4111"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooked.Request(nil)
+	hooked.Response(200, nil)
+	if made := hooked.RequestBody("card 4111"); made != "card ***" {
+		t.Error(made)
+	}
+	if made := hooked.ResponseBody("41", "11"); made != "***" {
+		t.Error(made)
+	}
+	without, _ := waypost.NewHooked(`{"tenants": []}`)
+	without.Request(nil)
+	without.Response(200, nil)
+	if without.WantedRequest != nil || without.WantedResponse != nil {
+		t.Error("it wants bodies that it has no use for")
+	}
+}

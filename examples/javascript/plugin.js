@@ -1,10 +1,10 @@
 // Two plugins in one component: a policy that keeps each tenant on a server of its own, and a hook
-// that counts the requests of tenants.
+// that counts the requests of tenants, and masks a word in bodies.
 
-import { changes, fleet, metrics, request, SettingsError } from 'waypost';
+import { bodies, changes, fleet, metrics, request, SettingsError } from 'waypost';
 
 /** What the plugin asks of the host: the same words as in `waypost.toml`. */
-export const grants = ['request', 'changes'];
+export const grants = ['request', 'changes', 'bodies'];
 
 const header = {
   type: 'string',
@@ -32,7 +32,7 @@ class ByTenant {
   }
 }
 
-/** Counts the requests of some tenants, and stamps what it has counted. */
+/** Counts the requests of some tenants, stamps what it has counted, and masks a word in bodies. */
 class CountTenants {
   static about = 'Counts requests by tenant';
   static settings = {
@@ -43,12 +43,14 @@ class CountTenants {
       required: true,
       description: 'Those that are counted; all others are `other`',
     },
+    mask: { type: 'string', minLength: 1, description: 'What no body may tell, either way' },
   };
 
   sharing = 'per-process'; // one instance, so that the numbers are those of all workers
 
-  constructor({ header, tenants }) {
+  constructor({ header, tenants, mask }) {
     this.header = header;
+    this.mask = mask;
     this.counts = new Map();
     for (const name of [...tenants, 'other']) {
       if (!/^[a-z0-9_]+$/.test(name))
@@ -65,7 +67,22 @@ class CountTenants {
     metrics.add(counted.counter, 1n);
     changes.setRequestHeader('x-counted-as', name);
     changes.setResponseHeader('x-counted', String(counted.count));
+    // Whoever does not ask for a body pays nothing for it.
+    if (this.mask) bodies.wantRequestBody({ whole: 65536, beyond: 'pass' });
     return 'proceed';
+  }
+
+  onResponse() {
+    if (this.mask) bodies.wantResponseBody({ whole: 65536, beyond: 'pass' }, 'decoded');
+  }
+
+  onRequestBody(call) {
+    const text = call.text();
+    if (text.includes(this.mask)) bodies.setBody(text.replaceAll(this.mask, '***'));
+  }
+
+  onResponseBody(call) {
+    this.onRequestBody(call);
   }
 }
 

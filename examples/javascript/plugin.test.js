@@ -41,3 +41,12 @@ test('requests are counted and stamped by tenant', () => {
   assert.equal(other.requestHeaders['x-counted-as'], 'other');
   assert.deepEqual(hooked.counters, { requests_acme: 2, requests_other: 1 });
 });
+
+test('a word is masked in bodies, either way, where it is to be', () => {
+  const hooked = new Hooked(hook, { settings: { tenants: [], mask: '4111' }, grants });
+  const exchange = hooked.requestBody(hooked.request(), 'card 4111');
+  hooked.responseBody(hooked.response(exchange), ['41', '11']);
+  assert.deepEqual([exchange.requestBody, exchange.responseBody], ['card ***', '***']);
+  const without = new Hooked(hook, { settings: { tenants: [] }, grants });
+  assert.deepEqual(without.response(without.request()).wanted, {});
+});

@@ -36,6 +36,15 @@ class Tenants(unittest.TestCase):
         self.assertEqual(other.request_headers["x-counted-as"], "other")
         self.assertEqual(hooked.counters, {"requests_acme": 2, "requests_other": 1})
 
+    def test_a_word_is_masked_in_bodies_either_way_where_it_is_to_be(self):
+        settings = {"tenants": [], "mask": "4111"}
+        hooked = Hooked(CountTenants, settings=settings, grants=grants)
+        exchange = hooked.request_body(hooked.request(), "card 4111")
+        hooked.response_body(hooked.response(exchange), "41", "11")
+        self.assertEqual((exchange.request_body, exchange.response_body), ("card ***", "***"))
+        without = Hooked(CountTenants, settings={"tenants": []}, grants=grants)
+        self.assertEqual(without.response(without.request()).wanted, {})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -10,18 +10,25 @@
 //                                                    const wp_choice *)
 //                                    bool may_be_ignored(void)
 //   WAYPOST_SCORER(update, score)    void score(const wp_choice *, uint16_t *scores)
+//   WAYPOST_CHANGE(change)           void change(const wp_member *, size_t)
 //   WAYPOST_DONE(done)               void done(uint64_t lease, uint32_t index, wp_outcome)
 //   WAYPOST_FAILED(failed)           void failed(uint32_t index)
 //   WAYPOST_HOOK(attach)             bool attach(uint32_t place, wp_settings *)
 //   WAYPOST_ON_REQUEST(on_request)   wp_verdict on_request(const wp_call *)
+//   WAYPOST_ON_CHECK(on_check)       wp_verdict on_check(const wp_call *, bool passed)
 //   WAYPOST_ON_RESPONSE(on_response) void on_response(const wp_call *)
+//   WAYPOST_ON_REQUEST_BODY(on_request_body), WAYPOST_ON_RESPONSE_BODY(on_response_body)
+//                                    wp_verdict on_request_body(const wp_call *, wp_body)
 //   WAYPOST_ON_END(on_end)           void on_end(const wp_call *, wp_summary)
+//   WAYPOST_KEEPER(export_state, import_state)
+//                                    wp_text export_state(void)
+//                                    const char *import_state(wp_text), NULL where it was taken
 //   WAYPOST_TICK(tick)               uint32_t tick(uint64_t now_us)
+//   WAYPOST_CHANGED(changed)         void changed(wp_text path, wp_maybe_text content)
 //
 // A file has one of policy, filter and scorer: all three are told of endpoints by `update`.
-// `scores` has room for one of each endpoint, all 0.
-//
-// Further exports are written as these are: see `wit/`, and `component_types.h` for their types.
+// `scores` has room for one of each endpoint, all 0. A policy with `change` is told of other
+// endpoints there, in place: `change` copies the texts that it keeps.
 
 #ifdef __wasm__
 
@@ -50,13 +57,21 @@ wp_cabi_realloc_adapter(void *old, size_t old_size, size_t align, size_t size) {
   return memcpy(memory, old ? old : "", old_size);
 }
 
-static void wp_begin(void) {
-  while (wp_chunks) {
-    wp_chunk *next = wp_chunks->next;
-    free(wp_chunks);
-    wp_chunks = next;
+// At the begin of a call: what the one before was given is free again, but not what this one is.
+static void wp_begin_with(const char *first, const char *second) {
+  wp_chunk **at = &wp_chunks;
+  while (*at) {
+    wp_chunk *chunk = *at;
+    const char *given = (const char *)chunk + sizeof(uint64_t);
+    if (given == first || given == second) {
+      at = &chunk->next;
+      continue;
+    }
+    *at = chunk->next;
+    free(chunk);
   }
 }
+static void wp_begin(void) { wp_begin_with(NULL, NULL); }
 static void wp_keep(void) { wp_chunks = NULL; }
 
 // clang-format off
@@ -88,7 +103,7 @@ static wp_configured *wp_answer(bool is_taken, wp_settings *settings, wp_sharing
   static wp_settings kept; // its texts are answered
   kept = *settings;
   if (is_taken && !kept.is_refused)
-    answer = (wp_configured){.is_error = 0, .ok = {(uint8_t)sharing, {0}}};
+    answer = (wp_configured){.is_error = 0, .ok = {(uint8_t)sharing, wp_sharing_key}};
   else
     answer =
         (wp_configured){.is_error = 1, .error = {wp_text_of(kept.key), wp_text_of(kept.message)}};
@@ -169,6 +184,15 @@ static wp_text wp_or_empty(const char *text) { return wp_text_of(text ? text : "
     score_(&choice, scores.at);                                                                   \
     return &scores;                                                                               \
   }
+#define WAYPOST_CHANGE(change_)                                                                   \
+  WP_SECTION(member_changes)                                                                      \
+  WP_EXPORT("member-changes", "change")                                                           \
+  void wp_export_change(uint64_t generation, const wp_member *members, size_t count) {            \
+    (void)generation;                                                                             \
+    for (size_t i = 0; i < count; i++)                                                            \
+      if (members[i].index >= wp_count) wp_count = members[i].index + 1;                          \
+    change_(members, count);                                                                      \
+  }
 #define WAYPOST_DONE(done_)                                                                       \
   WP_SECTION(observer)                                                                            \
   WP_EXPORT("observer", "done")                                                                   \
@@ -202,6 +226,27 @@ static wp_text wp_or_empty(const char *text) { return wp_text_of(text ? text : "
     wp_call call = {exchange, place, now_us, random};                                             \
     return on_request_(&call);                                                                    \
   }
+#define WAYPOST_ON_CHECK(on_check_)                                                               \
+  WP_SECTION(on_check)                                                                            \
+  WP_EXPORT("on-check", "on-check")                                                               \
+  uint32_t wp_export_on_check(uint64_t exchange, uint32_t place, uint64_t now_us, bool passed) {  \
+    wp_begin();                                                                                   \
+    wp_call call = {exchange, place, now_us, 0};                                                  \
+    return on_check_(&call, passed);                                                              \
+  }
+#define WP_ON_BODY(function_, on_body_, section, interface)                                       \
+  WP_SECTION(section)                                                                             \
+  WP_EXPORT(interface, interface)                                                                 \
+  uint32_t function_(uint64_t exchange, uint32_t place, uint64_t now_us, const char *at,          \
+                     size_t length, bool last) {                                                  \
+    wp_begin_with(at, NULL);                                                                      \
+    wp_call call = {exchange, place, now_us, 0};                                                  \
+    return on_body_(&call, (wp_body){{at, length}, last});                                        \
+  }
+#define WAYPOST_ON_REQUEST_BODY(on_request_body_)                                                 \
+  WP_ON_BODY(wp_export_on_request_body, on_request_body_, on_request_body, "on-request-body")
+#define WAYPOST_ON_RESPONSE_BODY(on_response_body_)                                               \
+  WP_ON_BODY(wp_export_on_response_body, on_response_body_, on_response_body, "on-response-body")
 #define WAYPOST_ON_RESPONSE(on_response_)                                                         \
   WP_SECTION(on_response)                                                                         \
   WP_EXPORT("on-response", "on-response")                                                         \
@@ -219,6 +264,33 @@ static wp_text wp_or_empty(const char *text) { return wp_text_of(text ? text : "
     wp_call call = {exchange, place, now_us, 0};                                                  \
     on_end_(&call, (wp_summary){status, complete, duration_us, sent, received});                  \
   }
+#define WAYPOST_KEEPER(export_state_, import_state_)                                              \
+  WP_SECTION(keeper)                                                                              \
+  WP_EXPORT("keeper", "export-state") wp_text *wp_export_state(void) {                            \
+    static wp_text state;                                                                         \
+    wp_begin();                                                                                   \
+    state = export_state_();                                                                      \
+    return &state;                                                                                \
+  }                                                                                               \
+  WP_EXPORT("keeper", "import-state") void *wp_import_state(const char *at, size_t length) {      \
+    static struct {                                                                               \
+      uint8_t is_error;                                                                           \
+      wp_text why;                                                                                \
+    } answer;                                                                                     \
+    wp_begin_with(at, NULL);                                                                      \
+    const char *why = import_state_((wp_text){at, length});                                       \
+    answer.is_error = why != NULL;                                                                \
+    answer.why = wp_or_empty(why);                                                                \
+    return &answer;                                                                               \
+  }
+#define WAYPOST_CHANGED(changed_)                                                                 \
+  WP_SECTION(file_changes)                                                                        \
+  WP_EXPORT("file-changes", "changed")                                                            \
+  void wp_export_changed(const char *path, size_t length, bool is_some, const char *content,      \
+                         size_t content_length) {                                                 \
+    wp_begin_with(path, content);                                                                 \
+    changed_((wp_text){path, length}, (wp_maybe_text){is_some, {content, content_length}});       \
+  }
 #define WAYPOST_TICK(tick_)                                                                       \
   WP_SECTION(ticker)                                                                              \
   WP_EXPORT("ticker", "tick") uint32_t wp_export_tick(uint64_t now_us) {                          \
@@ -228,39 +300,41 @@ static wp_text wp_or_empty(const char *text) { return wp_text_of(text ? text : "
 
 #else
 // For the double, which calls them by these names.
+#define WP_TESTED(result, name, arguments, function)                                              \
+  static result(*const wp_test_##name) arguments __attribute__((unused)) = function;
 #define WAYPOST(configure_, describe_)                                                            \
-  static bool (*const wp_test_configure)(wp_kind, wp_settings *, wp_sharing *) = configure_;      \
-  static wp_about (*const wp_test_describe)(wp_kind) __attribute__((unused)) = describe_;
+  WP_TESTED(bool, configure, (wp_kind, wp_settings *, wp_sharing *), configure_)                  \
+  WP_TESTED(wp_about, describe, (wp_kind), describe_)
+#define WP_MEMBERS(update_)                                                                       \
+  WP_TESTED(void, update, (const wp_endpoint *, size_t), update_)
 #define WAYPOST_POLICY(update_, pick_)                                                            \
-  static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) =      \
-      update_;                                                                                    \
-  static uint32_t (*const wp_test_pick)(const wp_pick *) __attribute__((unused)) = pick_;
+  WP_MEMBERS(update_)                                                                             \
+  WP_TESTED(uint32_t, pick, (const wp_pick *), pick_)
 #define WAYPOST_FILTER(update_, narrow_, may_be_ignored_)                                         \
-  static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) =      \
-      update_;                                                                                    \
-  static uint64_t (*const wp_test_narrow)(uint32_t, uint64_t, const wp_choice *)                  \
-      __attribute__((unused)) = narrow_;                                                          \
-  static bool (*const wp_test_may_be_ignored)(void) __attribute__((unused)) = may_be_ignored_;
+  WP_MEMBERS(update_)                                                                             \
+  WP_TESTED(uint64_t, narrow, (uint32_t, uint64_t, const wp_choice *), narrow_)                   \
+  WP_TESTED(bool, may_be_ignored, (void), may_be_ignored_)
 #define WAYPOST_SCORER(update_, score_)                                                           \
-  static void (*const wp_test_update)(const wp_endpoint *, size_t) __attribute__((unused)) =      \
-      update_;                                                                                    \
-  static void (*const wp_test_score)(const wp_choice *, uint16_t *) __attribute__((unused)) =     \
-      score_;
-#define WAYPOST_DONE(done_)                                                                       \
-  static void (*const wp_test_done)(uint64_t, uint32_t, wp_outcome) __attribute__((unused)) =     \
-      done_;
-#define WAYPOST_FAILED(failed_)                                                                   \
-  static void (*const wp_test_failed)(uint32_t) __attribute__((unused)) = failed_;
-#define WAYPOST_HOOK(attach_)                                                                     \
-  static bool (*const wp_test_attach)(uint32_t, wp_settings *) __attribute__((unused)) = attach_;
+  WP_MEMBERS(update_)                                                                             \
+  WP_TESTED(void, score, (const wp_choice *, uint16_t *), score_)
+#define WAYPOST_CHANGE(change_) WP_TESTED(void, change, (const wp_member *, size_t), change_)
+#define WAYPOST_DONE(done_) WP_TESTED(void, done, (uint64_t, uint32_t, wp_outcome), done_)
+#define WAYPOST_FAILED(failed_) WP_TESTED(void, failed, (uint32_t), failed_)
+#define WAYPOST_HOOK(attach_) WP_TESTED(bool, attach, (uint32_t, wp_settings *), attach_)
 #define WAYPOST_ON_REQUEST(on_request_)                                                           \
-  static wp_verdict (*const wp_test_on_request)(const wp_call *) __attribute__((unused)) =        \
-      on_request_;
+  WP_TESTED(wp_verdict, on_request, (const wp_call *), on_request_)
+#define WAYPOST_ON_CHECK(on_check_)                                                               \
+  WP_TESTED(wp_verdict, on_check, (const wp_call *, bool), on_check_)
 #define WAYPOST_ON_RESPONSE(on_response_)                                                         \
-  static void (*const wp_test_on_response)(const wp_call *) __attribute__((unused)) = on_response_;
-#define WAYPOST_ON_END(on_end_)                                                                   \
-  static void (*const wp_test_on_end)(const wp_call *, wp_summary) __attribute__((unused)) =      \
-      on_end_;
-#define WAYPOST_TICK(tick_)                                                                       \
-  static uint32_t (*const wp_test_tick)(uint64_t) __attribute__((unused)) = tick_;
+  WP_TESTED(void, on_response, (const wp_call *), on_response_)
+#define WAYPOST_ON_REQUEST_BODY(on_request_body_)                                                 \
+  WP_TESTED(wp_verdict, on_request_body, (const wp_call *, wp_body), on_request_body_)
+#define WAYPOST_ON_RESPONSE_BODY(on_response_body_)                                               \
+  WP_TESTED(wp_verdict, on_response_body, (const wp_call *, wp_body), on_response_body_)
+#define WAYPOST_ON_END(on_end_) WP_TESTED(void, on_end, (const wp_call *, wp_summary), on_end_)
+#define WAYPOST_KEEPER(export_state_, import_state_)                                              \
+  WP_TESTED(wp_text, export_state, (void), export_state_)                                         \
+  WP_TESTED(const char *, import_state, (wp_text), import_state_)
+#define WAYPOST_CHANGED(changed_) WP_TESTED(void, changed, (wp_text, wp_maybe_text), changed_)
+#define WAYPOST_TICK(tick_) WP_TESTED(uint32_t, tick, (uint64_t), tick_)
 #endif

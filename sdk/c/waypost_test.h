@@ -1,7 +1,8 @@
 // A double of the host: include it behind the plugin, in a program that is compiled natively.
 //
 // It answers what a test has said in `wp_host`, and keeps there what the plugin has changed.
-// Hashes are not those of the host (XXH64), but as good for telling values apart.
+// Hashes are not those of the host (XXH64), but as good for telling values apart. What the plugin
+// calls is in `waypost_double.h`.
 #ifndef WAYPOST_TEST_H
 #define WAYPOST_TEST_H
 
@@ -22,6 +23,8 @@ static struct {
   wp_named request_headers[WP_MOST], cookies[WP_MOST], attributes[WP_MOST],
       response_headers[WP_MOST];
   const char *method, *path, *query;
+  wp_named files[WP_MOST], trailers[WP_MOST];
+  wp_asked (*answers)(const wp_request *, wp_response *); // answers in place of upstreams
   uint32_t status;
   uint64_t now_us;
   // What the plugin has said.
@@ -31,7 +34,19 @@ static struct {
     char body[1024];
   } answer;
   uint64_t delay_us, memo;
+  uint32_t refusal_status;
+  wp_named store[WP_MOST];
+  uint32_t asked; // requests to upstreams
+  wp_manner wanted_request, wanted_response;
+  bool wants_request, wants_response;
+  wp_form wanted_form;
+  struct {
+    char hash[256], password[256];
+  } check;
   char log[1024], note[256], upstream[64], route[64];
+  // What is at hand in a call about a body: what it has been given in its place.
+  wp_text body;
+  bool may_be_replaced;
 } wp_host;
 
 static wp_named *wp_named_find(wp_named *all, wp_text name) {
@@ -81,6 +96,22 @@ static const char *wp_test_settings(wp_kind kind, const char *json, const char *
   if (key) *key = settings.key;
   return settings.message;
 }
+// A file that the plugin may read.
+static inline void wp_test_file(const char *path, const char *content) {
+  wp_named_set(wp_host.files, wp_text_of(path), wp_text_of(content));
+}
+// What a hook makes of a body, or a piece of it: `wp_test_body(on_request_body, "{}", true)`, behind
+// the call that has asked for it. Until the next such call.
+static inline wp_text wp_test_body(wp_verdict (*on_body)(const wp_call *, wp_body),
+                                   const char *piece, bool last) {
+  wp_call call = {.exchange = 1, .now_us = wp_host.now_us};
+  wp_manner *wanted = wp_host.wants_response ? &wp_host.wanted_response : &wp_host.wanted_request;
+  wp_host.body = wp_text_of(piece);
+  wp_host.may_be_replaced = wanted->manner != WP_WATCH.manner;
+  on_body(&call, (wp_body){wp_text_of(piece), last});
+  wp_host.may_be_replaced = false;
+  return wp_host.body;
+}
 static inline wp_pick wp_test_pick_of(void) {
   wp_pick call = {.now_us = wp_host.now_us};
   for (uint32_t i = 0; i < wp_count; i++)
@@ -96,109 +127,5 @@ static inline uint64_t wp_test_counted(const char *name) {
   return found ? found->count : 0;
 }
 
-// What the plugin calls.
-
-#define WP_HOST __attribute__((unused)) static
-WP_HOST bool wp_fleet_is_down(uint32_t index) { return wp_host.servers[index].is_down; }
-WP_HOST uint64_t wp_fleet_candidates(uint32_t word) {
-  return word ? 0 : wp_test_pick_of().candidates;
-}
-WP_HOST uint32_t wp_fleet_in_flight(uint32_t index) { return wp_host.servers[index].in_flight; }
-WP_HOST wp_numbers wp_fleet_all_in_flight(void) {
-  static uint32_t all[WP_MOST];
-  for (uint32_t i = 0; i < wp_count; i++) all[i] = wp_host.servers[i].in_flight;
-  return (wp_numbers){all, wp_count};
-}
-WP_HOST uint32_t wp_fleet_latency_us(uint32_t index) { return wp_host.servers[index].latency_us; }
-WP_HOST uint32_t wp_fleet_health(uint32_t index) { return wp_host.servers[index].health; }
-WP_HOST wp_maybe_text wp_fleet_label(uint32_t index, wp_text key) {
-  return wp_named_text(wp_host.servers[index].labels, key);
-}
-WP_HOST wp_text wp_upstream_name(void) { return WP_TEXT("test"); }
-WP_HOST uint64_t wp_clock_wall_ms(void) { return wp_host.now_us / 1000; }
-WP_HOST uint32_t wp_metrics_counter(wp_text name) {
-  if (!wp_named_find(wp_host.counters, name)) wp_named_set(wp_host.counters, name, WP_TEXT(""));
-  return (uint32_t)(wp_named_find(wp_host.counters, name) - wp_host.counters);
-}
-WP_HOST void wp_metrics_add(uint32_t counter, uint64_t value) {
-  wp_host.counters[counter].count += value;
-}
-WP_HOST wp_text wp_request_method(void) { return wp_or(wp_host.method, "GET"); }
-WP_HOST wp_text wp_request_authority(void) { return WP_TEXT("test"); }
-WP_HOST wp_text wp_request_path(void) { return wp_or(wp_host.path, "/"); }
-WP_HOST wp_text wp_request_query(void) { return wp_or(wp_host.query, ""); }
-WP_HOST wp_maybe_text wp_request_header(wp_text key) {
-  return wp_named_text(wp_host.request_headers, key);
-}
-WP_HOST wp_maybe_text wp_request_cookie(wp_text key) {
-  return wp_named_text(wp_host.cookies, key);
-}
-WP_HOST wp_maybe_text wp_variables_variable(wp_text key) {
-  (void)key;
-  return (wp_maybe_text){0};
-}
-WP_HOST uint64_t wp_request_hash(wp_part part, wp_text name, uint64_t seed) {
-  wp_text value = part == WP_PART_HEADER   ? wp_request_header(name).value
-                  : part == WP_PART_COOKIE ? wp_request_cookie(name).value
-                  : part == WP_PART_PATH   ? wp_request_path()
-                                           : wp_request_query();
-  uint64_t hash = 0xcbf29ce484222325 ^ seed;
-  for (size_t i = 0; i < value.length; i++) hash = (hash ^ (uint8_t)value.at[i]) * 0x100000001b3;
-  return hash ^ hash >> 32;
-}
-WP_HOST wp_maybe_text wp_exchange_attribute(wp_text key) {
-  return wp_named_text(wp_host.attributes, key);
-}
-WP_HOST void wp_exchange_note(wp_text text) {
-  snprintf(wp_host.note, sizeof wp_host.note, "%.*s", (int)text.length, text.at);
-}
-WP_HOST wp_text wp_exchange_key(void) { return WP_TEXT(""); }
-WP_HOST uint64_t wp_attempt_memo(void) { return wp_host.memo; }
-WP_HOST void wp_attempt_set_memo(uint64_t value) { wp_host.memo = value; }
-WP_HOST uint32_t wp_response_status(void) { return wp_host.status; }
-WP_HOST wp_maybe_text wp_response_header(wp_text key) {
-  return wp_named_text(wp_host.response_headers, key);
-}
-WP_HOST bool wp_changes_set_path(wp_text text) {
-  (void)text;
-  return true;
-}
-WP_HOST bool wp_changes_set_query(wp_text text) {
-  (void)text;
-  return true;
-}
-WP_HOST bool wp_changes_set_request_header(wp_text key, wp_text value) {
-  return wp_named_set(wp_host.changed_request, key, value);
-}
-WP_HOST bool wp_changes_remove_request_header(wp_text key) {
-  return wp_named_set(wp_host.changed_request, key, WP_TEXT(""));
-}
-WP_HOST bool wp_changes_set_response_header(wp_text key, wp_text value) {
-  return wp_named_set(wp_host.changed_response, key, value);
-}
-WP_HOST bool wp_changes_remove_response_header(wp_text key) {
-  return wp_named_set(wp_host.changed_response, key, WP_TEXT(""));
-}
-WP_HOST bool wp_changes_set_attribute(wp_text key, wp_text value) {
-  return wp_named_set(wp_host.attributes, key, value);
-}
-WP_HOST bool wp_changes_take_route(wp_text name) {
-  return snprintf(wp_host.route, 64, "%.*s", (int)name.length, name.at) > 0;
-}
-WP_HOST bool wp_changes_take_upstream(wp_text name) {
-  return snprintf(wp_host.upstream, 64, "%.*s", (int)name.length, name.at) > 0;
-}
-WP_HOST bool wp_changes_delay(uint64_t us) {
-  wp_host.delay_us = us;
-  return true;
-}
-WP_HOST bool wp_changes_answer(uint32_t status, wp_text body) {
-  wp_host.answer.status = status;
-  return snprintf(wp_host.answer.body, sizeof wp_host.answer.body, "%.*s", (int)body.length,
-                  body.at) >= 0;
-}
-WP_HOST void wp_log_write(wp_level level, wp_text line) {
-  (void)level;
-  snprintf(wp_host.log, sizeof wp_host.log, "%.*s", (int)line.length, line.at);
-}
+#include "waypost_double.h"
 #endif

@@ -3,10 +3,8 @@
 package waypost
 
 import (
-	"hash/fnv"
 	"math/bits"
 	"strings"
-	"time"
 )
 
 // Headers of a test, by name in lower case.
@@ -33,7 +31,11 @@ type Double struct {
 	Status              uint32
 	ResponseHeaders     Headers
 	Attributes          map[string]string
-	NowUs               uint64
+	Trailers            []HeaderField
+	Files               map[string]string
+	// Upstreams answers in place of upstreams.
+	Upstreams func(OutgoingRequest) (*IncomingResponse, error)
+	NowUs     uint64
 	// What the plugin has said.
 	Counters        map[string]uint64
 	Lines           []string
@@ -44,18 +46,27 @@ type Double struct {
 	AnswerBody      string
 	DelayUs         uint64
 	Route, Upstream string
+	RefusalStatus   uint32
+	Asked           []OutgoingRequest // of upstreams
+	Entries         map[string]string // of the store
+	// How bodies are wanted, nil where they are not, and what a password was held against.
+	WantedRequest, WantedResponse *Manner
+	WantedForm                    Form
+	CheckedHash, CheckedPassword  string
 
 	names []string
 	memo  uint64
+	body  *[]byte // what the bytes at hand have become, in a call that may replace them
 }
 
 var double = &Double{}
 
-func newDouble(servers []Server) *Double {
+func newDouble(servers []Server, files map[string]string) *Double {
 	double = &Double{
 		Headers: Headers{}, Cookies: Headers{}, Method: "GET", Path: "/", ResponseHeaders: Headers{},
 		Attributes: map[string]string{}, Counters: map[string]uint64{},
-		ChangedRequest: Headers{}, ChangedResponse: Headers{},
+		ChangedRequest: Headers{}, ChangedResponse: Headers{}, Entries: map[string]string{},
+		Files: files,
 	}
 	double.Servers = servers
 	return double
@@ -79,7 +90,7 @@ func NewUpstream(settings string, servers int) (*Upstream, error) {
 
 // NewUpstreamOf is NewUpstream with servers of one's own.
 func NewUpstreamOf(settings string, servers ...Server) (*Upstream, error) {
-	double := newDouble(servers)
+	double := newDouble(servers, nil)
 	made, err := balancing().configure([]byte(settings))
 	if err != nil {
 		return nil, err
@@ -110,6 +121,28 @@ func (u *Upstream) Pick(headers Headers) uint32 {
 	return u.made.(Picker).Pick(&pick)
 }
 
+// Change has the policy take other servers in place: those that stay, by name, keep their index.
+func (u *Upstream) Change(servers ...Server) {
+	var endpoints []Endpoint
+	for i := range u.Servers {
+		u.Servers[i].Down = true
+	}
+	for _, server := range servers {
+		index := len(u.Servers)
+		for i, known := range u.Servers {
+			if known.Name == server.Name {
+				index = i
+			}
+		}
+		if index == len(u.Servers) {
+			u.Servers = append(u.Servers, server)
+		}
+		u.Servers[index] = server
+		endpoints = append(endpoints, Endpoint{uint32(index), uint64(index), server.Name, server.Weight})
+	}
+	u.made.(Changer).Change(endpoints)
+}
+
 // Narrow is what the filter leaves for a request with these headers: indexes.
 func (u *Upstream) Narrow(headers Headers) (left []uint32) {
 	u.Headers = headers
@@ -137,7 +170,12 @@ type Hooked struct {
 
 // NewHooked configures the hook with settings in JSON, and attaches it to places that say this.
 func NewHooked(settings string, places ...string) (*Hooked, error) {
-	double := newDouble([]Server{{Weight: 1}})
+	return NewHookedWith(nil, settings, places...)
+}
+
+// NewHookedWith is NewHooked with files that the hook may read.
+func NewHookedWith(files map[string]string, settings string, places ...string) (*Hooked, error) {
+	double := newDouble([]Server{{Weight: 1}}, files)
 	made, err := kinds[KindHook].configure([]byte(settings))
 	if err != nil {
 		return nil, err
@@ -162,107 +200,61 @@ func (h *Hooked) Response(status uint32, headers Headers) {
 	h.hook.(OnResponser).OnResponse(&Call{Exchange: 1, NowUs: h.NowUs})
 }
 
-func of(headers Headers, name string) (string, bool) {
-	for key, value := range headers {
-		if strings.EqualFold(key, name) {
-			return value, true
-		}
-	}
-	return "", false
+// Check goes on with a request: the check that Checks was asked for is done.
+func (h *Hooked) Check(passed bool) Verdict {
+	return h.hook.(OnChecker).OnCheck(&Call{Exchange: 1, NowUs: h.NowUs}, passed)
 }
 
-func set(headers Headers, name, value string) bool {
-	headers[strings.ToLower(name)] = value
-	return true
+// RequestBody is what the hook makes of a request's body, which comes in these pieces, or as a whole
+// where it is wanted so.
+func (h *Hooked) RequestBody(pieces ...string) string {
+	return h.bodyOf(h.WantedRequest, pieces, func(call *Call, body *Body) Verdict {
+		return h.hook.(OnRequestBodier).OnRequestBody(call, body)
+	})
 }
 
-// The host's functions.
+// ResponseBody is the same for an answer.
+func (h *Hooked) ResponseBody(pieces ...string) string {
+	return h.bodyOf(h.WantedResponse, pieces, func(call *Call, body *Body) Verdict {
+		return h.hook.(OnResponseBodier).OnResponseBody(call, body)
+	})
+}
 
-func fleetIsDown(index uint32) bool      { return double.Servers[index].Down }
-func fleetInFlight(index uint32) uint32  { return double.Servers[index].InFlight }
-func fleetLatencyUs(index uint32) uint32 { return double.Servers[index].LatencyUs }
-func fleetName(index uint32) string      { return double.Servers[index].Name }
-func fleetAllInFlight() (all []uint32) {
-	for _, server := range double.Servers {
-		all = append(all, server.InFlight)
+func (h *Hooked) bodyOf(wanted *Manner, pieces []string, called func(*Call, *Body) Verdict) string {
+	if wanted == nil {
+		panic("the hook has not asked for this body")
 	}
-	return all
-}
-func fleetHealth(index uint32) uint32 {
-	if double.Servers[index].Down {
-		return 0
-	}
-	return 100
-}
-func fleetLabel(index uint32, name string) (string, bool) {
-	value, is := double.Servers[index].Labels[name]
-	return value, is
-}
-func fleetCandidates(word uint32) (set uint64) {
-	for i, server := range double.Servers {
-		if i/64 == int(word) && !server.Down {
-			set |= 1 << (i % 64)
+	if wanted.kind == 0 {
+		pieces = []string{strings.Join(pieces, "")}
+		switch {
+		case len(pieces[0]) <= int(wanted.atMost):
+		case Beyond(wanted.beyond) == PassBeyond:
+			return pieces[0]
+		default:
+			panic("the body is larger than the hook takes")
 		}
 	}
-	return set
-}
-func clockWallMs() uint64 { return uint64(time.Now().UnixMilli()) }
-func metricsCounter(name string) uint32 {
-	for i, known := range double.names {
-		if known == name {
-			return uint32(i)
+	var made strings.Builder
+	for i, piece := range pieces {
+		bytes := []byte(piece)
+		h.body = nil
+		if *wanted != Watch {
+			h.body = &bytes
 		}
+		called(&Call{Exchange: 1, NowUs: h.NowUs}, &Body{[]byte(piece), i == len(pieces)-1})
+		made.Write(bytes)
 	}
-	double.names = append(double.names, name)
-	double.Counters[name] += 0
-	return uint32(len(double.names) - 1)
+	h.body = nil
+	return made.String()
 }
-func metricsAdd(counter uint32, value uint64)  { double.Counters[double.names[counter]] += value }
-func logWrite(_ uint32, line string)           { double.Lines = append(double.Lines, line) }
-func requestMethod() string                    { return double.Method }
-func requestAuthority() string                 { return "test" }
-func requestPath() string                      { return double.Path }
-func requestQuery() string                     { return double.Query }
-func requestHeader(name string) (string, bool) { return of(double.Headers, name) }
-func requestCookie(name string) (string, bool) { return of(double.Cookies, name) }
-func requestHash(part uint32, name string, seed uint64) uint64 {
-	value := double.Path
-	switch part {
-	case 3:
-		value, _ = requestHeader(name)
-	case 4:
-		value, _ = requestCookie(name)
-	}
-	hash := fnv.New64a()
-	hash.Write([]byte(value))
-	return hash.Sum64() ^ seed
+
+// ChangeFile puts something else into a file, and tells the hook.
+func (h *Hooked) ChangeFile(path, content string) {
+	h.Files[path] = content
+	h.hook.(FileWatcher).Changed(path, []byte(content))
 }
-func variablesVariable(string) (string, bool)   { return "", false }
-func responseStatus() uint32                    { return double.Status }
-func responseHeader(name string) (string, bool) { return of(double.ResponseHeaders, name) }
-func exchangeAttribute(name string) (string, bool) {
-	value, is := double.Attributes[name]
-	return value, is
+
+// End tells the hook that the exchange has ended.
+func (h *Hooked) End(summary Summary) {
+	h.hook.(OnEnder).OnEnd(&Call{Exchange: 1, NowUs: h.NowUs}, summary)
 }
-func exchangeNote(text string)                    { double.Notes = append(double.Notes, text) }
-func attemptMemo() uint64                         { return double.memo }
-func attemptSetMemo(value uint64)                 { double.memo = value }
-func attemptAddResponseHeader(name, value string) { set(double.ChangedResponse, name, value) }
-func changesSetPath(path string) bool             { double.Path = path; return true }
-func changesSetQuery(query string) bool           { double.Query = query; return true }
-func changesSetRequestHeader(name, value string) bool {
-	return set(double.ChangedRequest, name, value)
-}
-func changesRemoveRequestHeader(name string) bool { return set(double.ChangedRequest, name, "") }
-func changesSetResponseHeader(name, value string) bool {
-	return set(double.ChangedResponse, name, value)
-}
-func changesRemoveResponseHeader(name string) bool { return set(double.ChangedResponse, name, "") }
-func changesSetAttribute(name, value string) bool  { double.Attributes[name] = value; return true }
-func changesAnswer(status uint32, body string) bool {
-	double.AnswerStatus, double.AnswerBody = status, body
-	return true
-}
-func changesDelay(us uint64) bool          { double.DelayUs = us; return true }
-func changesTakeRoute(name string) bool    { double.Route = name; return true }
-func changesTakeUpstream(name string) bool { double.Upstream = name; return true }

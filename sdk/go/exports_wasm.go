@@ -51,9 +51,11 @@ func exportConfigure(kind, pointer, length uint32) uint32 {
 	narrower, _ = made.(Narrower)
 	ranker, _ = made.(Ranker)
 	hook, _ = made.(OnRequester)
-	answer[0], answer[1] = 0, uint32(PerWorker)
+	answer[0], answer[1] = 0, 0
 	if shared, is := made.(Shared); is {
-		answer[1] = uint32(shared.Sharing())
+		sharing := shared.Sharing()
+		answer[1] = sharing.kind
+		words(2, sharing.key)
 	}
 	return answered()
 }
@@ -73,12 +75,10 @@ func exportUpdate(generation uint64, pointer, length uint32) {
 		address, length, weight uint32
 	}
 	count = int(length)
-	var endpoints []Endpoint
-	if length > 0 {
-		for i, one := range unsafe.Slice((*record)(unsafe.Pointer(uintptr(pointer))), length) {
-			address := at(one.address, one.length)
-			endpoints = append(endpoints, Endpoint{uint32(i), one.id, address, one.weight})
-		}
+	endpoints := make([]Endpoint, 0, length)
+	for i, one := range list[record](pointer, length) {
+		address := at(one.address, one.length)
+		endpoints = append(endpoints, Endpoint{uint32(i), one.id, address, one.weight})
 	}
 	used = 0
 	if updated, is := instance.(Updated); is {
@@ -86,11 +86,29 @@ func exportUpdate(generation uint64, pointer, length uint32) {
 	}
 }
 
+//go:wasmexport waypost:plugin/member-changes@0.2.0#change
+func exportChange(generation uint64, pointer, length uint32) {
+	type record struct {
+		index                          uint32
+		id                             uint64
+		address, addressLength, weight uint32
+	}
+	endpoints := make([]Endpoint, 0, length)
+	for _, one := range list[record](pointer, length) {
+		address := at(one.address, one.addressLength)
+		endpoints = append(endpoints, Endpoint{one.index, one.id, address, one.weight})
+		count = max(count, int(one.index)+1)
+	}
+	used = 0
+	instance.(Changer).Change(endpoints)
+}
+
 // The calls of the data path take the same memory each time.
 var (
 	pick   Pick
 	choice Choice
 	call   Call
+	body   Body
 )
 
 //go:wasmexport waypost:plugin/balancer@0.2.0#pick
@@ -148,6 +166,35 @@ func exportOnRequest(exchange uint64, place uint32, nowUs, random uint64) uint32
 	return uint32(hook.OnRequest(&call))
 }
 
+//go:wasmexport waypost:plugin/on-check@0.2.0#on-check
+func exportOnCheck(exchange uint64, place uint32, nowUs uint64, passed uint32) uint32 {
+	call = Call{exchange, place, nowUs, 0}
+	return uint32(instance.(OnChecker).OnCheck(&call, passed != 0))
+}
+
+// taken is a body that was handed over, in memory that is taken again for the next one.
+func taken(pointer, length, last uint32) *Body {
+	body = Body{append(body.Bytes[:0], list[byte](pointer, length)...), last != 0}
+	used = 0
+	return &body
+}
+
+//go:wasmexport waypost:plugin/on-request-body@0.2.0#on-request-body
+func exportOnRequestBody(
+	exchange uint64, place uint32, nowUs uint64, pointer, length, last uint32,
+) uint32 {
+	call = Call{exchange, place, nowUs, 0}
+	return uint32(instance.(OnRequestBodier).OnRequestBody(&call, taken(pointer, length, last)))
+}
+
+//go:wasmexport waypost:plugin/on-response-body@0.2.0#on-response-body
+func exportOnResponseBody(
+	exchange uint64, place uint32, nowUs uint64, pointer, length, last uint32,
+) uint32 {
+	call = Call{exchange, place, nowUs, 0}
+	return uint32(instance.(OnResponseBodier).OnResponseBody(&call, taken(pointer, length, last)))
+}
+
 //go:wasmexport waypost:plugin/on-response@0.2.0#on-response
 func exportOnResponse(exchange uint64, place uint32, nowUs uint64) {
 	call = Call{exchange, place, nowUs, 0}
@@ -183,3 +230,14 @@ func importState(pointer, length uint32) uint32 {
 
 //go:wasmexport waypost:plugin/ticker@0.2.0#tick
 func exportTick(nowUs uint64) uint32 { return instance.(Ticker).Tick(nowUs) }
+
+//go:wasmexport waypost:plugin/file-changes@0.2.0#changed
+func exportChanged(path, pathLength, isThere, pointer, length uint32) {
+	name := at(path, pathLength)
+	var content []byte
+	if isThere != 0 {
+		content = append([]byte{}, list[byte](pointer, length)...)
+	}
+	used = 0
+	instance.(FileWatcher).Changed(name, content)
+}

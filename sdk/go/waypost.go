@@ -46,12 +46,18 @@ const (
 )
 
 // Sharing says how many instances there are.
-type Sharing uint32
+type Sharing struct {
+	kind uint32
+	key  string
+}
 
-const (
-	PerWorker Sharing = iota
-	PerProcess
+var (
+	PerWorker  = Sharing{}
+	PerProcess = Sharing{kind: 1}
 )
+
+// PerKey has one instance for each value of a text with variables, as "$binary_remote_addr".
+func PerKey(key string) Sharing { return Sharing{2, key} }
 
 // Endpoint is one address that requests may be sent to.
 type Endpoint struct {
@@ -108,6 +114,121 @@ type Call struct {
 	Random   uint64
 }
 
+// Body is a body, where it was wanted as a whole, or a piece of it.
+type Body struct {
+	// Bytes are there until the end of the call.
+	Bytes []byte
+	// Last says that nothing follows.
+	Last bool
+}
+
+// Manner is how a body is wanted: Whole, Chunks or Watch.
+type Manner struct{ kind, atMost, beyond uint32 }
+
+var (
+	// Chunks come piece by piece, and each may be replaced.
+	Chunks = Manner{kind: 1}
+	// Watch is piece by piece as well, and none is replaced.
+	Watch = Manner{kind: 2}
+)
+
+// Beyond is what becomes of a body that is larger than wanted.
+type Beyond uint32
+
+const (
+	RefuseBeyond Beyond = iota
+	PassBeyond
+)
+
+// Whole wants a body in one call, of so many bytes at most.
+func Whole(atMost uint32, beyond Beyond) Manner { return Manner{0, atMost, uint32(beyond)} }
+
+// Form is what the body of an answer is seen as.
+type Form uint32
+
+const (
+	AsSent Form = iota
+	Decoded
+)
+
+// HeaderField is a header or a trailer: names are as received.
+type HeaderField struct{ Name, Value string }
+
+// OutgoingRequest is a request to an upstream that the settings name.
+type OutgoingRequest struct {
+	Upstream string
+	Method   string // GET where it is empty
+	Target   string // path and query
+	Headers  []HeaderField
+	Body     []byte
+	// TimeoutMs is 0 for what the upstream's configuration says.
+	TimeoutMs uint32
+	// WantedHeaders of the response, nil for all of them, and how many bytes of its body.
+	WantedHeaders []string
+	WantedBody    uint32
+}
+
+// IncomingResponse is what the upstream answered.
+type IncomingResponse struct {
+	Status  int
+	Headers []HeaderField
+	Body    []byte
+	// IsWhole says that there is no more of the body.
+	IsWhole bool
+}
+
+// RequestError is why there is no response.
+type RequestError uint32
+
+func (e RequestError) Error() string {
+	return [...]string{
+		"nothing may be asked here", "the settings do not name the upstream",
+		"there is no such upstream", "the upstream has no live endpoint", "too many requests at once",
+		"it cannot be expressed in HTTP", "its body is too large", "connection refused",
+		"connecting timed out", "the upstream timed out", "TLS failed", "the connection broke off",
+		"the answer is no valid HTTP",
+	}[e]
+}
+
+// FailureKind is why an attempt failed.
+type FailureKind uint32
+
+const (
+	FailureNone FailureKind = iota
+	FailureConnect
+	FailureTLS
+	FailureConnectTimeout
+	FailureTimeout
+	FailureReset
+	FailureProtocol
+	FailureStatus
+	FailureOther
+)
+
+// Level of a line in the log.
+type Level uint32
+
+const (
+	LevelError Level = iota
+	LevelWarn
+	LevelInfo
+	LevelDebug
+)
+
+// StoreError is why the store did nothing.
+type StoreError uint32
+
+const (
+	StoreFull StoreError = iota
+	StoreUnavailable
+	StoreTooLarge
+	StoreWrongKind
+)
+
+func (e StoreError) Error() string {
+	return "the store: " + [...]string{"full", "unavailable", "too large", "wrong kind"}[e]
+}
+
 // Outcome is how an attempt ended.
 type Outcome struct {
 	Ending                       Ending
@@ -147,6 +268,8 @@ type (
 	Ranker interface{ Score(*Choice) []uint16 }
 	// Updated hears of its endpoints.
 	Updated interface{ Update([]Endpoint) }
+	// Changer is a policy that takes other endpoints in place: each has the index that it keeps.
+	Changer interface{ Change([]Endpoint) }
 	// Observer hears how attempts ended.
 	Observer interface {
 		Done(lease uint64, index uint32, outcome Outcome)
@@ -161,6 +284,14 @@ type (
 	}
 	// OnRequester decides about requests.
 	OnRequester interface{ OnRequest(*Call) Verdict }
+	// OnChecker goes on once the check is done that Checks was asked for.
+	OnChecker interface {
+		OnCheck(call *Call, passed bool) Verdict
+	}
+	// OnRequestBodier sees bodies of requests that Bodies.WantRequest has asked for.
+	OnRequestBodier interface{ OnRequestBody(*Call, *Body) Verdict }
+	// OnResponseBodier sees bodies of answers that Bodies.WantResponse has asked for.
+	OnResponseBodier interface{ OnResponseBody(*Call, *Body) Verdict }
 	// OnResponser sees answers.
 	OnResponser interface{ OnResponse(*Call) }
 	// OnEnder hears of the end of exchanges.
@@ -172,6 +303,10 @@ type (
 	}
 	// Ticker is called from time to time.
 	Ticker interface{ Tick(nowUs uint64) uint32 }
+	// FileWatcher hears that a file has changed which Files.Read has read; nil where it is gone.
+	FileWatcher interface {
+		Changed(path string, content []byte)
+	}
 )
 
 // A registered kind: how an instance is made, and what is said of it.

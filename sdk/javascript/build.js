@@ -32,6 +32,8 @@ const METHODS = {
   onRequest: 'on-request',
   onCheck: 'on-check',
   onResponse: 'on-response',
+  onRequestBody: 'on-request-body',
+  onResponseBody: 'on-response-body',
   onEnd: 'on-end',
   exportState: 'keeper',
   tick: 'ticker',
@@ -64,6 +66,7 @@ function interfaces(plugin) {
 }
 
 const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
+const kebab = (name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 async function main() {
   const { values, positionals } = parseArgs({
@@ -95,7 +98,7 @@ async function main() {
       dereference: true,
     });
     const items = [
-      ...imported.map((name) => `import ${item(name)};`),
+      ...imported.map((name) => `import ${item(kebab(name))};`),
       ...exported.map((name) => `export ${item(name)};`),
     ];
     await writeFile(
@@ -105,7 +108,7 @@ async function main() {
     const entry = [
       `import * as plugin from ${JSON.stringify(source)};`,
       "import { serve } from 'waypost/guest';",
-      ...imported.map((name) => `import * as ${name} from '${item(name)}';`),
+      ...imported.map((name) => `import * as ${name} from '${item(kebab(name))}';`),
       `const made = serve(plugin, { ${imported.join(', ')} });`,
       ...exported.map((name) => `const e_${camel(name)} = made.${camel(name)};`),
       `export { ${exported.map((name) => `e_${camel(name)} as ${camel(name)}`).join(', ')} };`,

@@ -1,7 +1,7 @@
 // The glue between a plugin's classes and the component's exports: what the build imports beside
 // the plugin. Texts are texts on this side, and bytes on the host's.
 
-import { provide, REFUSE } from './index.js';
+import { provide, REFUSE, RequestError, StoreError } from './index.js';
 import { describe, read, SettingsError } from './settings.js';
 
 const NO_OPINION = 0xffff_ffff;
@@ -9,8 +9,8 @@ const REFUSED = 0xffff_fffe;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
-const text = (bytes) => (bytes === undefined ? undefined : decoder.decode(bytes));
-const bytes = (value) => (typeof value === 'string' ? encoder.encode(value) : value);
+export const text = (bytes) => (bytes === undefined ? undefined : decoder.decode(bytes));
+export const bytes = (value) => (typeof value === 'string' ? encoder.encode(value) : value);
 
 /** Functions whose answers are texts, and those whose last argument is one. */
 const ANSWERS = {
@@ -23,6 +23,7 @@ const ANSWERS = {
   response: { header: text, headerAll: (all) => all.map(text) },
   exchange: { attribute: text, key: text },
   variables: { variable: text },
+  bodies: { trailers: (all) => all.map(([name, value]) => [name, text(value)]) },
 };
 const TAKES = {
   changes: [
@@ -47,10 +48,37 @@ function wrapped(name, imported) {
   }
   if (name === 'store') {
     for (const key of Object.keys(imported)) {
-      functions[key] = (...given) => imported[key](...given.map(bytes));
+      functions[key] = (...given) =>
+        failing(
+          () => imported[key](...given.map(bytes)),
+          (reason) => new StoreError(reason),
+        );
     }
     const { get } = functions;
     functions.get = (key) => text(get(key));
+  }
+  if (name === 'files') {
+    functions.read = (path) =>
+      failing(
+        () => imported.read(path),
+        (reason) => new Error(reason),
+      );
+  }
+  if (name === 'upstreamRequests') {
+    const asking = (send) => (request) =>
+      failing(
+        () => send(outgoing(request)),
+        (reason) => new RequestError(reason),
+      );
+    const send = asking(imported.send);
+    functions.send = (request) => incoming(send(request));
+    functions.sendAndLeave = asking(imported.sendAndLeave);
+  }
+  if (name === 'bodies') {
+    functions.wantRequestBody = (wanted) => imported.wantRequestBody(manner(wanted));
+    functions.wantResponseBody = (wanted, form) =>
+      imported.wantResponseBody(manner(wanted), form);
+    functions.setBody = (body) => imported.setBody(bytes(body));
   }
   if (name === 'request') functions.hash = (of, seed = 0n) => imported.hash(part(of), seed);
   return functions;
@@ -62,6 +90,61 @@ function part(of) {
   const [[tag, val]] = Object.entries(of);
   return { tag, val };
 }
+
+/** `'chunks'`, or `{ whole: 65536, beyond: 'pass' }`, as the host has it. */
+export function manner(wanted) {
+  if (typeof wanted === 'string') return { tag: wanted };
+  return { tag: 'whole', val: { atMost: wanted.whole, beyond: wanted.beyond ?? 'refuse' } };
+}
+
+/** A request to an upstream, as the host has it; a mebibyte of the answer is wanted unless it says. */
+const outgoing = ({
+  upstream,
+  target,
+  method = 'GET',
+  headers = {},
+  body = '',
+  timeoutMs,
+  wantedHeaders,
+  wantedBody = 1 << 20,
+}) => ({
+  upstream,
+  method,
+  target,
+  headers: Object.entries(headers).map(([name, value]) => ({ name, value: bytes(value) })),
+  body: bytes(body),
+  timeoutMs,
+  wantedHeaders,
+  wantedBody,
+});
+
+/** An answer as a plugin gets it: names of headers in lower case. */
+export const incoming = ({ status, headers, body, isWhole }) => ({
+  status,
+  headers: Object.fromEntries(headers.map(({ name, value }) => [name.toLowerCase(), text(value)])),
+  body,
+  isWhole,
+  text: () => text(body),
+  json: () => JSON.parse(text(body)),
+});
+
+/** What a function of the host refuses comes as an object with a `payload`. */
+function failing(called, error) {
+  try {
+    return called();
+  } catch (refused) {
+    throw refused?.payload === undefined ? refused : error(refused.payload);
+  }
+}
+
+/** A body, or a piece of it, as methods get it. */
+export const piece = (call, body, last) => ({
+  ...call,
+  body,
+  last,
+  text: () => text(body),
+  json: () => JSON.parse(text(body)),
+});
 
 /** The places of the bits that are set in words of 64. */
 export function indexes(words) {
@@ -214,6 +297,16 @@ export function serve(plugin, imported) {
     onResponse: {
       onResponse: told((exchange, place, nowUs) =>
         instance.onResponse({ exchange, place, nowUs }),
+      ),
+    },
+    onRequestBody: {
+      onRequestBody: told((exchange, place, nowUs, body, last) =>
+        verdict(instance.onRequestBody(piece({ exchange, place, nowUs }, body, last))),
+      ),
+    },
+    onResponseBody: {
+      onResponseBody: told((exchange, place, nowUs, body, last) =>
+        verdict(instance.onResponseBody(piece({ exchange, place, nowUs }, body, last))),
       ),
     },
     onEnd: {

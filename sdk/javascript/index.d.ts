@@ -5,11 +5,32 @@ export class SettingsError extends Error {
   readonly key: string;
 }
 
+/** Why an upstream gave no answer: one of the words of `upstream-requests.failure`. */
+export class RequestError extends Error {
+  constructor(reason: string);
+  readonly reason: string;
+}
+
+/** What the store refuses. */
+export class StoreError extends Error {
+  constructor(reason: 'full' | 'unavailable' | 'too-large' | 'wrong-kind');
+  readonly reason: 'full' | 'unavailable' | 'too-large' | 'wrong-kind';
+}
+
 /** Answers of `pick`. */
 export const NO_OPINION: undefined;
 export const REFUSE: -2;
 
-export type Grant = 'request' | 'response' | 'exchange' | 'changes' | 'checks' | 'files' | 'store';
+export type Grant =
+  | 'request'
+  | 'response'
+  | 'exchange'
+  | 'changes'
+  | 'bodies'
+  | 'checks'
+  | 'files'
+  | 'http'
+  | 'store';
 export type Text = string | Uint8Array;
 
 /** A key of a schema, in the words of JSON Schema. */
@@ -62,6 +83,7 @@ export interface Policy {
   exportState?(): Text;
   importState?(state: Uint8Array): void;
   tick?(nowUs: bigint): number;
+  changed?(path: string, content: Uint8Array | undefined): void;
 }
 
 export interface Choice {
@@ -77,6 +99,10 @@ export interface Filter {
   narrow(call: Choice & { word: number; candidates: bigint }): bigint;
   /** Whether all candidates may be chosen from, where none was left: without it, no. */
   mayBeIgnored?(): boolean;
+  exportState?(): Text;
+  importState?(state: Uint8Array): void;
+  tick?(nowUs: bigint): number;
+  changed?(path: string, content: Uint8Array | undefined): void;
 }
 /** Ranks the candidates before a policy picks. */
 export interface Scorer {
@@ -84,6 +110,10 @@ export interface Scorer {
   update?(endpoints: Endpoint[]): void;
   /** How good each endpoint is, in order, from 0 to 65,535. */
   score(call: Choice): ArrayLike<number>;
+  exportState?(): Text;
+  importState?(state: Uint8Array): void;
+  tick?(nowUs: bigint): number;
+  changed?(path: string, content: Uint8Array | undefined): void;
 }
 
 export interface Call {
@@ -99,18 +129,31 @@ export interface Summary {
   bytesSent: bigint;
   bytesReceived: bigint;
 }
+/** A body, where it was wanted as a whole, or a piece of it. */
+export interface Piece {
+  body: Uint8Array;
+  /** Nothing follows. */
+  last: boolean;
+  text(): string;
+  json(): any;
+}
 /** A hook: one phase at least. */
 export interface Hook {
   sharing?: Sharing;
   attach?(place: number, settings: any): void;
   /** `async` where it waits for a `fetch`: the grant `http`. */
   onRequest?(call: Call & { random: bigint }): Verdict | void | Promise<Verdict | void>;
-  onCheck?(call: Call & { passed: boolean }): Verdict | void;
+  onCheck?(call: Call & { passed: boolean }): Verdict | void | Promise<Verdict | void>;
   onResponse?(call: Call): void;
+  /** The body of a request, where `bodies.wantRequestBody` has asked for it. */
+  onRequestBody?(call: Call & Piece): Verdict | void;
+  /** The body of an answer, where `bodies.wantResponseBody` has asked for it. */
+  onResponseBody?(call: Call & Piece): Verdict | void;
   onEnd?(call: Call & Summary): void;
   exportState?(): Text;
   importState?(state: Uint8Array): void;
   tick?(nowUs: bigint): number;
+  changed?(path: string, content: Uint8Array | undefined): void;
 }
 
 /** A class of a plugin: what it says of itself, and how it is made. */
@@ -222,11 +265,23 @@ export const changes: {
   checkRoute(name: string): string | undefined;
   checkUpstream(name: string): string | undefined;
 };
+/** How a body is wanted: in pieces that may be replaced, in pieces as they are, or as a whole. */
+export type Manner = 'chunks' | 'watch' | { whole: number; beyond?: 'refuse' | 'pass' };
+export const bodies: {
+  /** In `onRequest` and `onCheck`; false where there is no method `onRequestBody`. */
+  wantRequestBody(manner: Manner): boolean;
+  /** In `onResponse`; false where there is no method `onResponseBody`. */
+  wantResponseBody(manner: Manner, form: 'as-sent' | 'decoded'): boolean;
+  /** What goes on in place of the bytes at hand. */
+  setBody(body: Text): boolean;
+  /** With the last piece of a request's body. */
+  trailers(): [string, string][];
+};
 export const checks: {
   verifyPassword(hash: string, password: Text): void;
   checkHash(hash: string): string | undefined;
 };
-/** What all instances share. What fails throws, with `payload` one of the words of `store.error`. */
+/** What all instances share. What fails throws a `StoreError`. */
 export const store: {
   isElsewhere(): boolean;
   get(key: Text): string | undefined;
@@ -236,4 +291,32 @@ export const store: {
   delete(key: Text): boolean;
   fill(key: Text, amount: bigint, leak: bigint, capacity: bigint): bigint;
 };
+/** A request to an upstream that the settings name: path and query are its `target`. */
+export interface OutgoingRequest {
+  upstream: string;
+  target: string;
+  method?: string;
+  headers?: Record<string, Text>;
+  body?: Text;
+  timeoutMs?: number;
+  /** All without it. */
+  wantedHeaders?: string[];
+  /** How many bytes: a mebibyte without it. */
+  wantedBody?: number;
+}
+export interface IncomingResponse {
+  status: number;
+  /** By names in lower case. */
+  headers: Record<string, string>;
+  body: Uint8Array;
+  isWhole: boolean;
+  text(): string;
+  json(): any;
+}
+/** In `onRequest` and `onCheck`. What fails throws a `RequestError`. */
+export const upstreamRequests: {
+  send(request: OutgoingRequest): IncomingResponse;
+  sendAndLeave(request: OutgoingRequest): void;
+};
+/** In `constructor` and `attach`. What cannot be read throws an `Error` that says why. */
 export const files: { read(path: string): Uint8Array | undefined; isThere(path: string): boolean };

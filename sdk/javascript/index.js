@@ -6,6 +6,22 @@
 
 export { SettingsError } from './settings.js';
 
+/** Why there is no answer, by one of the words of `upstream-requests.failure` in the contract. */
+export class RequestError extends Error {
+  constructor(reason) {
+    super(`there is no answer: ${reason}`);
+    this.reason = reason;
+  }
+}
+
+/** What the store refuses, by one of the words of `store.error` in the contract. */
+export class StoreError extends Error {
+  constructor(reason) {
+    super(`the store: ${reason}`);
+    this.reason = reason;
+  }
+}
+
 /** Answers of `pick`. */
 export const NO_OPINION = undefined;
 export const REFUSE = -2;
@@ -17,9 +33,10 @@ export const GRANTS = {
   response: ['response'],
   exchange: ['exchange', 'attempt'],
   changes: ['changes'],
+  bodies: ['bodies'],
   checks: ['checks'],
   files: ['files'],
-  http: [], // `fetch` asks an upstream that the settings name: `http://NAME/path`
+  http: ['upstreamRequests'], // and `fetch`: both ask upstreams that the settings name
   store: ['store'],
 };
 
@@ -57,9 +74,11 @@ export const {
   exchange,
   attempt,
   changes,
+  bodies,
   checks,
   files,
   store,
+  upstreamRequests,
 } = host;
 
 /** Gives an interface its functions; whatever it had is gone. */

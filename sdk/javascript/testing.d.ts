@@ -1,4 +1,17 @@
-import type { Filter, Grant, Hook, PluginClass, Policy, Scorer, Verdict } from './index.js';
+import type {
+  Filter,
+  Grant,
+  Hook,
+  Manner,
+  OutgoingRequest,
+  Outcome,
+  PluginClass,
+  Policy,
+  Scorer,
+  Summary,
+  Text,
+  Verdict,
+} from './index.js';
 
 /** A request as a test gives it. */
 export interface TestRequest {
@@ -23,6 +36,9 @@ declare class Double {
   log: string[];
   notes: string[];
   nowUs: bigint;
+  store: Map<string, string>;
+  files: Record<string, Text>;
+  changeFile(path: string, content?: Text): void;
 }
 /** With a policy, which picks; or with a filter, which narrows, or a scorer, which scores. */
 export class Upstream<P extends Policy | Filter | Scorer> extends Double {
@@ -32,16 +48,21 @@ export class Upstream<P extends Policy | Filter | Scorer> extends Double {
       settings?: object;
       servers?: number | Partial<TestServer>[];
       grants?: readonly Grant[];
+      files?: Record<string, Text>;
     },
   );
   policy: P;
   servers: TestServer[];
   responseHeaders: Record<string, string>;
+  memo: bigint;
+  refusalStatus?: number;
   pick(
     request?: TestRequest,
     attempt?: { attempt?: number; tried?: number[]; random?: bigint },
   ): number | undefined;
   narrow(request?: TestRequest, attempt?: { attempt?: number; random?: bigint }): number[];
+  change(servers: (Partial<TestServer> & { name: string })[]): void;
+  done(index: number, outcome?: Partial<Outcome>): void;
   score(request?: TestRequest, attempt?: { attempt?: number; random?: bigint }): number[];
 }
 export interface TestExchange {
@@ -57,13 +78,28 @@ export interface TestExchange {
   route?: string;
   upstream?: string;
   answer?: { status: number; body: string };
+  check?: { hash: string; password: Text };
+  wanted: { request?: Manner; response?: Manner; form?: 'as-sent' | 'decoded' };
+  /** What the hook has made of the bodies. */
+  requestBody?: string;
+  responseBody?: string;
 }
 export class Hooked<H extends Hook> extends Double {
   constructor(
     hook: PluginClass<H>,
-    given?: { settings?: object; places?: object[]; grants?: readonly Grant[] },
+    given?: {
+      settings?: object;
+      places?: object[];
+      grants?: readonly Grant[];
+      files?: Record<string, Text>;
+    },
   );
   hook: H;
+  /** What upstreams answer, and what they were asked. */
+  upstream: (
+    request: OutgoingRequest,
+  ) => { status?: number; headers?: Record<string, Text>; body?: Text } | undefined;
+  asked: OutgoingRequest[];
   request(
     request?: TestRequest,
     at?: { place?: number; attributes?: Record<string, string> },
@@ -72,5 +108,17 @@ export class Hooked<H extends Hook> extends Double {
     exchange: TestExchange,
     answer?: { place?: number; status?: number; headers?: Record<string, string> },
   ): TestExchange;
+  check(exchange: TestExchange, passed: boolean, at?: { place?: number }): TestExchange;
+  requestBody(
+    exchange: TestExchange,
+    body: Text | Text[],
+    at?: { place?: number; trailers?: [string, string][] },
+  ): TestExchange;
+  responseBody(
+    exchange: TestExchange,
+    body: Text | Text[],
+    at?: { place?: number },
+  ): TestExchange;
+  end(exchange: TestExchange, summary?: Partial<Summary> & { place?: number }): void;
 }
 export function schemaOf(plugin: PluginClass<unknown>): object;

@@ -214,6 +214,24 @@ impl Language {
         file
     }
 
+    /// The component of another plugin in C.
+    pub async fn compiled(source: &str) -> PathBuf {
+        let language = Language::C;
+        let _one = BUILDS[language as usize].lock().await;
+        let folder = tempfile::tempdir().expect("there is room for a directory");
+        language.copy(folder.path());
+        std::fs::write(folder.path().join("plugin.c"), source).expect("the directory is ours");
+        let mut command = language.build(folder.path());
+        done(command.current_dir(folder.path())).await;
+        let mut hasher = DefaultHasher::new();
+        source.hash(&mut hasher);
+        let file = built().join(format!("{:016x}.wasm", hasher.finish()));
+        let made = file.with_extension(std::process::id().to_string());
+        std::fs::copy(folder.path().join("plugin.wasm"), &made).expect("it is built");
+        std::fs::rename(made, &file).expect("the directory is ours");
+        file
+    }
+
     /// The example, with a fault, in another folder.
     fn copy(self, folder: &Path) {
         for entry in std::fs::read_dir(self.example()).expect("it is there") {

@@ -9,7 +9,9 @@ use waypost_tests::{Answer, Gate, Load, Origin, Proxy, child, origin, proxy, way
 /// The example's configuration, before these origins, with lines more in the plugin's entry.
 fn configuration(language: Language, file: &str, origins: &[Origin], entry: &str) -> String {
     let mut text = language.configuration();
+    let hook = "tenants = [\"acme\", \"globex\"]\n";
     for (part, replacement) in [
+        (hook, &*format!("{hook}mask = \"4111\"\n")),
         ("127.0.0.1:8080", "127.0.0.1:0"),
         ("127.0.0.1:3001", origins[0].address()),
         ("127.0.0.1:3002", origins[1].address()),
@@ -44,6 +46,7 @@ async fn does_what_the_others_do(language: Language) {
         origins.push(
             origin::answers(move |request| match request.target.as_str() {
                 "/held" => Answer::ok(name).when(&gate),
+                "/card" => Answer::ok("card 4111 of\n4111"),
                 _ => Answer::ok(name),
             })
             .await,
@@ -82,6 +85,8 @@ async fn does_what_the_others_do(language: Language) {
     let counters = plugin.to_string();
     assert!(counters.contains("\"requests_acme\":20"), "{counters}");
 
+    masks_a_word_in_bodies(language, &proxy, &origins).await;
+
     for _ in 0..3 {
         let response = proxy.get_with("/", "X-Fault: now\r\n").await;
         assert_eq!(response.status, 200, "the fallback serves");
@@ -89,6 +94,27 @@ async fn does_what_the_others_do(language: Language) {
     proxy.log_contains(FAULT).await;
     proxy.log_contains("failed in `pick`").await;
     assert_eq!(proxy.shows("/plugins/tenants").await["state"], "live");
+}
+
+/// What the hook makes of bodies, either way: C keeps their length.
+async fn masks_a_word_in_bodies(language: Language, proxy: &Proxy, origins: &[Origin]) {
+    let mask = if language == Language::C {
+        "****"
+    } else {
+        "***"
+    };
+    let mut client = proxy.client().await;
+    client
+        .send("POST /card HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nsend 4111 ")
+        .await;
+    let response = client.response().await;
+    assert_eq!(response.text(), format!("card {mask} of\n{mask}"));
+    let received = origins.iter().flat_map(|origin| origin.requests());
+    let card = received
+        .into_iter()
+        .find(|request| request.target == "/card");
+    let body = card.expect("it was asked").body;
+    assert_eq!(String::from_utf8_lossy(&body), format!("send {mask} "));
 }
 
 /// Has it compiled, which is kept for what follows. Waypost does that at a low priority, and so behind all
@@ -210,4 +236,62 @@ async fn plugins_in_c_do_what_those_in_other_languages_do() {
 #[tokio::test]
 async fn plugins_in_go_do_what_those_in_other_languages_do() {
     promises(Language::Go).await;
+}
+
+/// A hook in C that asks another server whether a request may pass.
+const LOGIN: &str = r#"
+#include "waypost.h"
+static wp_text upstream;
+static wp_about describe(wp_kind kind) { return (wp_about){.summary = kind ? "Login" : ""}; }
+static bool configure(wp_kind kind, wp_settings *settings, wp_sharing *sharing) {
+  (void)kind, (void)sharing;
+  upstream = wp_setting_text(settings, "upstream", "");
+  return wp_settled(settings);
+}
+static bool attach(uint32_t place, wp_settings *settings) { return place < 9 && wp_settled(settings); }
+static wp_verdict on_request(const wp_call *call) {
+  (void)call;
+  wp_header header = {WP_TEXT("X-Path"), wp_request_path()};
+  wp_text wanted = WP_TEXT("x-user");
+  wp_texts all = {&wanted, 1};
+  wp_request request = {.upstream = upstream, .target = WP_TEXT("/verify"), .headers = {&header, 1},
+                        .wanted_headers = &all, .wanted_body = 64};
+  wp_response response;
+  if (wp_upstream_requests_send(&request, &response) != WP_ASKED) return WP_ANSWER;
+  if (response.headers.count == 1)
+    wp_changes_set_request_header(response.headers.at[0].name, response.headers.at[0].value);
+  if (response.status == 200) return WP_PROCEED;
+  wp_changes_answer(response.status, response.body);
+  return WP_ANSWER;
+}
+WAYPOST(configure, describe)
+WAYPOST_HOOK(attach)
+WAYPOST_ON_REQUEST(on_request)
+"#;
+
+#[tokio::test]
+async fn a_hook_in_c_asks_an_upstream_and_waits_for_what_it_says() {
+    if !Language::C.is_installed() {
+        return;
+    }
+    let auth = origin::answers(|request| match request.header("X-Path") {
+        "/in" => Answer::ok("welcome").header("X-User", "jo"),
+        _ => Answer::status(403, "not you"),
+    })
+    .await;
+    let app = origin::answers(|request| Answer::ok(request.header("X-User"))).await;
+    let file = Language::compiled(LOGIN).await;
+    let proxy = proxy::to([&app])
+        .route("hooks = [{ plugin = \"login\", upstream = \"auth\" }]")
+        .more(&format!(
+            "[upstream.auth]\nservers = [{}]\n[plugin.login]\nfile = \"{}\"\n\
+             grants = [\"request\", \"changes\", \"http\"]\n",
+            auth.with(""),
+            file.display()
+        ))
+        .start()
+        .await;
+    assert_eq!(proxy.get("/in").await.text(), "jo");
+    let refused = proxy.get("/out").await;
+    assert_eq!((refused.status, refused.text().as_str()), (403, "not you"));
 }

@@ -51,22 +51,26 @@ impl Recipe {
         self.lines.iter().any(|line| line.starts_with("curl "))
     }
 
-    /// With ports that are free, the servers' sockets in a directory, and this plugin.
-    fn toml(&self, sockets: &str, file: &Path) -> String {
+    /// With ports that are free, the servers' sockets in a directory, and plugins built for a target.
+    fn toml(&self, sockets: &str, target: &str) -> String {
         let mut toml = self.toml.replace(LISTENER, "127.0.0.1:0");
         for (number, server) in SERVERS.iter().enumerate() {
             toml = toml.replace(server, &format!("unix:{sockets}/{number}.sock"));
         }
-        let with_plugin = |line: &str| match line.starts_with("file = ") {
-            true => format!("file = \"{}\"\n", file.display()),
-            false => format!("{line}\n"),
+        let with_plugin = |line: &str| match line.strip_prefix("file = ") {
+            Some(file) => {
+                let file = Path::new(file.trim_matches('"')).file_stem();
+                let package = file.and_then(|stem| stem.to_str()).expect("a name");
+                format!("file = \"{}\"\n", plugin(package, target).display())
+            }
+            None => format!("{line}\n"),
         };
         toml.lines().map(with_plugin).collect()
     }
 
     /// Runs it, and tries what the page tries.
-    async fn follow(&self, sockets: &str, file: &Path) {
-        let proxy = proxy::run(&self.toml(sockets, file), &[]).await;
+    async fn follow(&self, sockets: &str, target: &str) {
+        let proxy = proxy::run(&self.toml(sockets, target), &[]).await;
         let (mut has_changed, mut variables) = (false, Vec::new());
         for line in &self.lines {
             let line = &expanded(line, &variables);
@@ -94,9 +98,11 @@ impl Recipe {
 /// A line with `curl`.
 #[derive(Debug)]
 struct Attempt {
+    method: String,
     target: String,
     /// Header lines, each with its CRLF.
     headers: String,
+    body: String,
     shows_head: bool,
     expected: String,
 }
@@ -105,8 +111,10 @@ impl Attempt {
     fn parse(line: &str) -> Option<Attempt> {
         let (command, expected) = line.strip_prefix("curl ")?.split_once(" # ")?;
         let mut attempt = Attempt {
+            method: "GET".to_owned(),
             target: String::new(),
             headers: String::new(),
+            body: String::new(),
             shows_head: false,
             expected: expected.trim().to_owned(),
         };
@@ -116,6 +124,8 @@ impl Attempt {
             match &*word {
                 "-i" => attempt.shows_head = true,
                 "-H" => attempt.headers += &format!("{}\r\n", value()),
+                "-X" => attempt.method = value(),
+                "-d" => (attempt.method, attempt.body) = ("POST".to_owned(), value()),
                 "-A" => attempt.headers += &format!("User-Agent: {}\r\n", value()),
                 "-b" => attempt.headers += &format!("Cookie: {}\r\n", value()),
                 url => {
@@ -130,7 +140,17 @@ impl Attempt {
 
     /// What is wrong with the answer.
     async fn fails(&self, proxy: &Proxy) -> Option<String> {
-        let response = proxy.get_with(&self.target, &self.headers).await;
+        let has_host = self.headers.starts_with("Host:") || self.headers.contains("\nHost:");
+        let host = if has_host { "" } else { "Host: test\r\n" };
+        let length = match self.body.len() {
+            0 => String::new(),
+            length => format!("Content-Length: {length}\r\n"),
+        };
+        let request = format!(
+            "{} {} HTTP/1.1\r\n{host}{}{length}Connection: close\r\n\r\n{}",
+            self.method, self.target, self.headers, self.body
+        );
+        let response = proxy.exchange(request).await;
         let comes = match self.expected.parse::<u16>() {
             Ok(status) => response.status == status,
             Err(_) if self.shows_head => self.is_shown_by(&response),
@@ -159,20 +179,34 @@ fn expanded(line: &str, variables: &[(String, String)]) -> String {
     line
 }
 
-/// A command's words; blanks within quotes part none.
+/// A command's words; blanks within quotes part none, nor does the other kind of quote.
 fn words(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for (number, part) in command.split(['\'', '"']).enumerate() {
-        match number % 2 {
-            0 => words.extend(part.split_whitespace().map(str::to_owned)),
-            _ => words.push(part.to_owned()),
+    let (mut words, mut quote, mut is_within) = (Vec::<String>::new(), None, false);
+    for character in command.chars() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(character);
+                if !is_within {
+                    words.push(String::new());
+                }
+                is_within = true;
+            }
+            (None, ' ') => is_within = false,
+            _ => {
+                if !is_within {
+                    words.push(String::new());
+                }
+                is_within = true;
+                words.last_mut().expect("one was begun").push(character);
+            }
         }
     }
     words
 }
 
 /// Follows the recipes of a page with the servers that it shows; how many there were.
-async fn follow(page: &str, file: &Path) -> usize {
+async fn follow(page: &str, target: &str) -> usize {
     let recipes = recipes(page);
     let is_of_servers = |recipe: &&Recipe| {
         let listens = format!("address = \"{}\"", SERVERS[0]);
@@ -180,11 +214,11 @@ async fn follow(page: &str, file: &Path) -> usize {
     };
     let servers = recipes.iter().find(is_of_servers);
     let servers = servers.expect("the page shows toy servers");
-    let servers = proxy::run(&servers.toml("{dir}", file), &[]).await;
+    let servers = proxy::run(&servers.toml("{dir}", target), &[]).await;
     let sockets = servers.directory().display().to_string();
     let mut followed = 0;
     for recipe in recipes.iter().filter(|recipe| recipe.is_tried()) {
-        recipe.follow(&sockets, file).await;
+        recipe.follow(&sockets, target).await;
         followed += 1;
     }
     followed
@@ -192,19 +226,28 @@ async fn follow(page: &str, file: &Path) -> usize {
 
 #[tokio::test]
 async fn each_recipe_of_the_cookbook_does_what_the_page_shows() {
-    let file = plugin("api_key", "wasm32-unknown-unknown");
-    let followed = follow(&page("cookbook.md"), &file).await;
-    assert!(followed >= 10, "{followed} recipes");
+    let followed = follow(&page("cookbook.md"), "wasm32-unknown-unknown").await;
+    assert!(followed >= 25, "{followed} recipes");
 }
 
 #[tokio::test]
 async fn the_hook_of_ten_minutes_does_what_its_page_shows() {
-    let file = plugin("api_key", "wasm32-wasip2");
-    assert_eq!(follow(&page("write-a-hook.md"), &file).await, 1);
+    assert_eq!(follow(&page("write-a-hook.md"), "wasm32-wasip2").await, 1);
 }
 
 #[tokio::test]
 async fn the_hook_of_ten_minutes_serves_without_wasi() {
-    let file = plugin("api_key", "wasm32-unknown-unknown");
-    assert_eq!(follow(&page("write-a-hook.md"), &file).await, 1);
+    assert_eq!(
+        follow(&page("write-a-hook.md"), "wasm32-unknown-unknown").await,
+        1
+    );
+}
+
+#[test]
+fn the_hook_of_signed_links_is_the_one_that_the_cookbook_shows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(root.join("guests/signed_link/src/lib.rs"));
+    let source = source.expect("it is there");
+    let (_, code) = source.split_once("\n\n").expect("what it is, and the code");
+    assert!(page("cookbook.md").contains(code));
 }

@@ -24,13 +24,6 @@ pub(super) static WIT: &[File] = embedded!("wit/0.2.0":
     "worlds.wit",
 );
 
-/// What of WASI Python's bindings are made of, for hooks that wait.
-pub(super) static WASI: &[File] = embedded!("sdk/wasi":
-    "clocks.wit",
-    "http.wit",
-    "io.wit",
-);
-
 /// The SDKs, without their tests.
 pub(super) static RUST: &[File] = embedded!("sdk/rust":
     "Cargo.toml",
@@ -92,6 +85,7 @@ pub(super) static RUST: &[File] = embedded!("sdk/rust":
 /// Of TypeScript as well.
 pub(super) static JAVASCRIPT: &[File] = embedded!("sdk/javascript":
     "build.js",
+    "double.js",
     "guest.js",
     "index.d.ts",
     "index.js",
@@ -104,7 +98,9 @@ pub(super) static JAVASCRIPT: &[File] = embedded!("sdk/javascript":
 /// A package of this name.
 pub(super) static PYTHON: &[File] = embedded!("sdk/python/waypost":
     "__init__.py",
+    "__init__.pyi",
     "__main__.py",
+    "double.py",
     "guest.py",
     "http.py",
     "settings.py",
@@ -115,6 +111,7 @@ pub(super) static PYTHON: &[File] = embedded!("sdk/python/waypost":
 pub(super) static C: &[File] = embedded!("sdk/c":
     "component_types.h",
     "waypost.h",
+    "waypost_double.h",
     "waypost_exports.h",
     "waypost_host.h",
     "waypost_settings.h",
@@ -137,16 +134,20 @@ pub(super) static GO: &[File] = embedded!("sdk/go":
     "component_types/observer.bin",
     "component_types/on-check.bin",
     "component_types/on-end.bin",
+    "component_types/on-request-body.bin",
     "component_types/on-request.bin",
+    "component_types/on-response-body.bin",
     "component_types/on-response.bin",
     "component_types/plugin.bin",
     "component_types/scorer.bin",
     "component_types/ticker.bin",
     "double.go",
+    "double_host.go",
     "exports_wasm.go",
     "go.mod",
     "host.go",
     "host_wasm.go",
+    "imports_wasm.go",
     "settings.go",
     "waypost.go",
 );

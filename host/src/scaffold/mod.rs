@@ -130,12 +130,7 @@ impl NewPlugin<'_> {
         let contract = embedded::WIT.iter().filter(|_| wants_contract);
         let contract = contract
             .map(|(path, content)| (folder.join("wit").join(path), Cow::Borrowed(*content)));
-        let wasi = embedded::WASI.iter();
-        let wasi = wasi.filter(|_| matches!(self.language, Language::Python));
-        let wasi =
-            wasi.map(|(path, content)| (folder.join("wasi").join(path), Cow::Borrowed(*content)));
-        let files = files.iter().map(file);
-        files.chain(contract).chain(wasi).collect()
+        files.iter().map(file).chain(contract).collect()
     }
 }
 

@@ -55,17 +55,9 @@ fn what_is_embedded_is_what_is_in_the_folders() {
         "sdk_test.go",
         "test.c",
     ];
-    let built = [
-        "node_modules",
-        "__pycache__",
-        "wit",
-        "wasi",
-        "target",
-        "tests",
-    ];
+    let built = ["node_modules", "__pycache__", "wit", "target", "tests"];
     for (folder, embedded) in [
         ("wit/0.2.0", embedded::WIT),
-        ("sdk/wasi", embedded::WASI),
         ("sdk/rust", embedded::RUST),
         ("sdk/javascript", embedded::JAVASCRIPT),
         ("sdk/python/waypost", embedded::PYTHON),

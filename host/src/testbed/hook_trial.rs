@@ -4,17 +4,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::battery::BATTERY;
 use super::request::MadeUp;
 use super::subject::Subject;
 use crate::plugin::{
     BodyCall, BodySide, BodyWish, ConfigureError, ExchangeAtHand, ExchangeSummary, HookCall,
     Manner, Ran, Verdict, WorkerHook,
 };
-
-/// Between two requests, in microseconds.
-const INTERVAL: u64 = 500;
-/// Pieces that a body comes in, where a hook wants it so.
-pub(super) const PIECES: usize = 3;
 
 /// One worker that asks.
 pub(super) struct HookTrial {
@@ -70,7 +66,7 @@ impl HookTrial {
 
     /// Begins an exchange: asks about its request.
     pub(super) fn begin(&mut self, request: &Rc<MadeUp>) -> Option<UnderWay> {
-        self.now_us += INTERVAL;
+        self.now_us += BATTERY.interval_us;
         self.exchange += 1;
         let call = HookCall {
             exchange: self.exchange,
@@ -115,7 +111,7 @@ impl HookTrial {
     /// Shows the hook a body as it wants it: what goes on; none where it did not answer.
     fn body(&mut self, under_way: &mut UnderWay, side: BodySide, body: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
-        for number in 0..PIECES {
+        for number in 0..BATTERY.hook.pieces {
             out.extend(self.piece(under_way, side, body, number)?);
         }
         Some(out)
@@ -134,8 +130,8 @@ impl HookTrial {
             BodySide::Request => under_way.of_request,
             BodySide::Response => under_way.of_response,
         };
-        let last = number + 1 == PIECES;
-        let length = body.len().div_ceil(PIECES).max(1);
+        let last = number + 1 == BATTERY.hook.pieces;
+        let length = body.len().div_ceil(BATTERY.hook.pieces).max(1);
         let piece = body.chunks(length).nth(number).unwrap_or_default();
         let whole = matches!(wish, Some(wish) if matches!(wish.manner, Manner::Whole(_)));
         let piece = match (wish, whole, last) {

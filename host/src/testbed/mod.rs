@@ -1,6 +1,7 @@
 //! Plugins are tried here without a proxy: against servers and requests that are made up, in a time
 //! that passes from call to call. Same seed, same trial.
 
+mod battery; // what plugins are tried with, as data
 mod servers; // what a policy may choose from
 mod request; // who asks
 mod subject; // the plugin, and what it is used as: start here

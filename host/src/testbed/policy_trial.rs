@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::battery::BATTERY;
 use super::request::MadeUp;
 use super::servers::Servers;
 use super::subject::Subject;
@@ -13,8 +14,6 @@ use crate::plugin::{
 
 /// Attempts that are under way at a time.
 const UNDER_WAY: usize = 8;
-/// Between two requests, in microseconds.
-const INTERVAL: u64 = 500;
 
 /// One worker that asks.
 pub(super) struct PolicyTrial {
@@ -72,7 +71,7 @@ impl PolicyTrial {
 
     /// What it picks in an attempt of a request: 0 for the first.
     pub(super) fn attempt(&mut self, request: &Rc<MadeUp>, attempt: u32) -> Option<u32> {
-        self.now_us += INTERVAL;
+        self.now_us += BATTERY.interval_us;
         self.lease += 1;
         let pick = Pick {
             lease: self.lease,

@@ -4,20 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
+use super::battery::HOSTILE;
 use crate::http::variable::{Variable, VariableSource};
 use crate::plugin::{AttemptFacts, ExchangeContext, HttpVersion};
-
-/// What hostile clients send in the place of a name.
-const HOSTILE: &[&[u8]] = &[
-    b"",
-    b"\xff\xfe\x00",
-    b"%00%2e%2e%2f",
-    b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "\u{1f980}\u{202e}".as_bytes(),
-    b"' OR 1=1 --",
-    b"18446744073709551616",
-    b"-1",
-];
 
 /// 2 KiB of JSON with a few words of HTML in it.
 fn json(number: u64) -> Vec<u8> {
@@ -69,14 +58,14 @@ impl MadeUp {
 
     /// As [`numbered`](MadeUp::numbered), of a client that means no good.
     pub(super) fn hostile(number: u64, candidates: Vec<u64>) -> Rc<MadeUp> {
-        let bytes = HOSTILE[number as usize % HOSTILE.len()];
+        let bytes = &HOSTILE[number as usize % HOSTILE.len()];
         let text = String::from_utf8_lossy(bytes);
         let mut request = MadeUp::of(number, candidates);
         request.query = format!("user={text}&&=&{text}");
         for (_, value) in &mut request.headers {
-            *value = bytes.to_vec();
+            value.clone_from(bytes);
         }
-        request.session = bytes.to_vec();
+        request.session.clone_from(bytes);
         // Empty ones among them, and some that come in pieces of their own.
         request.body = bytes.repeat(number as usize % 64);
         Rc::new(request)

@@ -7,7 +7,7 @@ functions, a test with those of a double (`testing.py`).
 
 from .settings import SettingsError
 
-__all__ = ["GRANTS", "NO_OPINION", "REFUSE", "Interface", "SettingsError", "host"]
+__all__ = ["GRANTS", "NO_OPINION", "REFUSE", "Interface", "SettingsError", "StoreError", "host"]
 
 NO_OPINION = None
 """Answers of `pick`."""
@@ -19,12 +19,21 @@ GRANTS = {
     "response": ["response"],
     "exchange": ["exchange", "attempt"],
     "changes": ["changes"],
+    "bodies": ["bodies"],
     "checks": ["checks"],
     "files": ["files"],
-    "http": [],  # see `waypost.http`
+    "http": ["upstream_requests"],  # see `waypost.http`
     "store": ["store"],
 }
 """Which interfaces each grant is for: those of `free` need none."""
+
+
+class StoreError(Exception):
+    """What the store refuses, by one of the words of `store.error` in the contract."""
+
+    def __init__(self, reason):
+        super().__init__(f"the store: {reason}")
+        self.reason = reason
 
 
 class Interface:

@@ -33,6 +33,8 @@ METHODS = {
     "on_request": "on-request",
     "on_check": "on-check",
     "on_response": "on-response",
+    "on_request_body": "on-request-body",
+    "on_response_body": "on-response-body",
     "on_end": "on-end",
     "export_state": "keeper",
     "tick": "ticker",
@@ -67,17 +69,10 @@ import {plugin} as plugin
 from componentize_py_types import Err
 from waypost.guest import serve
 from wit_world.exports import description
-from wit_world.imports import {types} as types, {imported}
-{waits}
+from wit_world.imports import types, {imported}
+
 imported = dict({pairs})
 globals().update(serve(plugin, imported, types, Err, description.About))
-"""
-
-
-WAITS = """from wit_world.imports import outgoing_handler, streams, wasi_http_types
-from waypost import http
-
-http.bind(Err, outgoing_handler, streams, wasi_http_types)
 """
 
 
@@ -93,7 +88,6 @@ def main():
     sys.dont_write_bytecode = True
     plugin = importlib.import_module(source.stem)
     exported, imported = interfaces(plugin)
-    waits = "http" in getattr(plugin, "grants", [])
     tool = shutil.which(
         "componentize-py", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
@@ -104,11 +98,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="waypost-") as folder:
         folder = Path(folder)
         shutil.copytree(HERE / "wit", folder / "wit" / "deps" / "plugin")
-        items = [f"import waypost:plugin/{name}@{VERSION};" for name in imported]
-        if waits:
-            for file in (HERE / "wasi").glob("*.wit"):
-                shutil.copy(file, folder / "wit" / "deps")
-            items.append("import wasi:http/outgoing-handler@0.2.12;")
+        items = [
+            f"import waypost:plugin/{name.replace('_', '-')}@{VERSION};" for name in imported
+        ]
         items += [f"export waypost:plugin/{name}@{VERSION};" for name in exported]
         world = "package my:plugin;\nworld this {\n" + "\n".join(items) + "\n}\n"
         (folder / "wit" / "world.wit").write_text(world)
@@ -119,9 +111,6 @@ def main():
         (folder / "app" / "app.py").write_text(
             APP.format(
                 plugin=source.stem,
-                # wasi:http has types as well.
-                types="waypost_plugin_types" if waits else "types",
-                waits=WAITS if waits else "",
                 imported=", ".join(imported),
                 pairs=", ".join(f"{name}={name}" for name in imported),
             )

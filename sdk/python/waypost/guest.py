@@ -7,7 +7,7 @@ import traceback
 from enum import Enum
 from types import SimpleNamespace
 
-from . import REFUSE, host
+from . import REFUSE, StoreError, host, http
 from .settings import SettingsError, describe, make, read
 
 NO_OPINION = 0xFFFF_FFFF
@@ -37,6 +37,7 @@ ANSWERS = {
     "response": {"header": text, "header_all": texts},
     "exchange": {"attribute": text, "key": text},
     "variables": {"variable": text},
+    "bodies": {"trailers": lambda all: [(name, text(value)) for name, value in all]},
 }
 TAKES = {
     "changes": [
@@ -56,7 +57,7 @@ def _word(value):
     return value.name.lower().replace("_", "-") if isinstance(value, Enum) else value
 
 
-def _wrapped(name, module):
+def _wrapped(name, module, err):
     functions = dict(inspect.getmembers(module, inspect.isroutine))
     for key, convert in ANSWERS.get(name, {}).items():
         functions[key] = _then(convert, functions[key])
@@ -69,12 +70,77 @@ def _wrapped(name, module):
     if name == "attempt":
         functions["failure"] = _then(_word, functions["failure"])
     if name == "store":
-        functions = {key: _encoding_all(function) for key, function in functions.items()}
+        functions = {
+            key: _failing(_encoding_all(function), err, lambda word: StoreError(_word(word)))
+            for key, function in functions.items()
+        }
         functions["get"] = _then(text, functions["get"])
+    if name == "files":
+        functions["read"] = _failing(functions["read"], err, OSError)
+    if name == "upstream_requests":
+        for key in ("send", "send_and_leave"):
+            functions[key] = _failing(_asking(module, functions[key]), err, http.failed)
+    if name == "bodies":
+        functions |= _bodies(module)
     if name == "log":
         for key in ("write", "write_exchange"):
             functions[key] = _leveled(module.Level, functions[key])
     return functions
+
+
+def _failing(function, err, error):
+    """What the host refuses is an exception of its own."""
+
+    def call(*given):
+        try:
+            return function(*given)
+        except err as refused:
+            raise error(refused.value) from None
+
+    return call
+
+
+def _asking(module, function):
+    """A request by its parts, as the host has it."""
+
+    def call(upstream, target, method, headers, body, timeout_ms, wanted_headers, wanted_body):
+        headers = [module.Header(name, encoded(value)) for name, value in headers.items()]
+        return function(
+            module.Request(
+                upstream,
+                method,
+                target,
+                headers,
+                encoded(body),
+                timeout_ms,
+                wanted_headers,
+                wanted_body,
+            )
+        )
+
+    return call
+
+
+def _bodies(module):
+    """Of `"chunks"`, or `whole=65536, beyond="pass"`, as the host has it."""
+
+    def manner(word, whole, beyond):
+        if whole is not None:
+            return module.Manner_Whole(module.Bound(whole, module.Beyond[beyond.upper()]))
+        return getattr(module, f"Manner_{word.title()}")()
+
+    def want_request_body(word=None, *, whole=None, beyond="refuse"):
+        return module.want_request_body(manner(word, whole, beyond))
+
+    def want_response_body(word=None, *, form, whole=None, beyond="refuse"):
+        form = module.Form[form.upper().replace("-", "_")]
+        return module.want_response_body(manner(word, whole, beyond), form)
+
+    return {
+        "want_request_body": want_request_body,
+        "want_response_body": want_response_body,
+        "set_body": lambda body: module.set_body(encoded(body)),
+    }
 
 
 def _then(convert, function):
@@ -120,7 +186,7 @@ def serve(plugin, imported, types, err, about):
     imports.
     """
     for name, module in imported.items():
-        host[name].provide(_wrapped(name, module))
+        host[name].provide(_wrapped(name, module, err))
     fleet, log = host["fleet"], host["log"]
     this = SimpleNamespace(instance=None, count=0)
 
@@ -227,6 +293,17 @@ def serve(plugin, imported, types, err, about):
     def on_response(exchange, place, now_us):
         this.instance.on_response(SimpleNamespace(exchange=exchange, place=place, now_us=now_us))
 
+    def piece(exchange, place, now_us, body, last):
+        return SimpleNamespace(
+            exchange=exchange, place=place, now_us=now_us, body=body, last=last
+        )
+
+    def on_request_body(*given):
+        return verdict(this.instance.on_request_body(piece(*given)))
+
+    def on_response_body(*given):
+        return verdict(this.instance.on_response_body(piece(*given)))
+
     def on_end(exchange, place, now_us, summary):
         this.instance.on_end(
             SimpleNamespace(exchange=exchange, place=place, now_us=now_us, **vars(summary))
@@ -252,6 +329,8 @@ def serve(plugin, imported, types, err, about):
         "OnRequest": {"on_request": on_request},
         "OnCheck": {"on_check": on_check},
         "OnResponse": {"on_response": on_response},
+        "OnRequestBody": {"on_request_body": on_request_body},
+        "OnResponseBody": {"on_response_body": on_response_body},
         "OnEnd": {"on_end": on_end},
         "Keeper": {
             "export_state": lambda: encoded(this.instance.export_state()),

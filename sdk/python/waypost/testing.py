@@ -4,14 +4,12 @@ It answers what a test has said, and keeps what a plugin has changed. Hashes are
 host (XXH64), but as good for telling values apart.
 """
 
-import hashlib
 import json
-import time
 from types import SimpleNamespace
-from urllib.parse import unquote
 
-from . import GRANTS, REFUSE, host, http
-from .guest import indexes
+from . import GRANTS, REFUSE, http
+from .double import Double, request_of
+from .guest import encoded, indexes, text
 from .settings import describe, make, read
 
 ALL = list(GRANTS)[1:]
@@ -24,157 +22,51 @@ def upstreams(answer):
     http._double = answer
 
 
-def _request(method="GET", path="/", query="", authority="test", headers=None, cookies=None):
-    headers, cookies = headers or {}, cookies or {}
-    lower = {name.lower(): value for name, value in headers.items()}
-
-    def every(name):
-        value = lower.get(name.lower(), [])
-        return [value] if isinstance(value, str) else value
-
-    def hash(seed=0, **of):
-        ((part, name),) = of.items()
-        parts = {
-            "authority": authority,
-            "path": path,
-            "query": query,
-            "client_address": "127.0.0.1",
-        }
-        if part == "header":
-            value = next(iter(every(name)), "")
-        else:
-            value = cookies.get(name, "") if part == "cookie" else parts[part]
-        return int.from_bytes(
-            hashlib.blake2b(value.encode(), digest_size=8, salt=seed.to_bytes(8, "big")).digest(),
-            "big",
-        )
-
-    return {
-        "method": lambda: method,
-        "scheme": lambda: "http",
-        "authority": lambda: authority,
-        "path": lambda: path,
-        "query": lambda: query,
-        "decoded_path": lambda: unquote(path),
-        "version": lambda: "http11",
-        "header": lambda name: next(iter(every(name)), None),
-        "header_all": every,
-        "headers": lambda: [(name, one) for name in headers for one in every(name)],
-        "cookie": cookies.get,
-        "hash": hash,
-    }
-
-
-def _store(entries):
-    """What plugins share, by key and without a clock: nothing expires."""
-
-    def name(key):
-        return key.decode() if isinstance(key, bytes) else key
-
-    def put(key, value, _ttl_ms):
-        entries[name(key)] = name(value)
-
-    def add(key, amount, ttl_ms):
-        put(key, str(int(entries.get(name(key), "0")) + amount), ttl_ms)
-        return int(entries[name(key)])
-
-    def compare_and_swap(key, expected, value, ttl_ms):
-        if entries.get(name(key)) != name(expected):
-            return False
-        put(key, value, ttl_ms)
-        return True
-
-    def fill(key, amount, _leak, capacity):
-        before = entries.get(name(key))
-        level = 0 if before is None else int(before) + amount
-        if level <= capacity:
-            put(key, str(level), 0)
-        return level
-
-    return {
-        "is_elsewhere": lambda: False,
-        "get": lambda key: entries.get(name(key)),
-        "set": put,
-        "add": add,
-        "compare_and_swap": compare_and_swap,
-        "delete": lambda key: entries.pop(name(key), None) is not None,
-        "fill": fill,
-    }
-
-
-class Double:
-    """What every double has: an instance, its counters, its log and its part of the store."""
-
-    def __init__(self, grants):
-        self.grants, self.counters, self.now_us = grants, {}, 0
-        self.log, self.notes = [], []
-        self.store = {}
-
-    def _enter(self, **functions):
-        """The interfaces that are granted, with these functions; all others are not there."""
-
-        def counter(name):
-            self.counters.setdefault(name, 0)
-            return list(self.counters).index(name)
-
-        def add(counter, value):
-            self.counters[list(self.counters)[counter]] += value
-
-        def write(level, message):
-            self.log.append(f"{level}: {message}")
-
-        everything = {
-            "clock": {"wall_ms": lambda: int(time.time() * 1000)},
-            "metrics": {"counter": counter, "add": add},
-            "store": _store(self.store),
-            "log": {"write": write, "write_exchange": write},
-            "upstream": {
-                "name": lambda: "test",
-                "has_backups": lambda: False,
-                "carries_streams": lambda: False,
-            },
-            "nginx": {
-                "check_variable": lambda _: None,
-                "check_early_variable": lambda _: None,
-                "max_fails": lambda _: 1,
-                "fail_timeout": lambda _: 10,
-                "route": lambda _: "",
-            },
-            **functions,
-        }
-        granted = {name for grant in ["free", *self.grants] for name in GRANTS[grant]}
-        for name, interface in host.items():
-            interface.provide(everything.get(name, {}) if name in granted else {})
-
-
 class Upstream(Double):
     """An upstream with a policy: `Upstream(Policy, settings={}, servers=3)`."""
 
-    def __init__(self, policy, settings=None, servers=1, grants=ALL):
-        super().__init__(grants)
+    def __init__(self, policy, settings=None, servers=1, grants=ALL, files=None):
+        super().__init__(grants, files)
+        self.memo, self.refusal_status = 0, None
         named = (
             [{"name": f"s{at}"} for at in range(servers)] if isinstance(servers, int) else servers
         )
-        default = {
-            "weight": 1,
-            "labels": {},
-            "in_flight": 0,
-            "is_down": False,
-            "latency_us": 0,
-            "health": 100,
-        }
-        self.servers = [SimpleNamespace(**{**default, **server}) for server in named]
+        self.servers = [_idle(server) for server in named]
         self._enter_with({})
         self.policy = make(policy, json.dumps(settings or {}))
+        self.instance = self.policy
         if hasattr(self.policy, "update"):
-            self.policy.update(
-                [
-                    SimpleNamespace(
-                        index=at, id=at, address=f"{server.name}:80", weight=server.weight
-                    )
-                    for at, server in enumerate(self.servers)
-                ]
-            )
+            self.policy.update([self._endpoint(at) for at in range(len(self.servers))])
+
+    def change(self, servers):
+        """Has the policy take other servers in place: those that stay, by name, keep their index."""
+        known = {server.name: at for at, server in enumerate(self.servers) if not server.is_down}
+        kept = []
+        for server in servers:
+            at = known.get(server["name"], len(self.servers))
+            self.servers[at : at + 1] = [_idle(server)]
+            kept.append(at)
+        for at, server in enumerate(self.servers):
+            server.is_down = server.is_down or at not in kept
+        self._enter_with({})
+        self.policy.change([self._endpoint(at) for at in kept])
+
+    def done(self, index, **outcome):
+        """Tells the policy how an attempt ended."""
+        self._enter_with({})
+        none = {"status": 200, "ending": "completed", "connect_us": 0, "header_us": 0}
+        told = {**none, "total_us": 0, **outcome}
+        self.policy.done(SimpleNamespace(lease=0, index=index, **told))
+
+    def _endpoint(self, at):
+        server = self.servers[at]
+        return SimpleNamespace(index=at, id=at, address=f"{server.name}:80", weight=server.weight)
+
+    def _words(self):
+        words = [0] * -(-len(self.servers) // 64)
+        for at, server in enumerate(self.servers):
+            words[at // 64] |= (not server.is_down) << at % 64
+        return words
 
     def pick(self, attempt=0, tried=(), random=0, **request):
         """The index that is picked for a request; `None`: the fallback chooses."""
@@ -194,9 +86,6 @@ class Upstream(Double):
     def narrow(self, attempt=0, random=0, **request):
         """The indexes that a filter leaves for a request: `Upstream(Filter, ...)`."""
         self._enter_with(request)
-        words = [0] * -(-len(self.servers) // 64)
-        for at, server in enumerate(self.servers):
-            words[at // 64] |= (not server.is_down) << at % 64
         left = [
             candidates
             & self.policy.narrow(
@@ -208,7 +97,7 @@ class Upstream(Double):
                     random=random,
                 )
             )
-            for word, candidates in enumerate(words)
+            for word, candidates in enumerate(self._words())
         ]
         return indexes(left)
 
@@ -240,14 +129,25 @@ class Upstream(Double):
         }
         fleet |= {f"all_{key}": every(key) for key in ("in_flight", "latency_us", "health")}
         fleet["label"] = lambda index, name: self.servers[index].labels.get(name)
-        self._enter(
-            request=_request(**request),
+        words = self._words()
+        fleet["candidates"] = lambda word: words[word] if word < len(words) else 0
+        fleet["all_candidates"] = lambda: words
+        self.enter(
+            request=request_of(**request),
             fleet=fleet,
+            response={
+                "status": lambda: 0,
+                "header": lambda _: None,
+                "header_all": lambda _: [],
+                "is_local": lambda: False,
+            },
             attempt={
-                "memo": lambda: 0,
-                "set_memo": lambda _: None,
-                "set_refusal_status": lambda _: None,
+                "memo": lambda: self.memo,
+                "set_memo": lambda value: setattr(self, "memo", value),
+                "set_refusal_status": lambda status: setattr(self, "refusal_status", status),
                 "failure": lambda: "none",
+                "bytes_sent": lambda: 0,
+                "bytes_received": lambda: 0,
                 "add_response_header": lambda name, value: self.response_headers.update(
                     {name.lower(): value}
                 ),
@@ -262,12 +162,13 @@ class Upstream(Double):
 
 
 class Hooked(Double):
-    """A hook in use: `Hooked(Hook, settings={}, places=[{}])`."""
+    """A hook in use: `Hooked(Hook, settings={}, places=[{}], files={})`."""
 
-    def __init__(self, hook, settings=None, places=({},), grants=ALL):
-        super().__init__(grants)
-        self._enter_with({}, _exchange({}), 0, {})
-        self.hook = make(hook, json.dumps(settings or {}))
+    def __init__(self, hook, settings=None, places=({},), grants=ALL, files=None):
+        super().__init__(grants, files)
+        self.hook = hook  # until there is an instance of it
+        self._enter_with(_exchange({}, {}))
+        self.hook = self.instance = make(hook, json.dumps(settings or {}))
         for at, place in enumerate(places):
             given = read(getattr(hook, "place_settings", None), json.dumps(place))
             if hasattr(self.hook, "attach"):
@@ -277,22 +178,79 @@ class Hooked(Double):
         """What becomes of a request: its verdict, and what was changed. Names of headers in lower
         case.
         """
-        exchange = _exchange(attributes or {})
-        self._enter_with(request, exchange, 0, {})
-        call = SimpleNamespace(exchange=1, place=place, now_us=self.now_us, random=0)
-        exchange.verdict = self.hook.on_request(call) or "proceed"
+        exchange = _exchange(attributes or {}, request)
+        self._enter_with(exchange)
+        if hasattr(self.hook, "on_request"):
+            exchange.verdict = self.hook.on_request(self._call(place, random=0))
+        exchange.verdict = exchange.verdict or "proceed"
+        return exchange
+
+    def check(self, exchange, passed, place=0):
+        """Goes on with an exchange: the check that `checks` was asked for is done."""
+        self._enter_with(exchange)
+        call = self._call(place, passed=passed)
+        exchange.verdict = self.hook.on_check(call) or "proceed"
         return exchange
 
     def response(self, exchange, place=0, status=200, headers=None):
         """Goes on with an exchange: its answer, of this status, is about to be sent."""
-        self._enter_with({}, exchange, status, headers or {})
-        self.hook.on_response(SimpleNamespace(exchange=1, place=place, now_us=self.now_us))
+        self._enter_with(exchange, status, headers)
+        self.hook.on_response(self._call(place))
         return exchange
 
-    def _enter_with(self, request, exchange, status, headers):
-        def into(table, value_of=lambda value: value):
+    def request_body(self, exchange, *pieces, place=0, trailers=()):
+        """Goes on with a request: its body comes, in one piece or in several, as the hook has asked
+        for it. What it has made of it is `exchange.request_body`.
+        """
+        called = getattr(self.hook, "on_request_body", None)
+        wanted = exchange.wanted.get("request")
+        exchange.request_body = self._body(exchange, pieces, wanted, list(trailers), called, place)
+        return exchange
+
+    def response_body(self, exchange, *pieces, place=0):
+        """The same for an answer: see `exchange.response_body`."""
+        called = getattr(self.hook, "on_response_body", None)
+        wanted = exchange.wanted.get("response")
+        exchange.response_body = self._body(exchange, pieces, wanted, [], called, place)
+        return exchange
+
+    def end(self, exchange, place=0, **summary):
+        """Tells the hook that an exchange has ended."""
+        none = {"status": 200, "complete": True, "duration_us": 0}
+        told = {**none, "bytes_sent": 0, "bytes_received": 0, **summary}
+        self._enter_with(exchange, told["status"])
+        self.hook.on_end(self._call(place, **told))
+
+    def _call(self, place, **more):
+        return SimpleNamespace(exchange=1, place=place, now_us=self.now_us, **more)
+
+    def _body(self, exchange, pieces, wanted, trailers, called, place):
+        if wanted is None:
+            raise AssertionError("the hook has not asked for this body")
+        pieces = [encoded(piece) for piece in pieces] or [b""]
+        if wanted.whole is not None:
+            pieces = [b"".join(pieces)]
+            if len(pieces[0]) > wanted.whole:
+                if wanted.beyond == "pass":
+                    return text(pieces[0])
+                raise AssertionError(f"the body has more than {wanted.whole} bytes")
+        made = b""
+        for at, piece in enumerate(pieces):
+            last = at == len(pieces) - 1
+            into = SimpleNamespace(
+                piece=piece,
+                is_watched=wanted.manner == "watch",
+                trailers=trailers if last else [],
+            )
+            self._enter_with(exchange, into=into)
+            exchange.verdict = called(self._call(place, body=piece, last=last)) or "proceed"
+            made += into.piece
+        return text(made)
+
+    def _enter_with(self, exchange, status=0, headers=None, into=None):
+        def changing(table):
             def change(name, value=None):
-                getattr(exchange, table)[name.lower()] = value_of(value)
+                getattr(exchange, table)[name.lower()] = value
                 return True
 
             return change
@@ -308,7 +266,24 @@ class Hooked(Double):
             exchange.answer = (status, body)
             return True
 
-        answered = _request(headers=headers)
+        def want(of):
+            def want(manner=None, *, whole=None, beyond="refuse", form=None):
+                if not hasattr(self.hook, f"on_{of}_body"):
+                    return False
+                exchange.wanted[of] = SimpleNamespace(
+                    manner=manner, whole=whole, beyond=beyond, form=form
+                )
+                return True
+
+            return want
+
+        def set_body(body):
+            if into is None or into.is_watched:
+                return False
+            into.piece = encoded(body)
+            return True
+
+        answered = request_of(headers=headers)
         changes = {f"set_{key}": keep(key) for key in ("method", "path", "query")}
         changes |= {
             "delay": keep("delay_us"),
@@ -318,10 +293,10 @@ class Hooked(Double):
         changes |= {f"check_{key}": lambda _: None for key in ("route", "upstream")}
         for verb in ("set", "add", "remove"):
             for of in ("request", "response"):
-                changes[f"{verb}_{of}_header"] = into(f"{of}_headers")
-        changes |= {"set_attribute": into("attributes"), "answer": answer}
-        self._enter(
-            request=_request(**request),
+                changes[f"{verb}_{of}_header"] = changing(f"{of}_headers")
+        changes |= {"set_attribute": changing("attributes"), "answer": answer}
+        self.enter(
+            request=request_of(**exchange.request),
             response={
                 "status": lambda: status,
                 "header": answered["header"],
@@ -335,17 +310,52 @@ class Hooked(Double):
                 "is_note_wanted": lambda: True,
             },
             changes=changes,
+            bodies={
+                "want_request_body": want("request"),
+                "want_response_body": want("response"),
+                "set_body": set_body,
+                "trailers": lambda: into.trailers if into else [],
+            },
+            upstream_requests={
+                "send": _unanswered,
+                "send_and_leave": _unanswered,
+            },
+            checks={
+                "verify_password": lambda hash, password: setattr(
+                    exchange, "check", (hash, password)
+                ),
+                "check_hash": lambda _: None,
+            },
         )
 
 
-def _exchange(attributes):
+def _unanswered(upstream, *_):
+    raise http.HttpError(f"`{upstream}` answers by `waypost.testing.upstreams`")
+
+
+def _exchange(attributes, request):
     return SimpleNamespace(
+        request=request,
         request_headers={},
         response_headers={},
         attributes=dict(attributes),
         answer=None,
         verdict=None,
+        check=None,
+        wanted={},
     )
+
+
+def _idle(server):
+    default = {
+        "weight": 1,
+        "labels": {},
+        "in_flight": 0,
+        "is_down": False,
+        "latency_us": 0,
+        "health": 100,
+    }
+    return SimpleNamespace(**{**default, **server})
 
 
 def schema_of(plugin):

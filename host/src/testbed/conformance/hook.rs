@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::{Faults, Finding, growth};
 use crate::plugin::{BodySide, ConfigureError};
-use crate::testbed::hook_trial::{HookTrial, PIECES};
+use crate::testbed::battery::BATTERY;
+use crate::testbed::hook_trial::HookTrial;
 use crate::testbed::request::MadeUp;
 use crate::testbed::subject::Subject;
 
@@ -14,8 +15,6 @@ const INTERLEAVED: &str = "keeps bodies apart whose pieces interleave";
 const SEED: &str = "decides the same about the same requests at the same times";
 
 type Checked = Result<Finding, ConfigureError>;
-
-const REQUESTS: u64 = 2000;
 
 pub(super) fn findings(subject: &Subject, _: u64, found: &mut impl FnMut(Finding)) {
     let mut checks: Vec<fn(&Subject) -> Checked> = vec![answers, hostile, same_again, memory];
@@ -45,12 +44,12 @@ fn tried(
 ) -> Checked {
     let faults = Faults::of(&subject.plugin);
     let mut trial = HookTrial::new(subject)?;
-    let answers = (0..REQUESTS).map(|number| trial.exchange(&request(number, Vec::new())));
+    let answers = (0..BATTERY.requests).map(|number| trial.exchange(&request(number, Vec::new())));
     let unanswered = answers.filter(Option::is_none).count();
     Ok(match faults.seen() {
         Some(seen) => Finding::fails(requirement, seen),
         None if unanswered > 0 => Finding::fails(requirement, format!("{unanswered} not answered")),
-        None => Finding::holds(requirement, format!("{REQUESTS} of them")),
+        None => Finding::holds(requirement, format!("{} of them", BATTERY.requests)),
     })
 }
 
@@ -61,9 +60,9 @@ fn interleaved(subject: &Subject) -> Checked {
     let faults = Faults::of(&subject.plugin);
     let (mut alone, mut together) = (HookTrial::new(subject)?, HookTrial::new(subject)?);
     let mut differs = None;
-    for number in 0..REQUESTS / 2 {
+    for number in 0..BATTERY.requests / 2 {
         let both = [2 * number, 2 * number + 1];
-        let both = both.map(|number| MadeUp::numbered(number % 50, Vec::new()));
+        let both = both.map(|number| MadeUp::numbered(number % BATTERY.hook.clients, Vec::new()));
         let made = in_turn(&mut alone, &both, false);
         if made != in_turn(&mut together, &both, true) {
             differs = differs.or(Some(2 * number));
@@ -71,7 +70,10 @@ fn interleaved(subject: &Subject) -> Checked {
     }
     Ok(match (faults.seen(), differs) {
         (Some(seen), _) => Finding::fails(INTERLEAVED, seen),
-        (None, None) => Finding::holds(INTERLEAVED, format!("{REQUESTS} of them, two at a time")),
+        (None, None) => Finding::holds(
+            INTERLEAVED,
+            format!("{} of them, two at a time", BATTERY.requests),
+        ),
         (None, Some(at)) => {
             let seen = format!("of request {at} it made something else beside another one");
             Finding::note(INTERLEAVED, seen)
@@ -90,10 +92,10 @@ fn in_turn(trial: &mut HookTrial, both: &[Rc<MadeUp>; 2], interleave: bool) -> M
                 trial.respond(each)?;
             }
         }
-        for step in 0..2 * PIECES {
+        for step in 0..2 * BATTERY.hook.pieces {
             let (which, number) = match interleave {
                 true => (step % 2, step / 2),
-                false => (step / PIECES, step % PIECES),
+                false => (step / BATTERY.hook.pieces, step % BATTERY.hook.pieces),
             };
             let body = both[which].body();
             made[which].extend(trial.piece(&mut under_way[which], side, body, number)?);
@@ -106,7 +108,8 @@ fn in_turn(trial: &mut HookTrial, both: &[Rc<MadeUp>; 2], interleave: bool) -> M
 fn same_again(subject: &Subject) -> Checked {
     let verdicts = || -> Result<Vec<_>, ConfigureError> {
         let mut trial = HookTrial::new(subject)?;
-        let requests = (0..REQUESTS).map(|number| MadeUp::numbered(number % 50, Vec::new()));
+        let requests = (0..BATTERY.requests)
+            .map(|number| MadeUp::numbered(number % BATTERY.hook.clients, Vec::new()));
         Ok(requests.map(|request| trial.exchange(&request)).collect())
     };
     let (first, second) = (verdicts()?, verdicts()?);
@@ -115,7 +118,7 @@ fn same_again(subject: &Subject) -> Checked {
         .zip(&second)
         .position(|(one, other)| one != other);
     Ok(match other {
-        None => Finding::holds(SEED, format!("{REQUESTS} requests, twice")),
+        None => Finding::holds(SEED, format!("{} requests, twice", BATTERY.requests)),
         Some(at) => {
             let seen = format!("request {at} was decided otherwise the second time");
             Finding::note(SEED, seen)

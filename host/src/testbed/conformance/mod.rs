@@ -5,6 +5,7 @@ mod settings; // whatever they are
 mod policy; // choices
 mod hook; // verdicts
 
+use super::battery::BATTERY;
 use super::subject::Subject;
 use crate::plugin::{Kind, Plugin, PluginCounters};
 
@@ -104,6 +105,14 @@ impl Faults<'_> {
     }
 }
 
+/// As `10,000`.
+fn thousands(number: u64) -> String {
+    match (number / 1000, number % 1000) {
+        (0, rest) => rest.to_string(),
+        (thousands, rest) => format!("{thousands},{rest:03}"),
+    }
+}
+
 const MEMORY: &str = "does not grow";
 
 /// What its instances hold after some requests, and after more of them.
@@ -112,9 +121,14 @@ fn growth(plugin: &Plugin, mut ask: impl FnMut(u64)) -> Finding {
         requests.for_each(&mut ask);
         plugin.cost().memory_bytes >> 10
     };
-    let (early, late) = (after(0..10_000), after(10_000..40_000));
-    let seen = format!("{early} KiB after 10,000 requests, {late} KiB after 40,000");
-    match late <= early + early / 4 {
+    let growth = &BATTERY.growth;
+    let (early, late) = (after(0..growth.early), after(growth.early..growth.late));
+    let seen = format!(
+        "{early} KiB after {} requests, {late} KiB after {}",
+        thousands(growth.early),
+        thousands(growth.late)
+    );
+    match late <= early + early * growth.more_percent / 100 {
         true => Finding::holds(MEMORY, seen),
         false => Finding::note(MEMORY, seen),
     }

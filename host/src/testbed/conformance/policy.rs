@@ -2,6 +2,7 @@
 
 use super::{Faults, Finding, growth};
 use crate::plugin::{ConfigureError, Ending, ExchangeContext as _, FleetView as _, Kind, Outcome};
+use crate::testbed::battery::{BATTERY, Weights};
 use crate::testbed::policy_trial::{COMPLETED, PolicyTrial};
 use crate::testbed::request::MadeUp;
 use crate::testbed::servers::Servers;
@@ -17,10 +18,6 @@ const STATE: &str = "goes on where it was when another version takes over";
 
 /// None where it does not concern the plugin.
 type Checked = Result<Option<Finding>, ConfigureError>;
-
-/// Sizes of fleets: one, a few, a word of bits, and beyond.
-const SIZES: &[usize] = &[1, 2, 3, 7, 64, 65, 200];
-const REQUESTS: u64 = 2000;
 
 pub(super) fn findings(subject: &Subject, seed: u64, found: &mut impl FnMut(Finding)) {
     let checks: [fn(&Subject, u64) -> Checked; 8] = [
@@ -44,11 +41,11 @@ const FAILED: Outcome = Outcome {
 /// Any number of servers, any of them candidates, and attempts that end in any way.
 fn candidates(subject: &Subject, seed: u64) -> Checked {
     let faults = Faults::of(&subject.plugin);
-    let (mut asked, mut refused) = (0, 0);
-    for size in SIZES {
+    let (mut asked, mut refused, fleets) = (0, 0, &BATTERY.policy.fleets);
+    for size in fleets {
         let mut trial = PolicyTrial::new(subject, Servers::one_down(*size), seed)?;
         let all = trial.all();
-        for number in 0..REQUESTS {
+        for number in 0..BATTERY.requests {
             let mut words = all.clone();
             let random = trial.random();
             for word in &mut words {
@@ -94,21 +91,26 @@ fn candidates(subject: &Subject, seed: u64) -> Checked {
         }
         None => Finding::holds(
             CANDIDATES,
-            format!("{asked} questions over 1 to 200 servers"),
+            format!(
+                "{asked} questions over {} to {} servers",
+                fleets.iter().min().unwrap_or(&0),
+                fleets.iter().max().unwrap_or(&0)
+            ),
         ),
     }))
 }
 
 fn hostile(subject: &Subject, seed: u64) -> Checked {
     let faults = Faults::of(&subject.plugin);
-    let mut trial = PolicyTrial::new(subject, Servers::alike(5), seed)?;
-    for number in 0..REQUESTS {
+    let servers = Servers::alike(BATTERY.policy.hostile_servers);
+    let mut trial = PolicyTrial::new(subject, servers, seed)?;
+    for number in 0..BATTERY.requests {
         let all = trial.all();
         let _ = trial.pick(&MadeUp::hostile(number, all));
     }
     Ok(Some(match faults.seen() {
         Some(seen) => Finding::fails(HOSTILE, seen),
-        None => Finding::holds(HOSTILE, format!("{REQUESTS} of them")),
+        None => Finding::holds(HOSTILE, format!("{} of them", BATTERY.requests)),
     }))
 }
 
@@ -120,19 +122,20 @@ fn choices(
 ) -> Result<Vec<Option<u32>>, ConfigureError> {
     let mut trial = PolicyTrial::new(subject, servers, seed)?;
     let all = trial.all();
-    let requests = (0..REQUESTS).map(|number| MadeUp::numbered(number, all.clone()));
+    let requests = (0..BATTERY.requests).map(|number| MadeUp::numbered(number, all.clone()));
     Ok(requests.map(|request| trial.pick(&request)).collect())
 }
 
 fn same_seed(subject: &Subject, seed: u64) -> Checked {
-    let first = choices(subject, Servers::alike(7), seed)?;
-    let second = choices(subject, Servers::alike(7), seed)?;
+    let servers = BATTERY.policy.repeated_servers;
+    let first = choices(subject, Servers::alike(servers), seed)?;
+    let second = choices(subject, Servers::alike(servers), seed)?;
     let other = first
         .iter()
         .zip(&second)
         .position(|(one, other)| one != other);
     Ok(Some(match other {
-        None => Finding::holds(SEED, format!("{REQUESTS} requests, twice")),
+        None => Finding::holds(SEED, format!("{} requests, twice", BATTERY.requests)),
         Some(at) => {
             let seen = format!(
                 "request {at} went to another server the second time: a clock or randomness of its \
@@ -159,10 +162,13 @@ fn in_percent(shares: &[f64]) -> String {
 }
 
 fn spread(subject: &Subject, seed: u64) -> Checked {
-    let shares = shares(&choices(subject, Servers::alike(4), seed)?, 4);
-    let seen = format!("over 4 servers: {}", in_percent(&shares));
+    let spread = &BATTERY.policy.spread;
+    let servers = spread.servers;
+    let shares = shares(&choices(subject, Servers::alike(servers), seed)?, servers);
+    let seen = format!("over {servers} servers: {}", in_percent(&shares));
+    let allowed = spread.least_percent..=spread.most_percent;
     Ok(Some(
-        match shares.iter().all(|share| (15.0..=35.0).contains(share)) {
+        match shares.iter().all(|share| allowed.contains(share)) {
             true => Finding::holds(SPREAD, seen),
             false => Finding::note(SPREAD, seen),
         },
@@ -170,10 +176,25 @@ fn spread(subject: &Subject, seed: u64) -> Checked {
 }
 
 fn weights(subject: &Subject, seed: u64) -> Checked {
-    let shares = shares(&choices(subject, Servers::weighing(&[5, 2, 1]), seed)?, 3);
-    let seen = format!("with weights 5, 2, 1: {}", in_percent(&shares));
-    let are_near = [62.5, 25.0, 12.5].iter().zip(&shares);
-    let mut are_near = are_near.map(|(wanted, share)| (wanted - share).abs() < 8.0);
+    let Weights {
+        weights,
+        off_by_percent,
+    } = &BATTERY.policy.weights;
+    let chosen = choices(subject, Servers::weighing(weights), seed)?;
+    let shares = shares(&chosen, weights.len());
+    let written: Vec<String> = weights.iter().map(u32::to_string).collect();
+    let seen = format!(
+        "with weights {}: {}",
+        written.join(", "),
+        in_percent(&shares)
+    );
+    let all = f64::from(weights.iter().sum::<u32>());
+    let wanted = weights
+        .iter()
+        .map(|weight| f64::from(*weight) * 100.0 / all);
+    let mut are_near = wanted
+        .zip(&shares)
+        .map(|(wanted, share)| (wanted - share).abs() < *off_by_percent);
     Ok(Some(match are_near.all(|near| near) {
         true => Finding::holds(WEIGHTS, seen),
         false => Finding::note(WEIGHTS, seen),
@@ -182,10 +203,10 @@ fn weights(subject: &Subject, seed: u64) -> Checked {
 
 /// Of a policy that keeps clients apart: how many are moved that need not be.
 fn remap(subject: &Subject, seed: u64) -> Checked {
-    const SERVERS: usize = 10;
-    let before = choices(subject, Servers::alike(SERVERS), seed)?;
-    let again = choices(subject, Servers::alike(SERVERS), seed.wrapping_add(1))?;
-    let servers = Servers::alike(SERVERS);
+    let goes = &BATTERY.policy.server_goes;
+    let before = choices(subject, Servers::alike(goes.servers), seed)?;
+    let again = choices(subject, Servers::alike(goes.servers), seed.wrapping_add(1))?;
+    let servers = Servers::alike(goes.servers);
     let gone = servers.len() - 1;
     let after = choices(subject, servers.without_last(), seed)?;
     let same = before
@@ -207,9 +228,11 @@ fn remap(subject: &Subject, seed: u64) -> Checked {
         .filter(|(one, _)| **one != Some(gone));
     let all = stay.clone().count();
     let moved = stay.filter(|(one, other)| one != other).count();
-    let seen =
-        format!("one of {SERVERS} servers goes: {moved} of the {all} clients of others move");
-    Ok(Some(match moved * 4 <= all {
+    let seen = format!(
+        "one of {} servers goes: {moved} of the {all} clients of others move",
+        goes.servers
+    );
+    Ok(Some(match moved * 100 <= all * goes.moved_percent {
         true => Finding::holds(REMAP, seen),
         false => Finding::note(REMAP, seen),
     }))
@@ -217,7 +240,8 @@ fn remap(subject: &Subject, seed: u64) -> Checked {
 
 /// What it chooses for one client that comes again.
 fn choices_of_one(subject: &Subject, seed: u64) -> Result<Vec<Option<u32>>, ConfigureError> {
-    let mut trial = PolicyTrial::new(subject, Servers::alike(10), seed)?;
+    let servers = Servers::alike(BATTERY.policy.server_goes.servers);
+    let mut trial = PolicyTrial::new(subject, servers, seed)?;
     let all = trial.all();
     let requests = (0..20).map(|_| MadeUp::numbered(7, all.clone()));
     Ok(requests.map(|request| trial.pick(&request)).collect())
@@ -228,12 +252,13 @@ fn state(subject: &Subject, seed: u64) -> Checked {
         return Ok(None);
     }
     let faults = Faults::of(&subject.plugin);
-    let on = choices(subject, Servers::alike(7), seed)?;
-    let mut trial = PolicyTrial::new(subject, Servers::alike(7), seed)?;
+    let take_over = &BATTERY.policy.take_over;
+    let on = choices(subject, Servers::alike(take_over.servers), seed)?;
+    let mut trial = PolicyTrial::new(subject, Servers::alike(take_over.servers), seed)?;
     let all = trial.all();
     let mut swapped = Vec::new();
-    for number in 0..REQUESTS {
-        if number % 101 == 100 {
+    for number in 0..BATTERY.requests {
+        if (number + 1) % take_over.every == 0 {
             trial.swap(subject)?;
         }
         swapped.push(trial.pick(&MadeUp::numbered(number, all.clone())));
@@ -243,7 +268,10 @@ fn state(subject: &Subject, seed: u64) -> Checked {
         .zip(&swapped)
         .filter(|(one, other)| one == other)
         .count();
-    let seen = format!("{same} of {REQUESTS} choices are those without a take-over");
+    let seen = format!(
+        "{same} of {} choices are those without a take-over",
+        BATTERY.requests
+    );
     Ok(Some(match faults.seen() {
         Some(seen) => Finding::fails(STATE, seen),
         None if same == on.len() => Finding::holds(STATE, seen),
@@ -252,7 +280,8 @@ fn state(subject: &Subject, seed: u64) -> Checked {
 }
 
 fn memory(subject: &Subject, seed: u64) -> Checked {
-    let mut trial = PolicyTrial::new(subject, Servers::alike(7), seed)?;
+    let servers = Servers::alike(BATTERY.policy.repeated_servers);
+    let mut trial = PolicyTrial::new(subject, servers, seed)?;
     let all = trial.all();
     Ok(Some(growth(&subject.plugin, |number| {
         let _ = trial.pick(&MadeUp::numbered(number, all.clone()));

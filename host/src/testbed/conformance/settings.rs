@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::{Faults, Finding};
 use crate::plugin::{ConfigureError, Kind};
+use crate::testbed::battery::BATTERY;
 use crate::testbed::servers::Servers;
 use crate::testbed::subject::Subject;
 
 const TAKEN: &str = "takes its settings";
 const UNKNOWN: &str = "refuses an unknown key, and names it";
 const WRONG: &str = "refuses settings of any other kind without a fault";
-const NO_SUCH_KEY: &str = "no_such_key";
 
 /// Whether it can be tried at all.
 pub(super) fn are_taken(subject: &Subject, found: &mut impl FnMut(Finding)) -> bool {
@@ -40,15 +40,16 @@ fn configure(subject: &Subject, settings: &Map<String, Value>) -> Result<(), Con
 }
 
 fn unknown_key(subject: &Subject) -> Finding {
+    let unknown = &BATTERY.settings.unknown_key;
     let mut settings = subject.settings.clone();
-    settings.insert(NO_SUCH_KEY.to_owned(), json!(1));
+    settings.insert(unknown.clone(), json!(1));
     match configure(subject, &settings) {
         Ok(()) => Finding::fails(UNKNOWN, "it was taken: a misspelt key would go unnoticed"),
-        Err(ConfigureError::Refused { key, message, .. }) if key.as_str() == NO_SUCH_KEY => {
+        Err(ConfigureError::Refused { key, message, .. }) if key.as_str() == unknown => {
             Finding::holds(UNKNOWN, message.to_string())
         }
         Err(ConfigureError::Refused { key, message, .. }) => {
-            let seen = format!("the error names `{key}`, not `{NO_SUCH_KEY}`: {message}");
+            let seen = format!("the error names `{key}`, not `{unknown}`: {message}");
             Finding::note(UNKNOWN, seen)
         }
         Err(error) => Finding::fails(UNKNOWN, error.to_string()),
@@ -57,21 +58,7 @@ fn unknown_key(subject: &Subject) -> Finding {
 
 /// Each of its keys with values of all kinds, and without it.
 fn wrong_values(subject: &Subject) -> Finding {
-    let values = [
-        json!(null),
-        json!(true),
-        json!(-1),
-        json!(0),
-        json!(1e300),
-        json!(u64::MAX),
-        json!(""),
-        json!("\u{0}\u{1f980}${}$("),
-        json!("x".repeat(100_000)),
-        json!([]),
-        json!([[[[{}]]]]),
-        json!({}),
-        json!({ "a": { "b": null } }),
-    ];
+    let values = BATTERY.settings.wrong_values();
     let faults = Faults::of(&subject.plugin);
     let (mut tried, mut taken) = (0, 0);
     for key in subject.settings.keys() {
