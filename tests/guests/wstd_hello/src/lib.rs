@@ -1,4 +1,5 @@
 //! A component that answers requests, as the page of wstd begins with one.
+#![cfg(target_arch = "wasm32")] // what it exports has names that no other linker takes
 
 use wstd::http::{Body, Error, Request, Response};
 
