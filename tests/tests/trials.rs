@@ -345,6 +345,33 @@ async fn each_pick_of_either_version_ends_once_and_with_the_instance_that_picked
 }
 
 #[tokio::test]
+async fn sessions_of_a_stream_are_tried_with_as_requests_are() {
+    let origins = origins(2).await;
+    let stream = "[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"";
+    let setup = proxy::to(&origins).upstream("policy = \"mine\"");
+    std::fs::write(setup.directory().join("mine.wasm"), last()).unwrap();
+    let grants = "grants = [\"request\", \"exchange\"]";
+    let entry = format!("[plugin.mine]\nfile = \"mine.wasm\"\n{grants}\n{stream}");
+    let proxy = setup.more(&entry).more(ADMIN).start().await;
+    let status = proxy.shows("/status").await;
+    let address = status["streams"][0]
+        .as_str()
+        .expect("there is one")
+        .to_owned();
+    let ask = async || {
+        client::get_with(&address, "/", "Connection: close\r\n")
+            .await
+            .text()
+    };
+    assert_eq!(ask().await, origins[1].address());
+    tried(&proxy, "shadow", &first()).await;
+    assert_eq!(ask().await, origins[1].address());
+    assert_eq!(trial(&proxy).await["differed"], 1);
+    tried(&proxy, "canary?share=100%25", &first()).await;
+    assert_eq!(ask().await, origins[0].address());
+}
+
+#[tokio::test]
 async fn both_versions_hear_of_servers_that_come_and_go() {
     let mut origins = origins(3).await;
     let late = origins.remove(1);

@@ -42,6 +42,7 @@ pub mod checks; // passwords that they have checked
 mod history; // what happened to a plugin
 mod budget; // how much of a worker's time a plugin may take
 mod trial; // one version beside another
+mod rails; // what the difference may be
 mod beside; // an exchange that must not change
 mod untrusted; // text of plugins, bounded and escaped
 mod error;
@@ -82,7 +83,7 @@ pub use self::policy::{
 };
 pub use self::settings_texts::each_text;
 pub use self::stats::{Cost, PluginCounters};
-pub use self::trial::{Picks, SideFigures, Trial, Version, lot, lot_of_client};
+pub use self::trial::{Picks, Trial, Version, lot, lot_of_client};
 pub use self::trust::{SIGNATURE_SIZE, SignedIn};
 pub use self::untrusted::Untrusted;
 pub use self::waiting::{

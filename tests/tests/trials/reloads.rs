@@ -4,7 +4,7 @@ use std::process::Command;
 
 use waypost_tests::{Proxy, eventually, waypost};
 
-use super::{asks, balanced, first, last, mine, origins, served_by, trial, tried, turns};
+use super::{asks, balanced, first, hooked, last, mine, origins, served_by, trial, tried, turns};
 
 const CANARY: &str = "canary = { file = \"v2.wasm\", share = \"100%\", imbalance = \"off\" }";
 
@@ -112,6 +112,33 @@ async fn a_trial_by_command_goes_on_through_reloads_unless_the_plugin_changes() 
     tried(&proxy, "canary?share=100%25", &first()).await;
     assert_eq!(proxy.load_plugin("mine", &last()).await.status, 200);
     assert!(trial(&proxy).await.is_null(), "another version serves");
+}
+
+#[tokio::test]
+async fn a_trial_of_a_hook_goes_on_through_other_settings_of_its_hook() {
+    let origin = waypost_tests::origin::says("hello").await;
+    let proxy = hooked(&crate::hooks::in_mode("plain"), &origin).await;
+    tried(
+        &proxy,
+        "canary?share=100%25",
+        &crate::hooks::in_mode("marks"),
+    )
+    .await;
+    let begun = trial(&proxy).await;
+    let is_marked = async || proxy.get("/").await.headers.all("X-Mode") == ["marks"];
+    assert!(is_marked().await);
+    proxy.edit(
+        "hooks = [\"mine\"]",
+        "hooks = [{ plugin = \"mine\", name = \"other\" }]",
+    );
+    proxy.reload().await;
+    assert!(is_marked().await);
+    // The settings that the reload has brought are those of the candidate as well.
+    let told = proxy.get_with("/", "X-Other: count\r\n").await;
+    assert_eq!(told.headers.all("X-Other-Count").len(), 1, "{told:?}");
+    assert_eq!(trial(&proxy).await["since"], begun["since"]);
+    assert_eq!(asks(&proxy, "withdraw").await.status, 200);
+    assert!(!is_marked().await);
 }
 
 /// What goes on may refuse what comes: the reload counts, and not the trial.
