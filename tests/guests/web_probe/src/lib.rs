@@ -1,6 +1,11 @@
 //! A component of the world `wasi:http/proxy` that does what the path of a request tells it: for the
 //! specs of routes that a component answers.
 
+#![allow(
+    clippy::expect_used,
+    reason = "what cannot be had is a trap here, as in any such program"
+)]
+
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::hint::black_box;
