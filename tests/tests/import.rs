@@ -5,6 +5,7 @@
 //! that answer with the request as they got it, so that comparing answers compares what was
 //! forwarded; listeners by free ports, which Waypost has on another loopback address.
 
+mod asking; // servers that are asked about requests
 mod edits; // what is changed of sites
 mod kept_closed; // configurations of which something is lost
 mod samples; // texts that fit an expression

@@ -92,10 +92,13 @@ impl<'a> Zones<'a> {
 
 impl<'a> Translator<'a> {
     /// The hooks of a route whose `return` comes first in nginx: none. Of all others: limits, then
-    /// access rules, then a password (`ngx_http_core_module.h`: the phases).
+    /// access rules, then a password, then what another server says (`ngx_http_core_module.h`: the
+    /// phases).
     pub(super) fn guards(&mut self, scope: &Scope<'_>) -> Vec<String> {
         let mut hooks = self.limits(scope);
         hooks.extend(self.access(scope));
+        hooks.extend(self.auth_request(scope));
+        hooks.extend(self.mirrors(scope));
         hooks.extend(self.substitutions(scope));
         hooks
     }

@@ -34,6 +34,7 @@ mod expressions; // what PCRE means otherwise
 mod conditions;
 mod hooks;
 mod substitutions; // text that is replaced in answers
+mod asking; // other servers that are asked about a request, or shown it
 mod headers;
 mod logs;
 mod redirects; // where they lead

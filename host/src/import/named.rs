@@ -357,7 +357,7 @@ impl Translator<'_> {
                     {
                         (
                             Outcome::Harmless,
-                            "a 404: nothing leads there but `auth_request`, of which the report tells",
+                            "a 404: nothing leads there but `auth_request` or `mirror`, of which the report tells",
                         )
                     }
                     _ => (
@@ -434,11 +434,11 @@ pub(super) fn asks_for_path(block: &Directive) -> Option<Condition> {
     (is_of_path && !children.any(decides)).then_some(condition)
 }
 
-/// The paths that an `auth_request` asks.
+/// The paths that an `auth_request` asks, or a `mirror`.
 fn asked_for_leave(directives: &[Directive]) -> Vec<String> {
     let mut paths = Vec::new();
     for directive in directives {
-        if directive.name == "auth_request" {
+        if matches!(&*directive.name, "auth_request" | "mirror") {
             let path = directive.argument(0).split('?').next();
             paths.extend(path.map(str::to_owned));
         }

@@ -156,7 +156,6 @@ fn what_is_lost_opens_nothing() {
         "if ($nothing) { rewrite ^ /closed last; }",
         "if (-f /srv/x) { proxy_pass http://127.0.0.1:2; }",
         "rewrite \"^/(?=open)\" /closed last;",
-        "auth_request /auth;",
         "auth_basic closed;",
         "limit_req zone=unknown;",
         "access_by_lua_block { ngx.exit(403) }",

@@ -89,13 +89,22 @@ impl<'a> Upstreams<'a> {
             declared.variants.push((extra.clone(), free.clone()));
             return Some(free);
         }
-        if extra.is_empty() {
-            return None;
-        }
+        (!extra.is_empty()).then(|| self.made_for(name, extra))
+    }
+
+    /// As [`find`](Upstreams::find), for what an upstream is named by, also where nothing is said of
+    /// an address.
+    pub(super) fn named(&mut self, name: &str, extra: &Table) -> String {
+        let found = self.find(name, extra);
+        found.unwrap_or_else(|| self.made_for(name, extra))
+    }
+
+    /// The name of the upstream for an address.
+    fn made_for(&mut self, name: &str, extra: &Table) -> String {
         let known = self.made.iter();
         let mut known = known.filter(|(address, table, _)| address == name && table == extra);
         if let Some((_, _, block)) = known.next() {
-            return Some(name_of(block));
+            return name_of(block);
         }
         let host = name.split(':').next().unwrap_or(name);
         let host = match host {
@@ -113,7 +122,7 @@ impl<'a> Upstreams<'a> {
             .set("servers", list([text(&format!("{scheme}{name}"))]));
         copy(extra, &mut block.keys);
         self.made.push((name.to_owned(), extra.clone(), block));
-        Some(free)
+        free
     }
 
     /// The blocks of the file, in the order of nginx's.

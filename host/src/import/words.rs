@@ -51,6 +51,8 @@ pub(super) struct Words<'a> {
     set_somewhere: HashSet<String>,
     /// Variables of directives that are not there, and those.
     of_others: HashMap<String, &'static str>,
+    /// Those that are attributes here, which `auth_request` makes.
+    attributes: HashSet<String>,
     /// Names that regexes give their groups.
     pub(super) groups: HashSet<String>,
     pub(super) made: RefCell<Made>,
@@ -103,6 +105,7 @@ impl<'a> Words<'a> {
             around: Around::default(),
             set_somewhere: HashSet::new(),
             of_others: HashMap::new(),
+            attributes: super::asking::attributes(directives).into_keys().collect(),
             groups: HashSet::new(),
             made: RefCell::default(),
             is_of_place: Cell::new(false),
@@ -297,6 +300,10 @@ impl<'a> Words<'a> {
         // Nothing is kept, so there is nothing to tell of it.
         if lower == "upstream_cache_status" {
             return Ok(None);
+        }
+        // Where no hook sets it, it has no value, as in nginx.
+        if self.attributes.contains(&lower) && !self.set_somewhere.contains(&lower) {
+            return Ok(Some((true, format!("hook_{lower}"))));
         }
         if let Some(maker) = self.of_others.get(&lower) {
             return Err(format!(

@@ -9,9 +9,13 @@
 //!
 //! What a server says of the user goes into headers that the client cannot set: they are taken from
 //! every request, whether or not the answer has them.
+//!
+//! With a `cache`, a verdict holds for further requests for a while, without a question.
 
-mod written;
+mod cached; // verdicts that are kept
+mod written; // the settings
 
+use cached::{Cache, Kept};
 use waypost_sdk::http::{Error, Request, Response};
 use waypost_sdk::log::{self, Level};
 use waypost_sdk::{
@@ -35,6 +39,9 @@ const LEFT_OUT: [&str; 9] = [
     "if-modified-since",
     "if-range",
 ];
+
+/// Headers of an answer that count, whatever is named.
+const ALWAYS_WANTED: [&str; 2] = ["cache-control", "www-authenticate"];
 
 /// Headers of an answer that a client does not get with it.
 const NOT_PASSED: [&str; 8] = [
@@ -66,6 +73,7 @@ pub struct ForwardAuth {
     wanted_headers: Vec<String>,
     error_status: u16,
     timeout: Option<std::time::Duration>,
+    cache: Option<Cache>,
 }
 
 impl Hook for ForwardAuth {
@@ -89,13 +97,13 @@ impl Hook for ForwardAuth {
         let named = named
             .chain(attributes.iter().map(|(_, name)| name))
             .cloned();
-        let hook = ForwardAuth {
+        let mut hook = ForwardAuth {
             upstream,
             path,
             method,
             request_headers: written::header_names(&mut settings, "request_headers")?,
             set_headers: written::set_headers(&mut settings)?,
-            wanted_headers: named.chain(["www-authenticate".to_owned()]).collect(),
+            wanted_headers: named.chain(ALWAYS_WANTED.map(str::to_owned)).collect(),
             copy_to_request,
             copy_to_response,
             attributes,
@@ -104,7 +112,12 @@ impl Hook for ForwardAuth {
                 .and_then(|status| u16::try_from(status).ok())
                 .unwrap_or(500),
             timeout: settings.duration("timeout")?,
+            cache: Cache::read(&mut settings, passes_refusals)?,
         };
+        let asks = hook.asks();
+        if let Some(cache) = &mut hook.cache {
+            cache.of_hook(&asks);
+        }
         settings.finish()?;
         Ok(hook)
     }
@@ -116,14 +129,32 @@ impl Hook for ForwardAuth {
 
 impl OnRequest for ForwardAuth {
     fn on_request(&mut self, call: &Call) -> Verdict {
-        let answered = self.question(call).send();
-        match answered {
-            Ok(answer) if (200..300).contains(&answer.status()) => self.let_in(call, &answer),
-            Ok(answer) if self.passes_refusals => self.pass_refusal(call, &answer),
-            Ok(answer) => self.refuse(call, &answer),
+        let cache = self.cache.as_ref();
+        let place = cache.and_then(|cache| Some((cache, cache.key(&call.request())?)));
+        let known = place.as_ref().and_then(|(cache, key)| cache.get(key));
+        if let Some(verdict) = known {
+            return self.decide(call, &verdict);
+        }
+        match self.question(call).send() {
+            Ok(answer) if self.passes_refusals && !is_good(answer.status()) => {
+                self.pass_refusal(call, &answer)
+            }
+            Ok(answer) => {
+                let verdict = self.verdict(&answer);
+                if let Some((cache, key)) = place.filter(|_| self.may_be_kept(&answer)) {
+                    let cache_control: Vec<&[u8]> = answer.header_all("cache-control").collect();
+                    cache.keep(&key, &verdict, &cache_control);
+                }
+                self.decide(call, &verdict)
+            }
             Err(error) => self.fail(call, &error),
         }
     }
+}
+
+/// Whether a status lets a request in.
+fn is_good(status: u16) -> bool {
+    (200..300).contains(&status)
 }
 
 impl ForwardAuth {
@@ -144,11 +175,22 @@ impl ForwardAuth {
                 question = question.header(&name, value);
             }
         }
-        for (name, value) in forwarded(call) {
+        let is_set = |name: &str| {
+            let mut set = self.set_headers.iter();
+            set.any(|(ours, _)| ours.eq_ignore_ascii_case(name))
+        };
+        for (name, value) in forwarded(call)
+            .into_iter()
+            .filter(|(name, _)| !is_set(name))
+        {
             question = question.header(name, value);
         }
         for (name, value) in &self.set_headers {
-            question = question.header(name, value.render(request));
+            let value = value.render(request);
+            // As in nginx, one without a value is not sent.
+            if !value.is_empty() {
+                question = question.header(name, value);
+            }
         }
         question
     }
@@ -157,7 +199,7 @@ impl ForwardAuth {
     /// is never the client's to say.
     fn is_sent(&self, name: &str) -> bool {
         let is = |other: &str| other.eq_ignore_ascii_case(name);
-        let is_ours = FORWARDED.iter().any(|ours| is(ours))
+        let is_ours = FORWARDED.iter().chain(&OF_PROXIES).any(|ours| is(ours))
             || self.set_headers.iter().any(|(ours, _)| is(ours))
             || self.copy_to_request.iter().any(|ours| is(ours));
         let is_wanted = match self.request_headers.as_slice() {
@@ -167,31 +209,83 @@ impl ForwardAuth {
         is_wanted && !is_ours
     }
 
-    fn let_in(&self, call: &Call, answer: &Response) -> Verdict {
+    /// What is asked, and what of an answer counts: hooks that say the same may share verdicts.
+    fn asks(&self) -> String {
+        format!(
+            "{:?}",
+            (
+                (&self.upstream, &self.path, &self.method),
+                (&self.request_headers, &self.set_headers),
+                (
+                    &self.copy_to_request,
+                    &self.copy_to_response,
+                    &self.attributes
+                ),
+            )
+        )
+    }
+
+    /// The headers whose values belong to a verdict with this status, in the order in which
+    /// [`decide`](ForwardAuth::decide) has them.
+    fn headers_of(&self, status: u16) -> Vec<&str> {
+        if !is_good(status) {
+            return vec!["www-authenticate"];
+        }
+        let copied = self.copy_to_request.iter().chain(&self.copy_to_response);
+        let of_attributes = self.attributes.iter().map(|(_, header)| header);
+        copied.chain(of_attributes).map(String::as_str).collect()
+    }
+
+    fn verdict(&self, answer: &Response) -> Kept {
+        let status = answer.status();
+        let headers = self.headers_of(status).into_iter();
+        let values = headers.map(|name| answer.header_all(name).map(<[u8]>::to_vec).collect());
+        Kept {
+            status,
+            values: values.collect(),
+        }
+    }
+
+    /// Whether other requests may have what an answer says: no cookie that is set for this one.
+    fn may_be_kept(&self, answer: &Response) -> bool {
+        let is_cookie = |name: &String| name.eq_ignore_ascii_case("set-cookie");
+        !self.copy_to_response.iter().any(is_cookie) || answer.header("set-cookie").is_none()
+    }
+
+    fn decide(&self, call: &Call, verdict: &Kept) -> Verdict {
+        match is_good(verdict.status) {
+            true => self.let_in(call, &verdict.values),
+            false => self.refuse(call, verdict),
+        }
+    }
+
+    fn let_in(&self, call: &Call, values: &[Vec<Vec<u8>>]) -> Verdict {
         let changes = call.changes();
+        let mut values = values.iter().map(Vec::as_slice);
         for name in &self.copy_to_request {
             changes.remove_request_header(name);
-            for value in answer.header_all(name) {
+            for value in values.next().unwrap_or_default() {
                 changes.add_request_header(name, value);
             }
         }
         for name in &self.copy_to_response {
-            for value in answer.header_all(name) {
+            for value in values.next().unwrap_or_default() {
                 changes.add_response_header(name, value);
             }
         }
-        for (attribute, name) in &self.attributes {
-            changes.set_attribute(attribute, answer.header(name).unwrap_or_default());
+        for (attribute, _) in &self.attributes {
+            let value = values.next().and_then(<[_]>::first);
+            changes.set_attribute(attribute, value.map(Vec::as_slice).unwrap_or_default());
         }
         Verdict::Proceed
     }
 
     /// As nginx does: 401 with what the client has to show, 403, and an error for all else.
-    fn refuse(&self, call: &Call, answer: &Response) -> Verdict {
+    fn refuse(&self, call: &Call, verdict: &Kept) -> Verdict {
         let changes = call.changes();
-        match answer.status() {
+        match verdict.status {
             401 => {
-                for challenge in answer.header_all("www-authenticate") {
+                for challenge in verdict.values.iter().flatten() {
                     changes.add_response_header("WWW-Authenticate", challenge);
                 }
                 changes.answer(401, "");
@@ -217,7 +311,11 @@ impl ForwardAuth {
             }
         }
         match answer.body() {
-            Ok(body) => _ = changes.answer(status, body),
+            Ok(body) if changes.answer(status, body) => {}
+            Ok(_) => {
+                let error = Error(format!("a client cannot be answered with {status}"));
+                return self.fail(call, &error);
+            }
             Err(error) => return self.fail(call, &error),
         }
         Verdict::Answer
@@ -240,6 +338,16 @@ const FORWARDED: [&str; 5] = [
     "X-Forwarded-Host",
     "X-Forwarded-Uri",
     "X-Forwarded-For",
+];
+
+/// What proxies say of a client besides. A server that believes it must not hear it from the client.
+const OF_PROXIES: [&str; 6] = [
+    "Forwarded",
+    "X-Real-IP",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
 ];
 
 /// Where a request was meant to go, and whose it is.
@@ -284,7 +392,16 @@ impl Describe for ForwardAuth {
                         &["status", "answer"],
                     )
                     .number("error_status", "where there is no verdict", 500..=599)
-                    .duration("timeout", "for the connection, and for the answer"),
+                    .duration("timeout", "for the connection, and for the answer")
+                    .table(
+                        "cache",
+                        "verdicts that hold for further requests",
+                        Schema::new()
+                            .texts("key", "what a verdict depends on, with variables")
+                            .required()
+                            .duration("time", "how long one holds, 10 s without it")
+                            .texts("statuses", "those that are kept, all of 2xx without it"),
+                    ),
             )
             .no_streams()
     }

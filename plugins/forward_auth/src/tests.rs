@@ -52,6 +52,8 @@ fn the_server_is_told_what_is_asked_for_and_who_asks_but_not_the_body() {
         .header("Cookie", "session=1")
         .header("Content-Length", "5")
         .header("X-User", "forged")
+        .header("x-real-ip", "10.0.0.1")
+        .header("Forwarded", "for=10.0.0.1")
         .header("X-Forwarded-Uri", "/forged");
     let (verdict, _, asked) = ask(SETTINGS, request, Ok(Answer::new(204)));
     assert_eq!(verdict, Verdict::Proceed);
@@ -67,7 +69,7 @@ fn the_server_is_told_what_is_asked_for_and_who_asks_but_not_the_body() {
     ] {
         assert_eq!(value(&asked, name), [expected], "{name}");
     }
-    for name in ["host", "content-length", "x-user"] {
+    for name in ["host", "content-length", "x-user", "x-real-ip", "forwarded"] {
         assert!(value(&asked, name).is_empty(), "{name}");
     }
 }
@@ -83,6 +85,18 @@ fn what_the_server_says_of_the_user_takes_the_place_of_what_the_client_says() {
     assert_eq!(exchange.request_header("X-User"), ["jo"]);
     assert_eq!(exchange.response_header("Set-Cookie"), ["a=1", "b=2"]);
     assert_eq!(exchange.attribute("user").as_deref(), Some("jo"));
+}
+
+#[test]
+fn headers_that_are_set_take_the_place_of_others_and_are_not_sent_without_a_value() {
+    let settings = r#"{"upstream": "auth",
+        "set_headers": {"X-Forwarded-For": "$host", "X-Mine": "", "Accept": ""}}"#;
+    let request = Request::get("/")
+        .header("Host", "site")
+        .header("Accept", "*/*");
+    let (_, _, asked) = ask(settings, request, Ok(Answer::new(200)));
+    assert_eq!(value(&asked, "x-forwarded-for"), ["site"]);
+    assert!(value(&asked, "x-mine").is_empty() && value(&asked, "accept").is_empty());
 }
 
 #[test]
@@ -129,6 +143,87 @@ fn a_client_may_get_the_servers_answer() {
     assert_eq!(asked.target, "/");
 }
 
+const CACHED: &str = r#"{"upstream": "auth", "copy_to_request": ["X-User"],
+    "attributes": {"user": "X-User"},
+    "cache": {"key": ["$http_authorization", "$cookie_session"], "time": "10s"}}"#;
+
+/// Asks about requests one after the other: how often the server is asked, and what each has come to.
+fn ask_all(
+    settings: &str,
+    requests: Vec<Request>,
+    answer: impl Fn(&Asked) -> Answer + 'static,
+) -> (usize, Vec<(Verdict, Vec<String>)>) {
+    let count = Rc::new(std::cell::Cell::new(0));
+    let counted = count.clone();
+    answer_with(move |request| {
+        counted.set(counted.get() + 1);
+        Ok(answer(request))
+    });
+    let mut hooked = Hooked::<ForwardAuth>::of(settings);
+    let decided = requests.into_iter().map(|request| {
+        let mut exchange = hooked.exchange(request);
+        let verdict = hooked.on_request(&mut exchange);
+        let users = exchange.request_header("X-User");
+        (
+            verdict,
+            users.into_iter().map(|user| user.to_string()).collect(),
+        )
+    });
+    let decided = decided.collect();
+    (count.get(), decided)
+}
+
+fn with_session(session: &str) -> Request {
+    Request::get("/").header("Cookie", &format!("session={session}"))
+}
+
+#[test]
+fn a_verdict_holds_for_requests_that_show_the_same_and_for_no_others() {
+    let requests = ["jo", "jo", "al", "jo"].map(with_session).to_vec();
+    let (asked, decided) = ask_all(CACHED, requests, |asked| {
+        let cookie = value(asked, "cookie").concat();
+        Answer::new(200).header("X-User", cookie.trim_start_matches("session="))
+    });
+    assert_eq!(asked, 2);
+    let users: Vec<String> = decided.into_iter().flat_map(|(_, users)| users).collect();
+    assert_eq!(users, ["jo", "jo", "al", "jo"]);
+}
+
+#[test]
+fn requests_that_show_nothing_of_what_a_verdict_depends_on_are_asked_about_each_time() {
+    let (asked, _) = ask_all(CACHED, vec![Request::get("/"); 3], |_| Answer::new(200));
+    assert_eq!(asked, 3);
+}
+
+#[test]
+fn what_may_not_be_kept_is_asked_about_each_time() {
+    let with_cookies = CACHED.replace(
+        "\"copy_to_request\"",
+        "\"copy_to_response\": [\"Set-Cookie\"], \"copy_to_request\"",
+    );
+    let kept_refusals = CACHED.replace("\"10s\"", "\"10s\", \"statuses\": [\"401\"]");
+    let answer = |status: u16, name: &'static str, value: &'static str| {
+        move |_: &Asked| Answer::new(status).header(name, value)
+    };
+    for (settings, answer, expected) in [
+        (CACHED, answer(200, "Cache-Control", "no-store"), 3),
+        (
+            CACHED,
+            answer(200, "Cache-Control", "private, max-age=0"),
+            3,
+        ),
+        (CACHED, answer(200, "Cache-Control", "max-age=60"), 1),
+        (CACHED, answer(401, "X", "y"), 3),
+        (&kept_refusals, answer(401, "X", "y"), 1),
+        (&kept_refusals, answer(200, "X", "y"), 3),
+        (&with_cookies, answer(200, "Set-Cookie", "a=b"), 3),
+        (&with_cookies, answer(200, "X", "y"), 1),
+    ] {
+        let (asked, _) = ask_all(settings, vec![with_session("jo"); 3], answer);
+        assert_eq!(asked, expected, "{settings}");
+    }
+}
+
 #[test]
 fn settings_that_make_no_sense_are_refused_at_their_key() {
     for (settings, key) in [
@@ -144,6 +239,15 @@ fn settings_that_make_no_sense_are_refused_at_their_key() {
             "attributes.A",
         ),
         (r#"{"upstream": "auth", "refusal": "x"}"#, "refusal"),
+        (r#"{"upstream": "auth", "cache": {}}"#, "cache.key"),
+        (
+            r#"{"upstream": "auth", "cache": {"key": ["$host"], "time": "0s"}}"#,
+            "cache.time",
+        ),
+        (
+            r#"{"upstream": "auth", "cache": {"key": ["$host"], "statuses": ["302"]}}"#,
+            "cache.statuses",
+        ),
     ] {
         let refused = Hooked::<ForwardAuth>::new(settings, &[]).err();
         assert_eq!(
@@ -164,6 +268,7 @@ fn it_says_what_settings_it_takes() {
         r#"{"upstream": "auth", "method": "HEAD", "request_headers": ["Cookie"],
             "set_headers": {"Host": "$host"}, "refusal": "answer", "error_status": 503,
             "timeout": "5s"}"#,
+        CACHED,
     ];
     Hooked::<ForwardAuth>::check_description(&Services::new(), &good, &["{}"]);
 }

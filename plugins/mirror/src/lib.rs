@@ -119,7 +119,11 @@ impl Mirror {
             }
         }
         for (name, value) in &self.set_headers {
-            copy = copy.header(name, value.render(request));
+            let value = value.render(request);
+            // As in nginx, one without a value is not sent.
+            if !value.is_empty() {
+                copy = copy.header(name, value);
+            }
         }
         copy
     }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use waypost_tests::{Answer, Http2, Nginx, Origin, Proxy, nginx, origin, proxy};
+use waypost_tests::redis::{self, Redis};
+use waypost_tests::{Answer, Http2, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
 
 /// A server that answers as its path says: `/STATUS`, with what it knows of the user.
 async fn authority() -> Origin {
@@ -148,4 +149,82 @@ async fn both() -> Option<(Nginx, Proxy, Origin)> {
         .start()
         .await;
     Some((nginx, proxy, app))
+}
+
+/// A server that lets each session in as its user, and others not at all.
+async fn sessions() -> Origin {
+    origin::answers(
+        |request| match request.header("Cookie").strip_prefix("session=") {
+            Some(user) => Answer::status(204, "").header("X-User", user),
+            None => Answer::status(401, ""),
+        },
+    )
+    .await
+}
+
+/// As `with`, with verdicts that hold for so long; `more`: further tables.
+async fn keeping(app: &Origin, auth: &Origin, time: &str, more: &str) -> Proxy {
+    let hook = format!(
+        "hooks = [{{ plugin = \"forward_auth\", upstream = \"auth\", copy_to_request = [\"X-User\"], \
+         cache = {{ key = [\"$cookie_session\"], time = \"{time}\" }} }}]"
+    );
+    let upstream = format!("[upstream.auth]\nservers = [{}]\n{more}", auth.with(""));
+    proxy::to([app]).route(&hook).more(&upstream).start().await
+}
+
+#[tokio::test]
+async fn the_server_is_asked_once_for_all_requests_that_show_the_same() {
+    let (app, auth) = (origin::says("app").await, sessions().await);
+    let proxy = keeping(&app, &auth, "1h", "").await;
+    // By either worker.
+    for _ in 0..10 {
+        for user in ["jo", "al"] {
+            let cookie = format!("Cookie: session={user}\r\nX-User: forged\r\n");
+            assert_eq!(proxy.get_with("/", &cookie).await.status, 200);
+            let reached = app.requests().pop();
+            assert_eq!(
+                reached.map(|request| request.header("X-User").to_owned()),
+                Some(user.into())
+            );
+        }
+    }
+    assert_eq!(auth.requests().len(), 2);
+    // Nothing is kept of those that show nothing.
+    for _ in 0..2 {
+        assert_eq!(proxy.get("/").await.status, 401);
+    }
+    assert_eq!(auth.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_verdict_that_has_expired_is_asked_for_again() {
+    let (app, auth) = (origin::says("app").await, sessions().await);
+    let proxy = keeping(&app, &auth, "200ms", "").await;
+    eventually("another question", async || {
+        assert_eq!(
+            proxy.get_with("/", "Cookie: session=jo\r\n").await.status,
+            200
+        );
+        auth.requests().len() >= 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn processes_that_share_a_store_share_verdicts_and_no_secret_is_in_it() {
+    if !redis::installed() {
+        return;
+    }
+    let redis = Redis::start().await;
+    let store = format!("[store]\nurl = \"{}\"\ntimeout = \"60s\"\n", redis.url());
+    let (app, auth) = (origin::says("app").await, sessions().await);
+    let one = keeping(&app, &auth, "1h", &store).await;
+    let other = keeping(&app, &auth, "1h", &store).await;
+    for proxy in [&one, &other, &one] {
+        let answer = proxy.get_with("/", "Cookie: session=verysecret\r\n").await;
+        assert_eq!(answer.status, 200, "{}", proxy.log());
+    }
+    assert_eq!(auth.requests().len(), 1);
+    let keys = redis.told("KEYS *").await;
+    assert!(!keys.is_empty() && !keys.contains("verysecret"), "{keys}");
 }

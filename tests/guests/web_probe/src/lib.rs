@@ -2,6 +2,10 @@
 //! specs of routes that a component answers.
 
 #![cfg(target_arch = "wasm32")] // what it exports has names that no other linker takes
+#![allow(
+    clippy::expect_used,
+    reason = "what cannot be had is a trap here, as in any such program"
+)]
 
 use std::cell::Cell;
 use std::fmt::Write as _;
