@@ -187,7 +187,8 @@ typedef struct {
 #include "waypost_host.h"
 #include "waypost_settings.h"
 
-// One instance for each value of a text with variables: `*sharing = wp_per_key(WP_TEXT("$arg_user"))`.
+// One instance for each value of a text with variables:
+// `*sharing = wp_per_key(WP_TEXT("$arg_user"))`.
 static wp_text wp_sharing_key;
 __attribute__((unused)) static wp_sharing wp_per_key(wp_text key) {
   wp_sharing_key = key;

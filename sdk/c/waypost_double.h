@@ -264,7 +264,8 @@ WP_HOST wp_stored wp_store_compare_and_swap(wp_text key, wp_maybe_text expected,
 WP_HOST wp_stored wp_store_delete(wp_text key, bool *was_there) {
   wp_named *found = wp_named_find(wp_host.store, key);
   *was_there = found != NULL;
-  if (found) memmove(found, found + 1, (size_t)(wp_host.store + WP_MOST - 1 - found) * sizeof *found);
+  wp_named *last = wp_host.store + WP_MOST - 1;
+  if (found) memmove(found, found + 1, (size_t)(last - found) * sizeof *found);
   return WP_STORED;
 }
 WP_HOST wp_stored wp_store_fill(wp_text key, uint64_t amount, uint64_t leak, uint64_t capacity,

@@ -100,8 +100,8 @@ static const char *wp_test_settings(wp_kind kind, const char *json, const char *
 static inline void wp_test_file(const char *path, const char *content) {
   wp_named_set(wp_host.files, wp_text_of(path), wp_text_of(content));
 }
-// What a hook makes of a body, or a piece of it: `wp_test_body(on_request_body, "{}", true)`, behind
-// the call that has asked for it. Until the next such call.
+// What a hook makes of a body, or a piece of it: `wp_test_body(on_request_body, "{}", true)`,
+// behind the call that has asked for it. Until the next such call.
 static inline wp_text wp_test_body(wp_verdict (*on_body)(const wp_call *, wp_body),
                                    const char *piece, bool last) {
   wp_call call = {.exchange = 1, .now_us = wp_host.now_us};

@@ -205,8 +205,8 @@ func (h *Hooked) Check(passed bool) Verdict {
 	return h.hook.(OnChecker).OnCheck(&Call{Exchange: 1, NowUs: h.NowUs}, passed)
 }
 
-// RequestBody is what the hook makes of a request's body, which comes in these pieces, or as a whole
-// where it is wanted so.
+// RequestBody is what the hook makes of a request's body, which comes in these pieces, or as a
+// whole where it is wanted so.
 func (h *Hooked) RequestBody(pieces ...string) string {
 	return h.bodyOf(h.WantedRequest, pieces, func(call *Call, body *Body) Verdict {
 		return h.hook.(OnRequestBodier).OnRequestBody(call, body)

@@ -186,8 +186,8 @@ func (changes) Delay(us uint64) bool                   { return changesDelay(us)
 func (changes) TakeRoute(name string) bool             { return changesTakeRoute(name) }
 func (changes) TakeUpstream(name string) bool          { return changesTakeUpstream(name) }
 
-// CheckRoute tells what is wrong with a name in the settings that is meant for TakeRoute, and whether
-// anything is; likewise CheckUpstream.
+// CheckRoute tells what is wrong with a name in the settings that is meant for TakeRoute, and
+// whether anything is; likewise CheckUpstream.
 func (changes) CheckRoute(name string) (string, bool)    { return changesCheckRoute(name) }
 func (changes) CheckUpstream(name string) (string, bool) { return changesCheckUpstream(name) }
 
@@ -228,7 +228,7 @@ func (files) Read(path string) ([]byte, error) {
 }
 func (files) IsThere(path string) bool { return filesIsThere(path) }
 
-// Send is for OnRequest and OnCheck: it waits for the response, while the host serves other requests.
+// Send is for OnRequest and OnCheck: it waits for the response, while the host serves others.
 // An error is a RequestError.
 func (upstreamRequests) Send(request OutgoingRequest) (*IncomingResponse, error) {
 	response, failed := upstreamRequestsSend(&request)

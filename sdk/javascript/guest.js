@@ -97,7 +97,7 @@ export function manner(wanted) {
   return { tag: 'whole', val: { atMost: wanted.whole, beyond: wanted.beyond ?? 'refuse' } };
 }
 
-/** A request to an upstream, as the host has it; a mebibyte of the answer is wanted unless it says. */
+/** A request to an upstream, as the host has it: without `wantedBody` a mebibyte is wanted. */
 const outgoing = ({
   upstream,
   target,

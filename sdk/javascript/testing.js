@@ -319,7 +319,8 @@ export class Hooked extends Double {
         send: (request) => {
           this.asked.push(request);
           const { status = 200, headers = {}, body = '' } = this.upstream(request) ?? {};
-          const all = Object.entries(headers).map(([name, value]) => ({ name, value: bytes(value) }));
+          const header = ([name, value]) => ({ name, value: bytes(value) });
+          const all = Object.entries(headers).map(header);
           return incoming({ status, headers: all, body: bytes(body), isWhole: true });
         },
         sendAndLeave: (request) => void this.asked.push(request),

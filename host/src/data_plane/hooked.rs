@@ -144,6 +144,13 @@ impl Hooked {
         });
     }
 
+    /// Whether this hook waits for the whole body of the request.
+    pub(crate) fn wants_whole_request_of(&self, call: &HookCall, hook: &WorkerHook) -> bool {
+        let is_it = |run: &&HookRun| run.place == call.place && std::ptr::eq(&*run.hook, hook);
+        let is_whole = |run: &HookRun| matches!(run.of_request, Some(wish) if is_whole(wish));
+        self.read(|state| state.runs.iter().rev().find(is_it).is_some_and(is_whole))
+    }
+
     /// Whether a hook waits for the whole body of the request.
     #[inline]
     pub(crate) fn wants_whole_request(&self) -> bool {

@@ -20,6 +20,7 @@ pub(super) struct InstancePool<S: InstanceSpec> {
     spec: Arc<S>,
     /// The one that was used last is used next.
     idle: RefCell<Vec<InstanceSlot<S>>>,
+    most: usize,
     permits: Semaphore,
     /// The fewest that were idle since they were last trimmed.
     least_idle: Cell<usize>,
@@ -39,6 +40,7 @@ impl<S: InstanceSpec> InstancePool<S> {
         Rc::new(InstancePool {
             spec: spec.clone(),
             idle: RefCell::default(),
+            most,
             permits: Semaphore::new(most),
             least_idle: Cell::new(0),
             trimmed: Cell::new(Instant::now()),
@@ -55,11 +57,16 @@ impl<S: InstanceSpec> InstancePool<S> {
     pub(super) async fn take(self: &Rc<Self>) -> Option<Taken<S>> {
         // It comes back with the slot.
         self.permits.acquire().await.ok()?.forget();
-        // One that has failed is behind those that have not.
-        let idle = self.idle.borrow_mut().pop();
-        let left = self.idle.borrow().len();
-        self.least_idle.set(self.least_idle.get().min(left));
-        let slot = idle.unwrap_or_else(|| InstanceSlot::new(self.spec.clone()));
+        let mut idle = self.idle.borrow_mut();
+        // One that has failed is behind those that have not. Where all pause that there are, another
+        // one is made as long as there may be more: a request that makes a plugin fail must not cost
+        // others theirs.
+        let in_use = self.most - self.permits.available_permits();
+        let may_be_more = idle.len() + in_use <= self.most;
+        let ready = idle.pop_if(|slot| !(slot.is_pausing() && may_be_more));
+        self.least_idle.set(self.least_idle.get().min(idle.len()));
+        let slot = ready.unwrap_or_else(|| InstanceSlot::new(self.spec.clone()));
+        drop(idle);
         Some(Taken {
             pool: self.clone(),
             slot: Some(slot),

@@ -191,6 +191,11 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         matches!(self.state, SlotState::Ready { .. })
     }
 
+    /// Whether the next instance may not be made yet.
+    pub(super) fn is_pausing(&self) -> bool {
+        matches!(self.state, SlotState::Pausing { until } if Instant::now() < until)
+    }
+
     /// Calls the instance, if there is one, or if it can be made at once. A fault is counted,
     /// logged and charged for, and costs the instance; then, or without an instance, there is no
     /// answer.

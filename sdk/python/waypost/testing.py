@@ -39,7 +39,7 @@ class Upstream(Double):
             self.policy.update([self._endpoint(at) for at in range(len(self.servers))])
 
     def change(self, servers):
-        """Has the policy take other servers in place: those that stay, by name, keep their index."""
+        """Has the policy take other servers: those that stay, by name, keep their index."""
         known = {server.name: at for at, server in enumerate(self.servers) if not server.is_down}
         kept = []
         for server in servers:

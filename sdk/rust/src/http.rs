@@ -38,8 +38,8 @@ pub struct Request {
     pub target: String,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
-    /// For the connection, and then for the header of the answer; none for what the upstream's
-    /// configuration says.
+    /// For all of it, up to the last byte that is wanted; none for what the upstream's configuration
+    /// says of the connection and of each read.
     pub timeout: Option<Duration>,
     /// Headers of the answer that are wanted; none for all of them.
     pub wanted_headers: Option<Vec<String>>,

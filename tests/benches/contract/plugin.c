@@ -29,7 +29,7 @@ static bool configure(wp_kind kind, wp_settings *settings, wp_sharing *sharing) 
     return;                                                                                       \
   }
 
-static void of_fleet(void) {
+__attribute__((unused)) static void of_fleet(void) {
   TRY("fleet.name", sum += wp_fleet_name(1).length)
   TRY("fleet.is-down", sum += wp_fleet_is_down(1))
   TRY("fleet.label", sum += wp_fleet_label(1, WP_TEXT("zone")).is_some)
@@ -56,7 +56,7 @@ static void of_fleet(void) {
   TRY("attempt.bytes-received", sum += wp_attempt_bytes_received())
 }
 
-static void of_request(void) {
+__attribute__((unused)) static void of_request(void) {
   wp_text key = WP_TEXT("key"), agent = WP_TEXT("user-agent");
   int64_t number = 0;
   uint64_t level = 0;
@@ -123,7 +123,7 @@ static void of_request(void) {
   TRY("store.fill", sum += wp_store_fill(key, 1, 1000, 1000000, &level))
 }
 
-static void of_response(void) {
+__attribute__((unused)) static void of_response(void) {
   TRY("response.status", sum += wp_response_status())
   TRY("response.header", sum += wp_response_header(WP_TEXT("content-type")).is_some)
   TRY("response.header-all", sum += wp_response_header_all(WP_TEXT("content-type")).count)
@@ -131,7 +131,7 @@ static void of_response(void) {
   TRY("bodies.want-response-body", wp_bodies_want_response_body(WP_WATCH, WP_AS_SENT))
 }
 
-static void of_body(wp_body body) {
+__attribute__((unused)) static void of_body(wp_body body) {
   TRY("bodies.set-body", wp_bodies_set_body(body.bytes))
   TRY("bodies.trailers", sum += wp_bodies_trailers().count)
 }

@@ -77,7 +77,9 @@ pub(super) async fn read_whole(
     let too_large = |length: u64| least.is_some_and(|least| length > least as u64);
     if !progress.is_done() {
         let known = progress.length_left().map(|left| left + body.len() as u64);
-        if let Some(length) = known.filter(|length| too_large(*length)) {
+        // Others may have had more of it read than these hooks take.
+        let length = known.unwrap_or(body.len() as u64);
+        if too_large(length) {
             return Err(Fault::BodyTooLarge(length));
         }
         if known.is_some_and(|length| length > most as u64) || body.len() > most {

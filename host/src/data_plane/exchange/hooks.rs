@@ -23,7 +23,7 @@ use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
-    Asked, BadAttribute, BodyCall, BodySide, Bound, Changes, Check, Checked, ExchangeAtHand,
+    Asked, BadAttribute, BodyCall, BodySide, Beyond, Bound, Changes, Check, Checked, ExchangeAtHand,
     HookAnswer, HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks, hook_requests,
 };
 
@@ -65,6 +65,7 @@ pub(super) async fn ask(
 ) -> Result<Decided, Fault> {
     let mut delay = Delay::from(Instant::now());
     let mut rerouted: Option<Option<usize>> = None;
+    let mut behind_body: SmallVec<[usize; 2]> = SmallVec::new();
     for place in uses {
         if on_reroute == OnReroute::Stay && finish.exchange().passed_hooks.has(place.hook) {
             continue;
@@ -104,7 +105,14 @@ pub(super) async fn ask(
             Err(failed) => Err(failed),
         };
         match asked {
-            Ok(Decided::Proceed) => finish.exchange().passed_hooks.note(place.hook),
+            Ok(Decided::Proceed) => {
+                // One that is to see the body has not let the request pass yet.
+                let hooked = &finish.exchange().hooked;
+                match hooked.wants_whole_request_of(&at.call, hook) {
+                    true => behind_body.push(place.hook),
+                    false => finish.exchange().passed_hooks.note(place.hook),
+                }
+            }
             Ok(answer @ Decided::Answer(_)) => return Ok(answer),
             Ok(Decided::Reroute(route)) => {
                 rerouted = Some(route.or(rerouted.flatten()));
@@ -122,7 +130,10 @@ pub(super) async fn ask(
         // Few exchanges get here: the others need not carry the room for it.
         let asked = Box::pin(ask_about_body(session, finish, body, &mut delay));
         match asked.await? {
-            Decided::Proceed => {}
+            Decided::Proceed => {
+                let passed = &finish.exchange().passed_hooks;
+                behind_body.iter().for_each(|hook| passed.note(*hook));
+            }
             answer @ Decided::Answer(_) => return Ok(answer),
             Decided::Reroute(route) => rerouted = Some(route.or(rerouted.flatten())),
         }
@@ -324,7 +335,11 @@ async fn ask_about_body(
     let mut rerouted = None;
     for ((run, _), bound) in waiting.iter().zip(bounds) {
         if !is_whole || body.len() > bound.bytes() {
-            continue; // it is not to be refused, see `read_whole`
+            // Also where hooks before have made it larger than it came.
+            match bound.beyond {
+                Beyond::Refuse => return Err(Fault::BodyTooLarge(body.len() as u64)),
+                Beyond::Pass => continue,
+            }
         }
         delay.now = Instant::now();
         let call = run.call(session.worker.clock.micros(delay.now));

@@ -81,6 +81,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "nothing is waited for")]
     fn work_is_polled_when_it_has_asked_for_it_and_when_another_task_takes_it_over() {
         let mut polls = 0;
         let mut asks: Option<Waker> = None;

@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio_rustls::TlsStream;
@@ -232,6 +233,24 @@ impl Reader {
         match ready!(self.poll_peek(cx)) {
             Peeked::Bytes => Poll::Pending,
             Peeked::End | Peeked::Broken => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the peer has closed or reset the connection, also where what it sent before waits to be
+    /// read. A system call. Of a stream of HTTP/2, only that it is broken can be told, which
+    /// [`poll_closed`](Reader::poll_closed) does.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let hangs_up = |fd: BorrowedFd<'_>| {
+            let flags = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+            let mut asked = [PollFd::from_borrowed_fd(fd, flags)];
+            let come = rustix::event::poll(&mut asked, Some(&Timespec::default()));
+            come.is_ok_and(|come| come > 0)
+        };
+        match self {
+            Reader::Tcp(half) => hangs_up(half.as_ref().as_fd()),
+            Reader::Unix(half) => hangs_up(half.as_ref().as_fd()),
+            Reader::Tls(shared) => hangs_up(tls::socket(&shared.borrow())),
+            Reader::Http2(_) => false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! TLS as a direction of a connection sees it.
 
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -8,6 +9,11 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use super::Transport;
+
+/// The socket beneath.
+pub(super) fn socket(stream: &TlsStream<Transport>) -> BorrowedFd<'_> {
+    stream.get_ref().0.as_fd()
+}
 
 /// Ready with how many bytes can be read at once, 0 for the end. Takes in what is not for the
 /// caller, such as tickets.

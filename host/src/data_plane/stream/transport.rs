@@ -16,6 +16,15 @@ pub(crate) enum Transport {
     Unix(UnixStream),
 }
 
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Transport::Tcp(stream) => stream.as_fd(),
+            Transport::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 impl Transport {
     /// Looks at what is there without taking it: how many bytes, as far as they fit; 0 at the end
     /// of the stream.

@@ -141,13 +141,23 @@ pub(super) fn add_to(requests: &mut LinkerInstance<'_, HostState>) -> Result<()>
             };
             let wanted = wanted_headers(&mut host, &request)?;
             let most = usize::try_from(request.wanted_body).unwrap_or(BODY);
-            Ok((answer(answered, wanted, most.min(BODY)).await,))
+            let answer = answer(answered, wanted, most.min(BODY));
+            // Dropped, it gives up what was asked.
+            Ok((match timeout(&request) {
+                Some(longest) => (tokio::time::timeout(longest, answer).await)
+                    .unwrap_or(Err(Failure::ResponseTimeout)),
+                None => answer.await,
+            },))
         })
     })?;
     requests.func_wrap("send-and-leave", |mut host: Caller<'_>, (request,)| {
         let begun = begin(&mut host, &request)?;
         Ok((begun.map(drop),))
     })
+}
+
+fn timeout(request: &Request) -> Option<Duration> {
+    request.timeout_ms.map(u64::from).map(Duration::from_millis)
 }
 
 /// Sends a request.
@@ -163,7 +173,7 @@ fn begin(
             return Ok(Err(refused.into()));
         }
     }
-    let timeout = request.timeout_ms.map(u64::from).map(Duration::from_millis);
+    let timeout = timeout(request);
     let outgoing = Outgoing {
         method: request.method.to_str(&*host)?.into_owned(),
         target: request.target.to_str(&*host)?.into_owned(),

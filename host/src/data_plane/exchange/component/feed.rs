@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::body_hooks::BodyHooks;
+use super::super::wait::LOOK;
 use crate::data_plane::body::{BodyError, BodyPipe, Encoder, Incoming, PIECE, Stage};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::stream::{Alarm, TimedOut};
@@ -31,6 +32,9 @@ pub(in crate::data_plane::exchange) struct Feed<'a> {
     pub(super) has_moved: bool,
     /// Why it cannot be read to its end.
     pub(super) failed: Option<BodyError>,
+    /// When the socket is asked whether the client has left, and whether it has.
+    pub(super) look: Option<Instant>,
+    pub(super) is_gone: bool,
 }
 
 impl Feed<'_> {
@@ -129,12 +133,12 @@ impl Feed<'_> {
         }
     }
 
-    /// Whether the client has left, as far as that shows without reading.
+    /// Whether the client has left: at once, as far as that shows without reading, and else within a
+    /// second.
     pub(super) fn is_client_gone(&self, cx: &mut Context<'_>) -> bool {
         let reads = self.to.is_some() && self.due.is_some();
-        !reads
-            && self.incoming.unread().is_empty()
-            && self.incoming.reader.poll_closed(cx).is_ready()
+        let hides = !self.incoming.unread().is_empty();
+        !reads && (self.is_gone || !hides && self.incoming.reader.poll_closed(cx).is_ready())
     }
 
     /// Ready once the component was waited for until `due`. A client that is waited for for too long
@@ -146,7 +150,14 @@ impl Feed<'_> {
         due: Instant,
     ) -> Poll<()> {
         let first = self.due.map_or(due, |of_client| of_client.min(due));
-        let _: TimedOut = ready!(alarm.poll_due(cx, first));
+        let look = *self.look.get_or_insert_with(|| Instant::now() + LOOK);
+        let _: TimedOut = ready!(alarm.poll_due(cx, first.min(look)));
+        if look < first {
+            self.look = None;
+            self.is_gone = self.incoming.reader.is_hung_up();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if self.due.is_some_and(|of_client| of_client < due) {
             self.break_off(BodyError::TimedOut);
             // What that means for the component shows when it is polled again.

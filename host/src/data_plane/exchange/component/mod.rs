@@ -102,6 +102,8 @@ pub(super) async fn serve(
         due: None,
         has_moved: false,
         failed: None,
+        look: None,
+        is_gone: false,
     };
     let mut alarm = Alarm::default();
     let answered = answer(handling, &mut feed, &mut alarm, component).await;
