@@ -171,7 +171,7 @@ impl Language {
         std::fs::read(&source)
             .expect("it is there")
             .hash(&mut hasher);
-        hash(&root("sdk/wasi"), &mut hasher);
+        hash(&root("tests/peers/components/wasi"), &mut hasher);
         let file = format!("{}-answers-{:016x}.wasm", self.name(), hasher.finish());
         let file = built().join(file);
         if !file.exists() {
@@ -179,7 +179,7 @@ impl Language {
             let deps = folder.path().join("wit/deps");
             std::fs::create_dir_all(&deps).expect("the directory is ours");
             for package in ["http", "io", "clocks"] {
-                let text = root("sdk/wasi").join(format!("{package}.wit"));
+                let text = root("tests/peers/components/wasi").join(format!("{package}.wit"));
                 let text = std::fs::read_to_string(text).expect("it is there");
                 let text = text.replace("0.2.12", version);
                 std::fs::write(deps.join(format!("{package}.wit")), text).expect("it is ours");

@@ -209,3 +209,23 @@ async fn a_file_alone_is_a_component() {
     );
     drop(probe(""));
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_component_takes_its_body_frees_the_instance() {
+    let limits = "limits = { instances = 1, wait = \"60s\" }";
+    let proxy = answered_by_probe(limits, "", "").await;
+    let mut client = proxy.client().await;
+    client
+        .send(format!(
+            "POST /sleep/600000 HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n{}",
+            "x".repeat(100_000)
+        ))
+        .await;
+    let mut other = proxy.client().await;
+    other
+        .send("GET /status/200 HTTP/1.1\r\nHost: test\r\n\r\n".to_owned())
+        .await;
+    not_yet("an instance", other.response_head()).await;
+    drop(client);
+    assert_eq!(other.response().await.status, 200);
+}

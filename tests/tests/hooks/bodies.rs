@@ -5,6 +5,7 @@ mod requests; // of requests: as a whole, and piece by piece
 mod responses; // of answers
 mod faults; // hooks that fail or misbehave in a body
 mod stages; // several hooks, exchanges and codings at a time
+mod bounds; // what is too large
 mod flow; // slow and large ones, memory
 mod body_limit; // sizes by type
 mod substitute; // text in answers

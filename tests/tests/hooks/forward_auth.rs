@@ -1,6 +1,7 @@
 //! `forward_auth`: a server that says who may come in, beside nginx's `auth_request`.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use waypost_tests::redis::{self, Redis};
 use waypost_tests::{Answer, Http2, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
@@ -227,4 +228,48 @@ async fn processes_that_share_a_store_share_verdicts_and_no_secret_is_in_it() {
     assert_eq!(auth.requests().len(), 1);
     let keys = redis.told("KEYS *").await;
     assert!(!keys.is_empty() && !keys.contains("verysecret"), "{keys}");
+}
+
+#[tokio::test]
+async fn a_server_that_trickles_has_no_longer_than_the_timeout_all_in_all() {
+    let app = origin::says("app").await;
+    let trickles = origin::speaks(|mut wire, _| async move {
+        if wire.head().await.is_err() {
+            return;
+        }
+        wire.send("HTTP/1.1 200 OK\r\nX: ").await;
+        while wire.try_send("x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let proxy = with(&app, &trickles, ", timeout = \"300ms\"").await;
+    assert_eq!(proxy.get("/").await.status, 500);
+    trickles.has_open(0).await;
+    proxy.log_contains("the upstream timed out").await;
+}
+
+#[tokio::test]
+async fn a_status_that_no_client_can_have_is_no_verdict_and_costs_nobody_else() {
+    let app = origin::says("app").await;
+    let auth = origin::speaks(|mut wire, _| async move {
+        while let Ok(head) = wire.head().await {
+            let status = if String::from_utf8_lossy(&head.raw).contains("bad") {
+                999
+            } else {
+                200
+            };
+            wire.send(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"))
+                .await;
+        }
+    })
+    .await;
+    let proxy = with(&app, &auth, ", refusal = \"answer\"").await;
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/bad").await.status, 500);
+        assert_eq!(proxy.get("/good").await.text(), "app");
+    }
+    proxy
+        .log_contains("a client cannot be answered with 999")
+        .await;
 }

@@ -186,6 +186,24 @@ async fn a_client_that_leaves_ends_the_wait_and_what_is_asked() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_behind_a_body_that_nobody_has_read_is_noticed() {
+    let gate = Gate::closed();
+    let (app, other) = (origin::says("app").await, held(&gate).await);
+    let proxy = at_route(proxy::to([&app]), &other.with(""), "")
+        .start()
+        .await;
+    let mut client = proxy.client().await;
+    let head = "POST / HTTP/1.1\r\nHost: test\r\nX-Ask: get other /\r\n";
+    client
+        .send(format!("{head}Content-Length: 4\r\n\r\nbody"))
+        .await;
+    other.received(1).await;
+    drop(client);
+    other.has_open(0).await;
+    gate.open();
+}
+
+#[tokio::test]
 async fn as_many_calls_wait_at_once_as_there_may_be_instances_and_others_in_their_order() {
     let gate = Gate::closed();
     let (app, other) = (origin::says("app").await, held(&gate).await);
@@ -455,6 +473,17 @@ async fn a_trap_costs_one_instance_and_one_request() {
         .await;
     gate.open();
     assert_eq!(waiting.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn others_are_asked_by_other_instances_while_the_one_that_failed_pauses() {
+    let app = origin::says("app").await;
+    let setup = proxy::to([&app]).server("workers = 1");
+    let proxy = at_route(setup, &app.with(""), "").start().await;
+    for _ in 0..20 {
+        assert_eq!(proxy.get_with("/", "X-Ask: trap\r\n").await.status, 500);
+        assert_eq!(asked(&proxy, "sleep 1").await, ["slept"]);
+    }
 }
 
 #[tokio::test]

@@ -23,8 +23,9 @@ use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
-    Asked, BadAttribute, BodyCall, BodySide, Beyond, Bound, Changes, Check, Checked, ExchangeAtHand,
-    HookAnswer, HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks, hook_requests,
+    Asked, BadAttribute, Beyond, BodyCall, BodySide, Bound, Changes, Check, Checked,
+    ExchangeAtHand, HookAnswer, HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks,
+    hook_requests,
 };
 
 /// What the hooks of a phase have decided.

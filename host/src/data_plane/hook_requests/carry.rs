@@ -77,6 +77,7 @@ impl Carrying {
             body,
             timeouts,
             answer,
+            patience: _,
         } = request;
         let config = &origin.worker_config;
         let Some(index) = config.snapshot.upstream_index(&name) else {

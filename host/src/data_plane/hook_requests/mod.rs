@@ -67,15 +67,24 @@ pub(crate) async fn carry_until<T>(
     answer
 }
 
-fn begin(under_way: &mut JoinSet<()>, origin: &Origin, request: HookRequest) {
+fn begin(under_way: &mut JoinSet<()>, origin: &Origin, mut request: HookRequest) {
     let Some(counted) = Counted::new(&origin.under_way) else {
         return request.answer.give(Err(RefusedRequest::TooMany));
     };
     let origin = origin.clone();
+    let patience = std::mem::take(&mut request.patience);
     under_way.spawn_local(async move {
         let longest = origin.longest;
         // Dropped, it leaves its guest without an answer.
-        let _ = tokio::time::timeout(longest, Carrying::run(origin, request)).await;
+        let carrying = tokio::time::timeout(longest, Carrying::run(origin, request));
+        #[allow(clippy::disallowed_methods, reason = "`longest` bounds it")]
+        {
+            tokio::select! {
+                biased;
+                _ = carrying => {}
+                () = patience.ends() => {}
+            }
+        }
         drop(counted);
     });
 }

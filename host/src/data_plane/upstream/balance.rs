@@ -20,6 +20,7 @@ use super::group::WorkerGroup;
 use super::http2::Http2Connections;
 use super::lease::Lease;
 use super::load::Admitted;
+use super::on_trial::UpstreamTrial;
 use super::overload::Overload;
 use super::pool::{Connection, Pool};
 use super::queue::WorkerQueue;
@@ -27,7 +28,6 @@ use super::retry::Spending;
 use super::retry_budget::RetryBudget;
 use super::shared::Upstream;
 use super::target::Target;
-use super::trial::UpstreamTrial;
 use crate::data_plane::process::Clock;
 use crate::plugin::{ExchangeAtHand, Pick};
 

@@ -13,6 +13,7 @@ mod queue; // who waits for an endpoint
 mod client_counts; // how much of it is one client's
 mod group; // endpoints with their policy
 mod trial; // ... and another version of that
+mod on_trial; // ... chosen by, and told of what follows
 mod endpoint_set; // the endpoints of one policy instance
 mod layout; // which index each of them has
 mod endpoint; // one address and its accounting
@@ -43,11 +44,11 @@ pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_CONNECTIONS, MAX_INTERIM};
 pub(crate) use health::{ProbeReport, Unfit};
 pub(crate) use lease::{Lease, Timings};
+pub(crate) use on_trial::UpstreamTrial;
 pub(crate) use overload::Overload;
 pub(crate) use pool::Connection;
 pub(crate) use probe::{KeptConnection, Probe, ProbeFailure, ProbeTools};
 pub(crate) use retry::Retry;
 pub(crate) use shared::{Previous, Upstream};
-pub(crate) use trial::UpstreamTrial;
 pub(crate) use upload::{Upload, UploadRest};
 pub(crate) use waiting::wait_for_endpoint;

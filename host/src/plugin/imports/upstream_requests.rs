@@ -10,7 +10,8 @@ use super::Caller;
 use crate::http::head::ResponseHead;
 use crate::plugin::host_state::HostState;
 use crate::plugin::waiting::{
-    Answered, BodyBroken, FieldLines, NotSent, Outgoing, RefusedRequest, RequestBody, Timeouts,
+    Answered, BodyBroken, FieldLines, NotSent, Outgoing, Patience, RefusedRequest, RequestBody,
+    Timeouts,
 };
 
 /// Bytes of a response's body that the host keeps for one plugin at a time.
@@ -135,23 +136,27 @@ pub(super) fn refuse_in(requests: &mut LinkerInstance<'_, HostState>) -> Result<
 pub(super) fn add_to(requests: &mut LinkerInstance<'_, HostState>) -> Result<()> {
     requests.func_wrap_async("send", |mut host: Caller<'_>, (request,): (Request,)| {
         Box::new(async move {
-            let answered = match begin(&mut host, &request)? {
+            let (waits, patience) = Patience::of_one_that_waits();
+            let answered = match begin(&mut host, &request, patience)? {
                 Ok(answered) => answered,
                 Err(failure) => return Ok((Err(failure),)),
             };
             let wanted = wanted_headers(&mut host, &request)?;
             let most = usize::try_from(request.wanted_body).unwrap_or(BODY);
             let answer = answer(answered, wanted, most.min(BODY));
-            // Dropped, it gives up what was asked.
-            Ok((match timeout(&request) {
+            let answer = match timeout(&request) {
                 Some(longest) => (tokio::time::timeout(longest, answer).await)
                     .unwrap_or(Err(Failure::ResponseTimeout)),
                 None => answer.await,
-            },))
+            };
+            if answer.is_ok() {
+                waits.end();
+            }
+            Ok((answer,))
         })
     })?;
     requests.func_wrap("send-and-leave", |mut host: Caller<'_>, (request,)| {
-        let begun = begin(&mut host, &request)?;
+        let begun = begin(&mut host, &request, Patience::of_nobody())?;
         Ok((begun.map(drop),))
     })
 }
@@ -164,6 +169,7 @@ fn timeout(request: &Request) -> Option<Duration> {
 fn begin(
     host: &mut Caller<'_>,
     request: &Request,
+    patience: Patience,
 ) -> Result<std::result::Result<Answered, Failure>> {
     let mut fields = FieldLines::default();
     let headers: Vec<RequestHeader> = all_of(host, &request.headers)?;
@@ -184,6 +190,7 @@ fn begin(
             first_byte: timeout,
             between_bytes: timeout,
         },
+        patience,
     };
     let upstream = request.upstream.to_str(&*host)?.into_owned();
     let port = &mut host.data_mut().waiting().port;

@@ -25,7 +25,7 @@ use super::host_state::HostState;
 pub(super) use self::call::{CallWatch, at_once, run};
 pub use self::fields::FieldLines;
 pub(super) use self::linker::{add_to, is_waiting};
-pub(super) use self::requests::{Answered, NotSent, Outgoing, Reachable, RequestPort};
+pub(super) use self::requests::{Answered, NotSent, Outgoing, Patience, Reachable, RequestPort};
 pub use self::requests::{
     BodyBroken, HookRequest, HookRequestSender, HookRequests, HookResponse, RefusedRequest,
     RequestAnswer, RequestBody, Timeouts, hook_requests,

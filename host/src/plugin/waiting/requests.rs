@@ -93,6 +93,45 @@ pub struct HookRequest {
     pub body: RequestBody,
     pub timeouts: Timeouts,
     pub answer: RequestAnswer,
+    pub patience: Patience,
+}
+
+/// Whether the hook still waits for a request's answer; one that it leaves goes on by itself.
+#[derive(Default)]
+pub struct Patience(Option<oneshot::Receiver<()>>);
+
+/// Held by who waits for an answer: dropped before [`end`](Waits::end), it gives the request
+/// up.
+pub(in crate::plugin) struct Waits(oneshot::Sender<()>);
+
+impl Patience {
+    /// Nobody waits for the answer.
+    pub(in crate::plugin) fn of_nobody() -> Patience {
+        Patience(None)
+    }
+
+    pub(in crate::plugin) fn of_one_that_waits() -> (Waits, Patience) {
+        let (waits, patience) = oneshot::channel();
+        (Waits(waits), Patience(Some(patience)))
+    }
+
+    /// Ready when the hook that waited has given the request up.
+    pub async fn ends(self) {
+        let is_given_up = match self.0 {
+            Some(waits) => waits.await.is_err(),
+            None => false,
+        };
+        if !is_given_up {
+            std::future::pending().await
+        }
+    }
+}
+
+impl Waits {
+    /// It has what it wants of the answer. What is left of that is dealt with without it.
+    pub(in crate::plugin) fn end(self) {
+        let _ = self.0.send(());
+    }
 }
 
 /// Those that a hook has said; none are those of the upstream's configuration.
@@ -110,6 +149,7 @@ pub(in crate::plugin) struct Outgoing {
     pub(in crate::plugin) fields: FieldLines,
     pub(in crate::plugin) body: RequestBody,
     pub(in crate::plugin) timeouts: Timeouts,
+    pub(in crate::plugin) patience: Patience,
 }
 
 /// Where the answer to a request comes from.
@@ -354,6 +394,7 @@ impl RequestPort {
             mut fields,
             body,
             timeouts,
+            patience,
         } = request;
         fields.default_host(upstream)?;
         let (answer, answered) = oneshot::channel();
@@ -365,6 +406,7 @@ impl RequestPort {
             body,
             timeouts,
             answer: RequestAnswer(answer),
+            patience,
         };
         let sent = sender.send(request);
         sent.map_err(|_| RefusedRequest::Broken)?;
@@ -395,6 +437,7 @@ impl RequestPort {
                 first_byte: options.first_byte_timeout,
                 between_bytes: options.between_bytes_timeout,
             },
+            patience: Patience::of_nobody(), // a guest that drops what it waits for leaves it
         };
         self.send(authority, outgoing)
     }
