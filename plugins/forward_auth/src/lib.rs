@@ -392,7 +392,7 @@ impl Describe for ForwardAuth {
                         &["status", "answer"],
                     )
                     .number("error_status", "where there is no verdict", 500..=599)
-                    .duration("timeout", "for all of a request, up to the answer that counts")
+                    .duration("timeout", "for all of it, up to the answer")
                     .table(
                         "cache",
                         "verdicts that hold for further requests",

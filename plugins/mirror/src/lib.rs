@@ -140,7 +140,7 @@ impl Describe for Mirror {
                     .text("share", "of all requests, such as \"5%\"")
                     .texts("methods", "requests with other ones are not copied")
                     .texts_by_name("set_headers", "headers that are set, with variables")
-                    .duration("timeout", "for all of a request, up to the answer that counts"),
+                    .duration("timeout", "for all of it, up to the answer"),
             )
             .no_streams()
     }

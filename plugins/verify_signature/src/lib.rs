@@ -21,8 +21,8 @@ use form::Form;
 
 /// What a body has unless the settings say otherwise.
 const LIMIT: u64 = 1 << 20;
-/// What the host gathers at most.
-const LARGEST: u64 = 16 << 20;
+/// Half of the memory that an instance has: it is there as it came and as it is looked at.
+const LARGEST: u64 = 8 << 20;
 /// How old a signature may be: Stripe's and Slack's own choice.
 const TOLERANCE: Duration = Duration::from_secs(300);
 const REFUSED: u16 = 401;
@@ -80,7 +80,7 @@ impl Hook for VerifySignature {
         }
         let limit = settings.size("limit")?.unwrap_or(LIMIT);
         if limit > LARGEST {
-            return Err(settings.error("limit", "a body that is signed has 16m at most"));
+            return Err(settings.error("limit", "a body that is signed has 8m at most"));
         }
         settings.finish()?;
         Ok(VerifySignature {
