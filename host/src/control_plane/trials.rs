@@ -119,6 +119,14 @@ impl Context<'_> {
         made: &mut Trials,
     ) -> Result<(), Problem> {
         let name = self.trial.candidate().name();
+        let mut components = self.config.components.iter();
+        if components.any(|component| component.plugin == name) {
+            let message = format!(
+                "`{name}` answers requests as a route's `component`: policies and hooks alone can be \
+                 tried beside the version that serves; load the other version instead"
+            );
+            return Err(Problem::new(self.place(), message));
+        }
         if self.trial.is_shadow() {
             self.may_be_shadow()?;
         }

@@ -100,9 +100,21 @@ impl Hook for BodyLimit {
 }
 
 impl BodyLimit {
-    /// The bound of a request's body; none for no bound.
+    /// The bound of a request's body; none for no bound. Of one with several types it is the least:
+    /// which of them a server goes by is not known.
     fn limit(&self, call: &Call) -> Option<u64> {
-        let header = call.request().header("content-type").unwrap_or_default();
+        let headers = call.request().header_all("content-type");
+        match headers.as_slice() {
+            [] => self.limit_of(b""),
+            headers => headers
+                .iter()
+                .filter_map(|header| self.limit_of(header))
+                .min(),
+        }
+    }
+
+    /// That of a value of `Content-Type`.
+    fn limit_of(&self, header: &[u8]) -> Option<u64> {
         let media_type = header
             .split(|byte| *byte == b';')
             .next()

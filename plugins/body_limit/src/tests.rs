@@ -33,6 +33,19 @@ fn may_have(media_type: &str, length: u64) -> bool {
 }
 
 #[test]
+fn of_several_types_the_one_with_the_least_bound_counts() {
+    for types in [
+        ["text/plain", "application/json"],
+        ["application/json", "text/plain"],
+    ] {
+        let request = post(types[0]).header("Content-Type", types[1]);
+        let request = request.header("Content-Length", "5");
+        let (_, _, verdict) = asked(SETTINGS, request);
+        assert_eq!(verdict, Verdict::Answer, "{types:?}");
+    }
+}
+
+#[test]
 fn a_length_that_is_told_is_held_against_the_bound_of_its_type() {
     assert!(may_have("application/json", 4) && !may_have("application/json", 5));
     assert!(may_have("Application/JSON; charset=utf-8", 4));

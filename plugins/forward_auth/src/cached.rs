@@ -50,7 +50,12 @@ impl Cache {
         let template =
             |(number, text): (usize, &String)| table.as_template(&format!("key[{number}]"), text);
         let key = texts.iter().enumerate().map(template);
-        let key = key.collect::<Result<_, _>>()?;
+        let key: Vec<Template> = key.collect::<Result<_, _>>()?;
+        if key.iter().all(|part| part.variables().next().is_none()) {
+            let message = "no variable is in it, so that one verdict would be everybody's: write \
+                           `$http_authorization`, or whatever the verdict depends on";
+            return Err(table.error("key", message));
+        }
         let time = table.duration("time")?.unwrap_or(TIME);
         if time.is_zero() {
             return Err(table.error("time", "a verdict is kept for some time: leave `cache` out"));

@@ -83,8 +83,9 @@ impl Hook for ForwardAuth {
         let upstream = upstream.ok_or_else(|| settings.missing("upstream"))?;
         let path = written::path(&mut settings)?;
         let method = settings.text("method")?.unwrap_or_else(|| "GET".to_owned());
-        if !waypost_sdk::headers::is_name(&method) || method == "CONNECT" || method == "TRACE" {
-            let message = format!("`{method}` is no method that can be asked with");
+        let is_capitals = method.bytes().all(|byte| byte.is_ascii_uppercase());
+        if method.is_empty() || !is_capitals || method == "CONNECT" || method == "TRACE" {
+            let message = format!("`{method}` is no method that can be asked with, such as `GET`");
             return Err(settings.error("method", &message));
         }
         let refusals = [("status", false), ("answer", true)];

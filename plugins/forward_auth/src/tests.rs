@@ -239,6 +239,11 @@ fn settings_that_make_no_sense_are_refused_at_their_key() {
             "attributes.A",
         ),
         (r#"{"upstream": "auth", "refusal": "x"}"#, "refusal"),
+        (r#"{"upstream": "auth", "method": "get"}"#, "method"),
+        (
+            r#"{"upstream": "auth", "cache": {"key": ["http_authorization"]}}"#,
+            "cache.key",
+        ),
         (r#"{"upstream": "auth", "cache": {}}"#, "cache.key"),
         (
             r#"{"upstream": "auth", "cache": {"key": ["$host"], "time": "0s"}}"#,

@@ -37,7 +37,15 @@ impl Hook for Mirror {
         settings.refuse_streams("use it at a listener or a route")?;
         let upstream = settings.upstream("upstream")?;
         let upstream = upstream.ok_or_else(|| settings.missing("upstream"))?;
-        let path = settings.template("path")?;
+        let path = settings.text("path")?;
+        if let Some(path) = &path
+            && !path.starts_with(['/', '$'])
+        {
+            let message = format!("`{path}` must begin with `/`: the server is that of `upstream`");
+            return Err(settings.error("path", &message));
+        }
+        let path = path.map(|path| settings.as_template("path", &path));
+        let path = path.transpose()?;
         let set_headers = settings.templates_by_name("set_headers")?;
         for (name, _) in &set_headers {
             if !headers::is_name(name) || headers::is_framing(name) {
@@ -45,11 +53,17 @@ impl Hook for Mirror {
                 return Err(settings.error(&format!("set_headers.{name}"), &message));
             }
         }
+        let methods = settings.texts("methods")?;
+        let is_method = |method: &String| method.bytes().all(|byte| byte.is_ascii_uppercase());
+        if let Some(other) = methods.iter().find(|method| !is_method(method)) {
+            let message = format!("`{other}` is no method of a request, such as `GET`");
+            return Err(settings.error("methods", &message));
+        }
         let mirror = Mirror {
             upstream,
             path,
             share: share(&mut settings)?,
-            methods: settings.texts("methods")?,
+            methods,
             set_headers,
             timeout: settings.duration("timeout")?,
             sent: Counter::named("sent"),

@@ -70,6 +70,11 @@ fn settings_that_make_no_sense_are_refused_at_their_key() {
         ("{}", "upstream"),
         (r#"{"upstream": "new", "share": "5"}"#, "share"),
         (r#"{"upstream": "new", "share": "101%"}"#, "share"),
+        (r#"{"upstream": "new", "path": "x"}"#, "path"),
+        (
+            r#"{"upstream": "new", "methods": ["GET", "put"]}"#,
+            "methods",
+        ),
         (
             r#"{"upstream": "new", "set_headers": {"Upgrade": "x"}}"#,
             "set_headers.Upgrade",

@@ -13,6 +13,7 @@ use crate::config::declared::{GRANTS, LIMITS, PLUGIN};
 use crate::config::model::{CompileLimits, Fallback, Grants, PluginConfig, PluginLimits, Trust};
 use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
+use crate::config::tree::Value;
 use crate::stock;
 
 pub(super) fn plugins(
@@ -140,6 +141,7 @@ fn plugin(
 
 /// The `sha256` of a plugin, or of one that is tried.
 fn hashes(section: &Section<'_>, reader: ConfigReader<'_>) -> Vec<String> {
+    names_some(section, "sha256", reader);
     let hashes = section.texts("sha256").into_iter().map(|(text, node)| {
         let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hash {
@@ -153,8 +155,21 @@ fn hashes(section: &Section<'_>, reader: ConfigReader<'_>) -> Vec<String> {
     hashes.collect()
 }
 
+/// Refuses a list with nothing in it, which would allow everything.
+fn names_some(section: &Section<'_>, key: &str, reader: ConfigReader<'_>) {
+    if let Some(node) = section.get(key)
+        && matches!(&node.value, Value::Array(items) if items.is_empty())
+    {
+        let message = format!("`{key}` names nothing");
+        let hint = format!("leave `{key}` out where everything may be loaded");
+        let problem = Problem::new(&node.place, message);
+        reader.problems.add(problem.hint(hint));
+    }
+}
+
 /// What is asked of a file, and of who has made it.
 fn trust(section: &Section<'_>, reader: ConfigReader<'_>) -> Trust {
+    names_some(section, "signed_by", reader);
     let keys = section.texts("signed_by").into_iter().map(|(text, node)| {
         if PublicKey::from_base64(text).is_err() {
             let message = format!("`{text}` is no public key of minisign");
