@@ -1,6 +1,6 @@
 //! Other versions of components, while requests come in.
 
-use waypost_tests::Load;
+use waypost_tests::{Load, client};
 
 use super::answered_by_probe;
 
@@ -23,6 +23,27 @@ async fn a_version_that_is_loaded_answers_from_then_on_and_no_request_fails() {
     let report = load.stop().await;
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     assert_eq!(proxy.shows("/plugins/probe").await["version"], 2);
+}
+
+#[tokio::test]
+async fn another_version_is_loaded_and_not_tried() {
+    let proxy = answered_by_probe("", "", "").await;
+    let component = next_version();
+    for way in ["shadow", "canary?share=5%25"] {
+        let head = format!(
+            "POST /plugins/probe/{way} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            component.len()
+        );
+        let request = [head.as_bytes(), &component].concat();
+        let answer = client::exchange(&proxy.admin_address(), request).await;
+        assert_eq!(answer.status, 422, "{way}");
+        let error = answer.text();
+        assert!(
+            error.contains("load the other version instead"),
+            "{way}: {error}"
+        );
+    }
+    assert_eq!(proxy.get("/status/200").await.status, 200);
 }
 
 #[tokio::test]
