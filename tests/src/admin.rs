@@ -44,7 +44,13 @@ impl Proxy {
 
     /// Loads a version of a plugin.
     pub async fn load_plugin(&self, name: &str, component: &[u8]) -> Response {
-        client::exchange(&self.admin_address(), load_request(name, component)).await
+        self.send_version(name, "load", component).await
+    }
+
+    /// Sends a version of a plugin; `way`: what it is for, as `load`, `shadow`, `canary?share=5%25`.
+    pub async fn send_version(&self, name: &str, way: &str, component: &[u8]) -> Response {
+        let request = version_request(name, way, component);
+        client::exchange(&self.admin_address(), request).await
     }
 
     /// Has it read its file again, which must go well; the warnings.
@@ -122,8 +128,12 @@ pub fn request(method: &str, path: &str, body: &str) -> String {
 
 /// A request to load a version of a plugin.
 pub fn load_request(name: &str, component: &[u8]) -> Vec<u8> {
+    version_request(name, "load", component)
+}
+
+fn version_request(name: &str, way: &str, component: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST /plugins/{name}/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        "POST /plugins/{name}/{way} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
         component.len()
     );
     [head.as_bytes(), component].concat()

@@ -34,7 +34,7 @@ async fn with(component: &[u8], entry: &str, origins: &[Origin]) -> Proxy {
     setup.more(&entry).more(ADMIN).start().await
 }
 
-async fn origins(count: usize) -> Vec<Origin> {
+pub(super) async fn origins(count: usize) -> Vec<Origin> {
     let mut origins = Vec::new();
     for _ in 0..count {
         origins.push(origin::named().await);

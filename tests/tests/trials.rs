@@ -10,6 +10,7 @@ use serde_json::Value;
 use waypost_tests::admin::ADMIN;
 use waypost_tests::{Load, Origin, Proxy, Response, client, origin, plugin, proxy};
 
+use super::hot_load::origins;
 use super::leases::Books;
 use super::{hooks, misbehaving};
 
@@ -58,25 +59,9 @@ async fn hooked(component: &[u8], origin: &Origin) -> Proxy {
     setup.more(&entry).more(ADMIN).start().await
 }
 
-async fn origins(count: usize) -> Vec<Origin> {
-    let mut origins = Vec::new();
-    for _ in 0..count {
-        origins.push(origin::named().await);
-    }
-    origins
-}
-
 /// Sends a component to be tried: `canary?share=5%25`, `shadow`.
 async fn tries(proxy: &Proxy, way: &str, component: &[u8]) -> Response {
-    let head = format!(
-        "POST /plugins/mine/{way} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        component.len()
-    );
-    client::exchange(
-        &proxy.admin_address(),
-        [head.as_bytes(), component].concat(),
-    )
-    .await
+    proxy.send_version("mine", way, component).await
 }
 
 /// As [`tries`], which must go well.

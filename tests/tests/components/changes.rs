@@ -1,6 +1,6 @@
 //! Other versions of components, while requests come in.
 
-use waypost_tests::{Load, client};
+use waypost_tests::Load;
 
 use super::answered_by_probe;
 
@@ -30,12 +30,7 @@ async fn another_version_is_loaded_and_not_tried() {
     let proxy = answered_by_probe("", "", "").await;
     let component = next_version();
     for way in ["shadow", "canary?share=5%25"] {
-        let head = format!(
-            "POST /plugins/probe/{way} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-            component.len()
-        );
-        let request = [head.as_bytes(), &component].concat();
-        let answer = client::exchange(&proxy.admin_address(), request).await;
+        let answer = proxy.send_version("probe", way, &component).await;
         assert_eq!(answer.status, 422, "{way}");
         let error = answer.text();
         assert!(

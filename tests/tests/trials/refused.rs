@@ -94,13 +94,7 @@ async fn nothing_is_promoted_or_withdrawn_where_nothing_is_tried() {
 async fn a_plugin_that_nothing_uses() {
     let origins = origins(1).await;
     let proxy = balanced(&turns(1), "[plugin.idle]\nfile = \"mine.wasm\"", &origins).await;
-    let component = turns(2);
-    let head = format!(
-        "POST /plugins/idle/shadow HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-        component.len()
-    );
-    let request = [head.as_bytes(), &component].concat();
-    let answer = waypost_tests::client::exchange(&proxy.admin_address(), request).await;
+    let answer = proxy.send_version("idle", "shadow", &turns(2)).await;
     assert_eq!(answer.status, 422);
     assert!(
         answer.text().contains("nothing uses `idle`"),

@@ -57,9 +57,7 @@ impl Waiting {
             port: RequestPort::new(plugin, reachable),
         }
     }
-}
 
-impl Waiting {
     /// Whether the guest holds a body that it has not finished.
     pub(super) fn has_open_body(&mut self) -> bool {
         let mut resources = self.table.iter_mut();
