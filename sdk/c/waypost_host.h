@@ -303,7 +303,7 @@ static inline wp_stored wp_store_fill(wp_text key, uint64_t amount, uint64_t lea
        request->wanted_headers ? request->wanted_headers->at : NULL,                              \
        request->wanted_headers ? request->wanted_headers->count : 0, request->wanted_body, answer)
 WP_IMPORT("upstream-requests", "send") extern void wp_upstream_requests_send_core(WP_SENT);
-// In `on_request` and `on_check`: waits for the response, while the host serves other requests.
+// In `on_request`, `on_check`, and `on_request_body` with a whole body: waits for the response, while the host serves other requests.
 static inline wp_asked wp_upstream_requests_send(const wp_request *request, wp_response *response) {
   struct {
     uint8_t is_error;

@@ -228,7 +228,7 @@ func (files) Read(path string) ([]byte, error) {
 }
 func (files) IsThere(path string) bool { return filesIsThere(path) }
 
-// Send is for OnRequest and OnCheck: it waits for the response, while the host serves others.
+// Send is for OnRequest, OnCheck, and OnRequestBody with a whole body: it waits for the response, while the host serves others.
 // An error is a RequestError.
 func (upstreamRequests) Send(request OutgoingRequest) (*IncomingResponse, error) {
 	response, failed := upstreamRequestsSend(&request)

@@ -313,7 +313,7 @@ export interface IncomingResponse {
   text(): string;
   json(): any;
 }
-/** In `onRequest` and `onCheck`. What fails throws a `RequestError`. */
+/** In `onRequest`, `onCheck`, and `onRequestBody` with a whole body. What fails throws a `RequestError`. */
 export const upstreamRequests: {
   send(request: OutgoingRequest): IncomingResponse;
   sendAndLeave(request: OutgoingRequest): void;

@@ -9,8 +9,10 @@ use super::guards::is_answered_anew;
 use super::matching::Location;
 use super::scope::Scope;
 use super::tree::Directive;
+use super::values::{self, size};
 use super::variables::{names_in, variable_name};
 use super::writer::{Table, text};
+use crate::config::{duration_text, size_text};
 use crate::http::headers::is_framing;
 use crate::http::variable::Phase;
 
@@ -52,7 +54,13 @@ struct Asked {
     /// What it says of headers.
     headers: Table,
     timeout: Option<String>,
+    /// Bodies go there.
+    with_body: bool,
 }
+
+/// The largest body that a copy has, and what a request has unless it is said.
+const MIRRORED: u64 = 8 << 20;
+const CLIENT_MAX_BODY_SIZE: u64 = 1 << 20;
 
 /// Attributes that `auth_request_set` makes of headers, by the names of nginx's variables; each with
 /// the header.
@@ -144,24 +152,30 @@ impl Translator<'_> {
             }
             match self.asked(scope, directive, "mirror") {
                 Ok(asked) => {
-                    hooks.push(asked.table("mirror").inline());
-                    accounts.translated(directive, "the hook `mirror` in `hooks`");
+                    let mut table = asked.table("mirror");
+                    match body_limit(scope).filter(|_| asked.with_body) {
+                        None => accounts.translated(directive, "the hook `mirror` in `hooks`"),
+                        Some(bytes) => {
+                            table.set("body_limit", text(&size_text(bytes.min(MIRRORED))));
+                            match bytes <= MIRRORED {
+                                true => {
+                                    accounts.translated(directive, "the hook `mirror` in `hooks`");
+                                }
+                                false => accounts.changed(
+                                    directive,
+                                    "the hook `mirror` in `hooks`: requests with a body of more than 8m \
+                                     are not copied",
+                                ),
+                            }
+                        }
+                    }
+                    hooks.push(table.inline());
                 }
                 Err(why) => accounts.lost(directive, why),
             }
         }
-        if let Some(body) = scope.one("mirror_request_body") {
-            match body.argument(0) {
-                "off" => accounts.translated(body, "copies have no body"),
-                _ => accounts.changed(body, "copies have no body"),
-            }
-        } else if let Some(directive) = scope.nearest("mirror").first()
-            && !hooks.is_empty()
-        {
-            accounts.changed(
-                directive,
-                "the hook `mirror` in `hooks`: copies have no body",
-            );
+        if let Some(directive) = scope.one("mirror_request_body") {
+            accounts.translated(directive, "`body_limit` of the hook `mirror`");
         }
         hooks
     }
@@ -223,6 +237,8 @@ impl Translator<'_> {
             Some(uri) => format!("{uri}{}{query}", path.get(matched..).unwrap_or_default()),
             None => format!("{path}{query}"),
         };
+        let passed = inner.one("proxy_pass_request_body");
+        let with_body = hook == "mirror" && passed.is_none_or(|passed| passed.argument(0) != "off");
         self.account_asked(&inner, pass, hook);
         let timeout = inner.own("proxy_read_timeout").first();
         Ok(Asked {
@@ -230,8 +246,9 @@ impl Translator<'_> {
             path,
             headers,
             timeout: timeout
-                .and_then(|time| super::values::time(time.argument(0)))
-                .map(crate::config::duration_text),
+                .and_then(|time| values::time(time.argument(0)))
+                .map(duration_text),
+            with_body,
         })
     }
 
@@ -249,7 +266,7 @@ impl Translator<'_> {
             let is = |other: &str| name.eq_ignore_ascii_case(other);
             if is_framing(name.as_bytes()) || is("content-length") {
                 match value {
-                    "" => self.accounts.built_in(header, "no body is sent"),
+                    "" => self.accounts.built_in(header, "it goes with a body alone"),
                     _ => {
                         self.accounts
                             .built_in(header, "what frames a message is written by the proxy");
@@ -284,8 +301,13 @@ impl Translator<'_> {
         let accounts = self.accounts;
         let to = format!("`upstream` and `path` of the hook `{hook}`");
         accounts.translated(pass, to);
+        for directive in inner.own("proxy_pass_request_body") {
+            match hook {
+                "mirror" => accounts.translated(directive, "`body_limit` of the hook `mirror`"),
+                _ => accounts.built_in(directive, "no body is sent"),
+            }
+        }
         for (name, note) in [
-            ("proxy_pass_request_body", "no body is sent"),
             ("log_subrequest", "it is no request of a client's"),
             ("proxy_buffering", "answers are read as they come"),
             ("proxy_buffers", "answers are read as they come"),
@@ -318,6 +340,20 @@ impl Asked {
         }
         table
     }
+}
+
+/// Bytes that the body of a request has at most where it is shown to another server; none where it is
+/// not.
+fn body_limit(scope: &Scope<'_>) -> Option<u64> {
+    if (scope.one("mirror_request_body")).is_some_and(|shown| shown.argument(0) == "off") {
+        return None;
+    }
+    let most = scope.one("client_max_body_size");
+    let most = most.and_then(|most| size(most.argument(0)));
+    Some(match most.unwrap_or(CLIENT_MAX_BODY_SIZE) {
+        0 => u64::MAX,
+        bytes => bytes,
+    })
 }
 
 /// The `server` that a place is in.

@@ -19,8 +19,10 @@ use crate::file::open_regular;
 /// An entry begins with these, the plugin's hash and the code's hash.
 pub(super) const MAGIC: &[u8] = b"\0waypost code 1\0\n";
 const HEADER: usize = MAGIC.len() + 2 * size_of::<Hash>();
-/// Entries that are kept. When there are more, those that were not used for longest go.
-const ENTRIES: usize = 64;
+/// Entries that are kept, and their bytes: a component of an interpreter has tens of megabytes. When
+/// there are more, those that were not used for longest go.
+const ENTRIES: usize = 256;
+const BYTES: u64 = 2 << 30;
 
 /// Where compiled plugins are kept unless the configuration says otherwise: `$CACHE_DIRECTORY`
 /// (systemd's; the first where there are several), `$XDG_CACHE_HOME/waypost`, or
@@ -139,13 +141,16 @@ impl Cache {
                 .is_some_and(|extension| extension == "cwasm" || extension == "tmp");
             // Another process may have removed it meanwhile.
             if let (true, Ok(metadata)) = (ours, path.symlink_metadata()) {
-                files.push((metadata.modified()?, path));
+                files.push((metadata.modified()?, path, metadata.len()));
             }
         }
-        files.sort();
-        let surplus = files.len().saturating_sub(ENTRIES);
-        for (_, path) in &files[..surplus] {
-            let _ = fs::remove_file(path);
+        files.sort_by(|one, other| other.cmp(one));
+        let mut bytes = 0_u64;
+        for (newer, (_, path, length)) in files.iter().enumerate() {
+            bytes = bytes.saturating_add(*length);
+            if newer >= ENTRIES || (newer > 0 && bytes > BYTES) {
+                let _ = fs::remove_file(path);
+            }
         }
         Ok(())
     }

@@ -71,8 +71,8 @@ pub use self::hash::Hash;
 pub use self::history::{PluginEvent, PluginEventKind, PluginHistory};
 pub use self::hook::{
     Asked, Attributes, BadAttribute, Beyond, BodyCall, BodySide, BodyWish, Bound, Changes, Check,
-    Checked, ExchangeSummary, Form, HookAnswer, HookCall, HookContext, Manner, PooledChanges, Ran,
-    SharedHook, Unasked, Verdict, WorkerHook,
+    Checked, ExchangeSummary, Form, HookAnswer, HookCall, HookContext, Manner, PooledChanges,
+    Question, Ran, SharedHook, Unasked, Verdict, WorkerHook,
 };
 pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;
@@ -87,8 +87,9 @@ pub use self::trial::{Picks, Trial, Version, lot, lot_of_client};
 pub use self::trust::{SIGNATURE_SIZE, SignedIn};
 pub use self::untrusted::Untrusted;
 pub use self::waiting::{
-    BodyBroken, FieldLines, HookRequest, HookRequestSender, HookRequests, HookResponse,
-    RefusedRequest, RequestAnswer, RequestBody, Timeouts, hook_requests,
+    BodyBroken, CountedRequest, FieldLines, HookRequest, HookRequestSender, HookRequests,
+    HookResponse, RefusedRequest, RequestAnswer, RequestBody, RequestsUnderWay, Timeouts,
+    hook_requests,
 };
 pub use self::worker_role::deliver_late_reports;
 pub use self::world::Kind;

@@ -2,10 +2,10 @@
 //! (nginx: `ngx_http_auth_request_module`; Traefik: ForwardAuth; Caddy: `forward_auth`).
 //!
 //! The server gets the request's headers, and where the request was meant to go in
-//! `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`; never the body. A status of 2xx lets
-//! it in. 401 and 403 turn it away, and what else is answered is an error, as in nginx; or whatever is
-//! not 2xx is what the client gets, as in Traefik, so that the server can send it to a page to log
-//! in.
+//! `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`; the body with `body_limit` alone. A
+//! status of 2xx lets it in. 401 and 403 turn it away, and what else is answered is an error, as in
+//! nginx; or whatever is not 2xx is what the client gets, as in Traefik, so that the server can send it
+//! to a page to log in.
 //!
 //! What a server says of the user goes into headers that the client cannot set: they are taken from
 //! every request, whether or not the answer has them.
@@ -19,20 +19,20 @@ use cached::{Cache, Kept};
 use waypost_sdk::http::{Error, Request, Response};
 use waypost_sdk::log::{self, Level};
 use waypost_sdk::{
-    About, Call, Describe, Hook, OnRequest, Schema, Settings, SettingsError, Sharing, Template,
-    Verdict,
+    About, Beyond, Body, Bound, Call, Describe, Hook, Manner, OnRequest, OnRequestBody, Schema,
+    Settings, SettingsError, Sharing, Template, Verdict,
 };
 
 /// Bytes of an answer that a client gets: as many as a hook may answer.
 const ANSWER: u32 = 64 << 10;
 
-/// Headers of a request that are not the server's that is asked. `Host` names another server, and
-/// the others are about a body, or about what is known of the resource.
-const LEFT_OUT: [&str; 9] = [
+/// Headers of a request that are about its body, which the server that is asked has not.
+const OF_BODY: [&str; 3] = ["content-length", "content-type", "content-encoding"];
+
+/// Headers of a request that are not the server's that is asked: `Host` names another server, and the
+/// others are about what is known of the resource.
+const LEFT_OUT: [&str; 6] = [
     "host",
-    "content-length",
-    "content-type",
-    "content-encoding",
     "range",
     "if-match",
     "if-none-match",
@@ -74,6 +74,8 @@ pub struct ForwardAuth {
     error_status: u16,
     timeout: Option<std::time::Duration>,
     cache: Option<Cache>,
+    /// Of bodies that are sent; none where none are.
+    body_limit: Option<u32>,
 }
 
 impl Hook for ForwardAuth {
@@ -114,7 +116,19 @@ impl Hook for ForwardAuth {
                 .unwrap_or(500),
             timeout: settings.duration("timeout")?,
             cache: Cache::read(&mut settings, passes_refusals)?,
+            body_limit: written::body_limit(&mut settings)?,
         };
+        if hook.body_limit.is_some() {
+            if matches!(&*hook.method, "GET" | "HEAD") {
+                let message = "a body goes with another `method`, such as `POST`";
+                return Err(settings.error("body_limit", message));
+            }
+            if hook.cache.is_some() {
+                let message =
+                    "a verdict about a body is not kept: leave out `cache` or `body_limit`";
+                return Err(settings.error("cache", message));
+            }
+        }
         let asks = hook.asks();
         if let Some(cache) = &mut hook.cache {
             cache.of_hook(&asks);
@@ -136,7 +150,36 @@ impl OnRequest for ForwardAuth {
         if let Some(verdict) = known {
             return self.decide(call, &verdict);
         }
-        match self.question(call).send() {
+        if let Some(at_most) = self.body_limit.filter(|_| call.request().may_have_body()) {
+            let beyond = Beyond::Refuse;
+            let wanted = Manner::Whole(Bound { at_most, beyond });
+            if call.bodies().want_request(wanted) {
+                // Hooks behind this one are asked first.
+                for name in &self.copy_to_request {
+                    call.changes().remove_request_header(name);
+                }
+                return Verdict::Proceed;
+            }
+        }
+        self.ask(call, None, place)
+    }
+}
+
+impl OnRequestBody for ForwardAuth {
+    fn on_request_body(&mut self, call: &Call, body: Body) -> Verdict {
+        self.ask(call, Some(body.bytes), None)
+    }
+}
+
+/// Whether a status lets a request in.
+fn is_good(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+impl ForwardAuth {
+    /// Asks, and keeps the verdict at a place, if there is one.
+    fn ask(&self, call: &Call, body: Option<Vec<u8>>, place: Option<(&Cache, Vec<u8>)>) -> Verdict {
+        match self.question(call, body).send() {
             Ok(answer) if self.passes_refusals && !is_good(answer.status()) => {
                 self.pass_refusal(call, &answer)
             }
@@ -151,16 +194,9 @@ impl OnRequest for ForwardAuth {
             Err(error) => self.fail(call, &error),
         }
     }
-}
 
-/// Whether a status lets a request in.
-fn is_good(status: u16) -> bool {
-    (200..300).contains(&status)
-}
-
-impl ForwardAuth {
     /// What the server is asked.
-    fn question(&self, call: &Call) -> Request {
+    fn question(&self, call: &Call, body: Option<Vec<u8>>) -> Request {
         let request = call.request();
         let target = self.path.render(request);
         let target = String::from_utf8_lossy(&target);
@@ -172,7 +208,7 @@ impl ForwardAuth {
             question.wanted_headers = Some(self.wanted_headers.clone());
         }
         for (name, value) in request.headers() {
-            if self.is_sent(&name) {
+            if self.is_sent(&name, body.is_some()) {
                 question = question.header(&name, value);
             }
         }
@@ -193,17 +229,19 @@ impl ForwardAuth {
                 question = question.header(name, value);
             }
         }
+        question.body = body.unwrap_or_default();
         question
     }
 
     /// Whether a header of the client's is sent. What is said here of the request, and of the user,
     /// is never the client's to say.
-    fn is_sent(&self, name: &str) -> bool {
+    fn is_sent(&self, name: &str, with_body: bool) -> bool {
         let is = |other: &str| other.eq_ignore_ascii_case(name);
         let is_ours = FORWARDED.iter().chain(&OF_PROXIES).any(|ours| is(ours))
             || self.set_headers.iter().any(|(ours, _)| is(ours))
             || self.copy_to_request.iter().any(|ours| is(ours));
         let is_wanted = match self.request_headers.as_slice() {
+            [] if OF_BODY.iter().any(|of_body| is(of_body)) => with_body,
             [] => !LEFT_OUT.iter().any(|left_out| is(left_out)),
             wanted => wanted.iter().any(|wanted| is(wanted)),
         };
@@ -394,6 +432,7 @@ impl Describe for ForwardAuth {
                     )
                     .number("error_status", "where there is no verdict", 500..=599)
                     .duration("timeout", "for all of it, up to the answer")
+                    .size("body_limit", "of bodies that are sent, none without it")
                     .table(
                         "cache",
                         "verdicts that hold for further requests",
@@ -408,7 +447,7 @@ impl Describe for ForwardAuth {
     }
 }
 
-waypost_sdk::export_hook!(ForwardAuth, on_request, describe);
+waypost_sdk::export_hook!(ForwardAuth, on_request, on_request_body, describe);
 
 #[cfg(test)]
 mod tests;

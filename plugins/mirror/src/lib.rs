@@ -1,19 +1,22 @@
 //! `mirror`: sends copies of requests to another upstream, and throws away what is answered (nginx:
 //! `ngx_http_mirror_module`).
 //!
-//! A copy has the method, the target and the headers of the request, and no body. Nothing waits for
-//! it, and nothing that becomes of it changes what becomes of the request.
+//! A copy has the method, the target and the headers of the request, and its body where `body_limit`
+//! says so: it is read as a whole then, before the request goes on. Nothing waits for a copy, and
+//! nothing that becomes of it changes what becomes of the request.
 
 use waypost_sdk::http::Request;
 use waypost_sdk::log::{self, Level};
 use waypost_sdk::metrics::Counter;
 use waypost_sdk::{
-    About, Call, Describe, Hook, OnRequest, Schema, Settings, SettingsError, Sharing, Template,
-    Verdict, headers,
+    About, Beyond, Body, Bound, Call, Describe, Hook, Manner, OnRequest, OnRequestBody, Schema,
+    Settings, SettingsError, Sharing, Template, Verdict, headers,
 };
 
-/// Headers of a request that are about a body.
-const LEFT_OUT: [&str; 3] = ["content-length", "content-type", "content-encoding"];
+/// Headers of a request that are about a body, where a copy has none.
+const OF_BODY: [&str; 3] = ["content-length", "content-type", "content-encoding"];
+/// Half of the memory that an instance has: bodies come in all sizes, and leave holes in it.
+const LARGEST: u64 = 8 << 20;
 
 /// Sends copies.
 pub struct Mirror {
@@ -26,6 +29,8 @@ pub struct Mirror {
     methods: Vec<String>,
     set_headers: Vec<(String, Template)>,
     timeout: Option<std::time::Duration>,
+    /// Of bodies that are copied; none where none are.
+    body_limit: Option<u32>,
     sent: Counter,
     refused: Counter,
 }
@@ -66,6 +71,7 @@ impl Hook for Mirror {
             methods,
             set_headers,
             timeout: settings.duration("timeout")?,
+            body_limit: body_limit(&mut settings)?,
             sent: Counter::named("sent"),
             refused: Counter::named("refused"),
         };
@@ -75,6 +81,21 @@ impl Hook for Mirror {
 
     fn sharing(&self) -> Sharing {
         Sharing::PerWorker
+    }
+}
+
+/// Reads `body_limit`.
+fn body_limit(settings: &mut Settings) -> Result<Option<u32>, SettingsError> {
+    let Some(limit) = settings.size("body_limit")? else {
+        return Ok(None);
+    };
+    match u32::try_from(limit) {
+        Ok(limit @ 1..) if u64::from(limit) <= LARGEST => Ok(Some(limit)),
+        _ => {
+            let message = "a body that is copied has from 1 byte to 8m: without `body_limit` copies \
+                           have none";
+            Err(settings.error("body_limit", message))
+        }
     }
 }
 
@@ -96,15 +117,24 @@ fn share(settings: &mut Settings) -> Result<u64, SettingsError> {
 impl OnRequest for Mirror {
     fn on_request(&mut self, call: &Call) -> Verdict {
         let is_drawn = self.share == ALL || call.random % ALL < self.share;
-        if is_drawn && self.is_for(&call.request().method()) {
-            match self.copy(call).send_and_leave() {
-                Ok(()) => self.sent.add(1),
-                Err(error) => {
-                    self.refused.add(1);
-                    log::exchange(Level::Warn, &format!("no copy was sent: {error}"));
-                }
-            }
+        if !is_drawn || !self.is_for(&call.request().method()) {
+            return Verdict::Proceed;
         }
+        match self.body_limit.filter(|_| call.request().may_have_body()) {
+            Some(at_most) => {
+                let beyond = Beyond::Pass;
+                let wanted = Manner::Whole(Bound { at_most, beyond });
+                call.bodies().want_request(wanted);
+            }
+            None => self.send(self.copy(call, None)),
+        }
+        Verdict::Proceed
+    }
+}
+
+impl OnRequestBody for Mirror {
+    fn on_request_body(&mut self, call: &Call, body: Body) -> Verdict {
+        self.send(self.copy(call, Some(body.bytes)));
         Verdict::Proceed
     }
 }
@@ -114,7 +144,17 @@ impl Mirror {
         self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method)
     }
 
-    fn copy(&self, call: &Call) -> Request {
+    fn send(&self, copy: Request) {
+        match copy.send_and_leave() {
+            Ok(()) => self.sent.add(1),
+            Err(error) => {
+                self.refused.add(1);
+                log::exchange(Level::Warn, &format!("no copy was sent: {error}"));
+            }
+        }
+    }
+
+    fn copy(&self, call: &Call, body: Option<Vec<u8>>) -> Request {
         let request = call.request();
         let target = match &self.path {
             Some(path) => String::from_utf8_lossy(&path.render(request)).into_owned(),
@@ -128,7 +168,8 @@ impl Mirror {
         for (name, value) in request.headers() {
             let is = |other: &str| other.eq_ignore_ascii_case(&name);
             let is_replaced = self.set_headers.iter().any(|(set, _)| is(set));
-            if !is_replaced && !LEFT_OUT.iter().any(|left_out| is(left_out)) {
+            let is_left_out = body.is_none() && OF_BODY.iter().any(|of_body| is(of_body));
+            if !is_replaced && !is_left_out {
                 copy = copy.header(&name, value);
             }
         }
@@ -139,6 +180,7 @@ impl Mirror {
                 copy = copy.header(name, value);
             }
         }
+        copy.body = body.unwrap_or_default();
         copy
     }
 }
@@ -154,13 +196,14 @@ impl Describe for Mirror {
                     .text("share", "of all requests, such as \"5%\"")
                     .texts("methods", "requests with other ones are not copied")
                     .texts_by_name("set_headers", "headers that are set, with variables")
-                    .duration("timeout", "for all of it, up to the answer"),
+                    .duration("timeout", "for all of it, up to the answer")
+                    .size("body_limit", "of bodies that are copied, none without it"),
             )
             .no_streams()
     }
 }
 
-waypost_sdk::export_hook!(Mirror, on_request, describe);
+waypost_sdk::export_hook!(Mirror, on_request, on_request_body, describe);
 
 #[cfg(test)]
 mod tests;

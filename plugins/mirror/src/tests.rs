@@ -46,6 +46,33 @@ fn a_copy_is_like_its_request_but_for_the_body() {
 }
 
 #[test]
+fn a_copy_has_the_body_where_it_is_wanted_and_there_may_be_one() {
+    let copies = Rc::new(RefCell::new(Vec::new()));
+    let seen = copies.clone();
+    answer_with(move |request| {
+        seen.borrow_mut().push(request.clone());
+        Ok(Answer::new(200))
+    });
+    let mut hooked = Hooked::<Mirror>::of(r#"{"upstream": "new", "body_limit": "1k"}"#);
+    let post = Request::new("POST", "/a")
+        .header("Content-Type", "text/plain")
+        .header("Content-Length", "4");
+    let mut exchange = hooked.exchange(post);
+    assert_eq!(hooked.on_request(&mut exchange), Verdict::Proceed);
+    assert!(copies.borrow().is_empty());
+    let (verdict, body) = hooked.on_request_body(&mut exchange, "body", true);
+    assert_eq!((verdict, body), (Verdict::Proceed, b"body".to_vec()));
+    let mut exchange = hooked.exchange(Request::get("/b"));
+    assert_eq!(hooked.on_request(&mut exchange), Verdict::Proceed);
+    let [post, get] = &*copies.take() else {
+        panic!("they were not copied once each");
+    };
+    assert_eq!((&*post.target, &*post.body), ("/a", &b"body"[..]));
+    assert!((post.headers.iter()).any(|(name, _)| name == "Content-Type"));
+    assert_eq!((&*get.target, &*get.body), ("/b", &b""[..]));
+}
+
+#[test]
 fn a_share_of_the_requests_and_some_methods_are_copied() {
     let settings = r#"{"upstream": "new", "share": "25%", "path": "/copy$uri"}"#;
     let some = copies(settings, vec![Request::get("/x"); 4000]);
@@ -71,6 +98,8 @@ fn settings_that_make_no_sense_are_refused_at_their_key() {
         (r#"{"upstream": "new", "share": "5"}"#, "share"),
         (r#"{"upstream": "new", "share": "101%"}"#, "share"),
         (r#"{"upstream": "new", "path": "x"}"#, "path"),
+        (r#"{"upstream": "new", "body_limit": "0"}"#, "body_limit"),
+        (r#"{"upstream": "new", "body_limit": "9m"}"#, "body_limit"),
         (
             r#"{"upstream": "new", "methods": ["GET", "put"]}"#,
             "methods",
@@ -93,7 +122,7 @@ fn settings_that_make_no_sense_are_refused_at_their_key() {
 fn it_says_what_settings_it_takes() {
     let good = [
         r#"{"upstream": "new", "path": "/x", "share": "0.1%", "methods": "GET",
-            "set_headers": {"Host": "$host"}, "timeout": "1s"}"#,
+            "set_headers": {"Host": "$host"}, "timeout": "1s", "body_limit": "8m"}"#,
     ];
     Hooked::<Mirror>::check_description(&Services::new(), &good, &["{}"]);
 }

@@ -1,8 +1,8 @@
 """Requests to upstreams, from hooks that wait.
 
 The plugin has `"http"` in its `grants`. An upstream is asked by its name, which has to be a text of
-the hook's settings, in `on_request` and `on_check` only. The host waits meanwhile with this request
-alone.
+the hook's settings, in `on_request`, `on_check`, and `on_request_body` with a whole body. The host
+waits meanwhile with this request alone.
 
     from waypost import http
 

@@ -74,6 +74,16 @@ impl Request<'_> {
         request::cookie(name)
     }
 
+    /// Whether a body may follow the head: one of HTTP/2 need not be announced.
+    pub fn may_have_body(&self) -> bool {
+        match self.header("content-length") {
+            Some(length) => length.iter().any(|digit| *digit != b'0'),
+            None => {
+                self.header("transfer-encoding").is_some() || self.version() == HttpVersion::Http2
+            }
+        }
+    }
+
     /// [`hash64`](crate::hash64) of a part, without copying it; that of no bytes where there is
     /// none.
     pub fn hash(&self, part: &Part, seed: u64) -> u64 {

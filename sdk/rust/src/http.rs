@@ -1,7 +1,8 @@
 //! Requests to upstreams, from hooks that wait.
 //!
 //! The plugin needs `http` in its `grants`. An upstream is asked by its name, which has to be a text
-//! of the hook's settings, in `on_request` and `on_check` only. The host waits meanwhile with this
+//! of the hook's settings, in `on_request` and `on_check` and in calls about the whole body of a
+//! request. The host waits meanwhile with this
 //! request alone: other requests are served, by other instances of the hook.
 //!
 //! ```no_run
@@ -86,7 +87,7 @@ impl Request {
         self
     }
 
-    /// 1 MiB at most.
+    /// 16 MiB at most.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
         self.body = body.into();
         self

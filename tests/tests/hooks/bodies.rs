@@ -10,6 +10,7 @@ mod flow; // slow and large ones, memory
 mod body_limit; // sizes by type
 mod substitute; // text in answers
 mod verify_signature; // webhooks
+mod waiting; // upstreams that are asked about them
 
 use waypost_tests::proxy::Setup;
 use waypost_tests::{Proxy, Response, plugin};

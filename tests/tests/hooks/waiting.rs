@@ -9,18 +9,18 @@ use waypost_tests::{
 use super::operator::problems_of;
 
 /// The asker, as `[plugin.asker]`.
-fn asker(limits: &str) -> String {
+pub(super) fn asker(limits: &str) -> String {
     let file = plugin("asker", "wasm32-unknown-unknown");
     format!(
         "[plugin.asker]\nfile = \"{}\"\n\
-         grants = [\"request\", \"response\", \"exchange\", \"changes\", \"http\"]\n\
+         grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"http\"]\n\
          max_faults = 0\nbudget = 100\nlimits = {{ deadline = \"60s\"{limits} }}\n",
         file.display()
     )
 }
 
 /// Has the route's requests ask the asker, which may ask `other` and an upstream that is not there.
-fn at_route(setup: Setup, other: &str, limits: &str) -> Setup {
+pub(super) fn at_route(setup: Setup, other: &str, limits: &str) -> Setup {
     setup
         .route("hooks = [{ plugin = \"asker\", upstreams = [\"other\", \"missing\"] }]")
         .more(&asker(limits))
@@ -46,7 +46,7 @@ async fn begun(proxy: &Proxy, commands: &str) -> Client {
 
 /// The ways to ask: by `upstream-requests`, and by `wasi:http`. What there is to see of them is the
 /// same.
-const WAYS: [&str; 2] = ["", "X-By: wasi\r\n"];
+pub(super) const WAYS: [&str; 2] = ["", "X-By: wasi\r\n"];
 
 /// What the asker was told, command by command.
 async fn asked(proxy: &Proxy, commands: &str) -> Vec<String> {
@@ -308,13 +308,14 @@ async fn a_request_with_a_body_reaches_another_server_where_one_is_gone() {
             .await,
     );
     let servers = format!("{}, {}", gone.with(""), other.with(""));
-    let proxy = at_route(proxy::to([&app]), &servers, "").start().await;
+    let limits = ", memory = \"256m\"";
+    let proxy = at_route(proxy::to([&app]), &servers, limits).start().await;
     for way in WAYS {
         for _ in 0..4 {
             let told = asked_by(way, &proxy, "post other / 100000").await;
             assert_eq!(told, ["201 100000 bytes"], "{way}");
         }
-        let told = asked_by(way, &proxy, "post other / 1048577").await;
+        let told = asked_by(way, &proxy, "post other / 16777217").await;
         assert_eq!(told, ["error: its body is too large"], "{way}");
     }
 }
@@ -431,7 +432,7 @@ async fn outside_of_a_request_nothing_is_asked_and_nothing_is_waited_for() {
     let answer = proxy.get_with("/", "X-Ask-Response: sleep 60000\r\n").await;
     assert_eq!(answer.status, 200);
     proxy
-        .log_contains("waited, which a hook may do in `on-request` and `on-check` only")
+        .log_contains("waited, which a hook may do in `on-request`, `on-check` and calls about the whole body")
         .await;
     assert_eq!(asked(&proxy, "get other /").await, ["200 other"]);
 }

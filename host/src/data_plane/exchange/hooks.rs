@@ -24,8 +24,8 @@ use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::plugin::{
     Asked, BadAttribute, Beyond, BodyCall, BodySide, Bound, Changes, Check, Checked,
-    ExchangeAtHand, HookAnswer, HookCall, Manner, Ran, Untrusted, Verdict, WorkerHook, checks,
-    hook_requests,
+    ExchangeAtHand, HookAnswer, HookCall, Manner, Question, Ran, Untrusted, Verdict, WorkerHook,
+    checks, hook_requests,
 };
 
 /// What the hooks of a phase have decided.
@@ -81,7 +81,7 @@ pub(super) async fn ask(
             false => (hook.on_request(&at_hand(finish), &call))
                 .ok_or_else(|| Failed::hook(hook.why_unasked())),
             // Few hooks wait: exchanges need not carry the room for it.
-            true => Box::pin(ask_waiting(session, finish, hook, &call, None)).await,
+            true => Box::pin(ask_waiting(session, finish, hook, &call, Question::Request)).await,
         };
         if let Some(in_trial) = &in_trial {
             in_trial.ask_beside(&at_hand(finish), &call, asked.as_ref().ok());
@@ -304,7 +304,8 @@ async fn wait_for(
                 .ok_or_else(|| Failed::hook("the instance that began the check failed meanwhile")),
             true => {
                 let (hook, call) = (at.hook.clone(), at.call);
-                Box::pin(ask_waiting(session, finish, &hook, &call, Some(checked))).await
+                let question = Question::Check(checked);
+                Box::pin(ask_waiting(session, finish, &hook, &call, question)).await
             }
         };
         match decide(finish, asked?, at)? {
@@ -353,15 +354,18 @@ async fn ask_about_body(
             may_give: Some(may_give(data.len())),
             trailers: progress.trailers(),
         };
-        let asked = run.hook.on_body(&at_hand(finish), &call, &run.ran, &asked);
+        let asked = match run.hook.waits() {
+            false => (run.hook.on_body(&at_hand(finish), &call, &run.ran, &asked))
+                .ok_or_else(|| Failed::hook(run.hook.why_unasked())),
+            true => ask_waiting(session, finish, &run.hook, &call, Question::Body(&asked)).await,
+        };
         let mut at = At {
             hook: &run.hook,
             call,
             delay: &mut *delay,
             body: Some(None),
         };
-        let step = asked.ok_or_else(|| Failed::hook(run.hook.why_unasked()));
-        let asked = match step.and_then(|asked| decide(finish, asked, &mut at)) {
+        let asked = match asked.and_then(|asked| decide(finish, asked, &mut at)) {
             Ok(Step::Decided(decided)) => Ok(decided),
             Ok(Step::Wait(check)) => wait_for(session, finish, &mut at, check).await,
             Err(failed) => Err(failed),
@@ -386,14 +390,13 @@ async fn ask_about_body(
     Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
 }
 
-/// Asks a hook that waits, or, where a check is done, what now; carries what it asks of upstreams
-/// meanwhile.
+/// Asks a hook that waits; carries what it asks of upstreams meanwhile.
 async fn ask_waiting(
     session: &mut Session<'_>,
     finish: &Finish,
     hook: &WorkerHook,
     call: &HookCall,
-    checked: Option<Checked>,
+    question: Question<'_>,
 ) -> Result<Asked, Failed> {
     let exchange = finish.exchange();
     let origin = Origin {
@@ -406,7 +409,7 @@ async fn ask_waiting(
     };
     let at_hand = at_hand(finish);
     let (sender, requests) = hook_requests();
-    let asking = hook.ask_waiting(&at_hand, call, checked, sender);
+    let asking = hook.ask_waiting(&at_hand, call, question, sender);
     let carrying = carry_until(&origin, requests, asking);
     match wait::watched(session, carrying).await {
         Ok(asked) => asked.map_err(Failed::hook),

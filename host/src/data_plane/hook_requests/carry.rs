@@ -21,11 +21,13 @@ use crate::http::framing::{self, Framing};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::headers;
 use crate::plugin::{
-    BodyBroken, Ending, FailureKind, HookRequest, HookResponse, RefusedRequest, RequestAnswer,
+    BodyBroken, CountedRequest, Ending, FailureKind, HookRequest, HookResponse, RefusedRequest,
+    RequestAnswer,
 };
 
-/// Bytes of a request's body: it is sent as a whole, and again where another endpoint is asked.
-const BODY: usize = 1 << 20;
+/// Bytes of a request's body: it is sent as a whole, and again where another endpoint is asked. As
+/// many as a hook gets of the body that it is asked about.
+const BODY: usize = 16 << 20;
 /// Fields of a request.
 const FIELDS: usize = 200;
 /// Bytes of an answer that nobody wants which are read for the sake of the connection.
@@ -45,6 +47,8 @@ pub(super) struct Carrying {
     head: Vec<u8>,
     body: Bytes,
     began: Instant,
+    /// Until it ends.
+    _counted: CountedRequest,
 }
 
 /// What came of one attempt.
@@ -56,11 +60,22 @@ enum Attempted {
 }
 
 impl Carrying {
-    /// Carries a request to its end.
-    pub(super) async fn run(origin: Origin, request: HookRequest) {
-        let (carrying, answer) = match Carrying::new(origin, request).await {
+    /// Carries a request to its end. `is_left`: its hook does not wait for what becomes of it.
+    pub(super) async fn run(
+        origin: Origin,
+        request: HookRequest,
+        counted: CountedRequest,
+        is_left: bool,
+    ) {
+        let left = is_left.then(|| (origin.clone(), request.upstream.clone()));
+        let (carrying, answer) = match Carrying::new(origin, request, counted).await {
             Ok(ready) => ready,
-            Err((refused, answer)) => return answer.give(Err(refused)),
+            Err((refused, answer)) => {
+                if let Some((origin, upstream)) = left {
+                    origin.note_unsent(&upstream, &refused);
+                }
+                return answer.give(Err(refused));
+            }
         };
         carrying.ask(answer).await;
     }
@@ -68,6 +83,7 @@ impl Carrying {
     async fn new(
         origin: Origin,
         request: HookRequest,
+        mut counted: CountedRequest,
     ) -> Result<(Carrying, RequestAnswer), (RefusedRequest, RequestAnswer)> {
         let HookRequest {
             upstream: name,
@@ -84,7 +100,7 @@ impl Carrying {
             return Err((RefusedRequest::NoUpstream(name), answer));
         };
         let upstream = config.upstreams[index].clone();
-        let body = match body.read(BODY).await {
+        let body = match body.read(BODY, |bytes| counted.hold(bytes)).await {
             Ok(body) => body,
             Err(refused) => return Err((refused, answer)),
         };
@@ -111,6 +127,7 @@ impl Carrying {
             head: text,
             body,
             began: Instant::now(),
+            _counted: counted,
         };
         Ok((carrying, answer))
     }

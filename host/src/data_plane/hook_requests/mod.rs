@@ -8,7 +8,6 @@ mod asked; // one request, as policies and logs see it
 mod carry; // its way to an endpoint, and its answer
 mod heeded; // work that is polled where it has asked for it alone
 
-use std::cell::Cell;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -22,10 +21,7 @@ use self::heeded::Heeded;
 use super::downstream::Client;
 use super::worker::Worker;
 use super::worker_config::WorkerConfig;
-use crate::plugin::{HookRequest, HookRequests, RefusedRequest};
-
-/// Requests of one hook that are under way in one worker.
-const MOST: usize = 4096;
+use crate::plugin::{HookRequest, HookRequests, RefusedRequest, RequestsUnderWay};
 
 /// The exchange that a hook is asked about, as far as its requests have to know.
 #[derive(Clone)]
@@ -35,10 +31,23 @@ pub(crate) struct Origin {
     pub(crate) client: Rc<Client>,
     /// The client's address, as it is believed.
     pub(crate) address: Option<IpAddr>,
-    /// How many requests of the hook are under way.
-    pub(crate) under_way: Rc<Cell<usize>>,
+    /// Those of the hook.
+    pub(crate) under_way: Rc<RequestsUnderWay>,
     /// The longest that a request may take, all in all.
     pub(crate) longest: Duration,
+}
+
+impl Origin {
+    /// Says in the log that a request is not sent which its hook has left.
+    fn note_unsent(&self, upstream: &str, refused: &RefusedRequest) {
+        let client = match self.address {
+            Some(address) => address.to_string(),
+            None => self.client.address_text.to_string(),
+        };
+        tracing::warn!(
+            "a request of a hook was not sent: {refused}, client: {client}, upstream: \"{upstream}\""
+        );
+    }
 }
 
 /// Carries what arrives until `asking` is over.
@@ -68,15 +77,20 @@ pub(crate) async fn carry_until<T>(
 }
 
 fn begin(under_way: &mut JoinSet<()>, origin: &Origin, mut request: HookRequest) {
-    let Some(counted) = Counted::new(&origin.under_way) else {
+    let Some(counted) = RequestsUnderWay::count(&origin.under_way) else {
+        if request.patience.is_of_nobody() {
+            origin.note_unsent(&request.upstream, &RefusedRequest::TooMany);
+        }
         return request.answer.give(Err(RefusedRequest::TooMany));
     };
     let origin = origin.clone();
     let patience = std::mem::take(&mut request.patience);
+    let is_left = patience.is_of_nobody();
     under_way.spawn_local(async move {
         let longest = origin.longest;
         // Dropped, it leaves its guest without an answer.
-        let carrying = tokio::time::timeout(longest, Carrying::run(origin, request));
+        let carrying =
+            tokio::time::timeout(longest, Carrying::run(origin, request, counted, is_left));
         #[allow(clippy::disallowed_methods, reason = "`longest` bounds it")]
         {
             tokio::select! {
@@ -85,25 +99,5 @@ fn begin(under_way: &mut JoinSet<()>, origin: &Origin, mut request: HookRequest)
                 () = patience.ends() => {}
             }
         }
-        drop(counted);
     });
-}
-
-/// One of the requests of a hook that are under way.
-struct Counted(Rc<Cell<usize>>);
-
-impl Counted {
-    fn new(under_way: &Rc<Cell<usize>>) -> Option<Counted> {
-        if under_way.get() >= MOST {
-            return None;
-        }
-        under_way.set(under_way.get() + 1);
-        Some(Counted(under_way.clone()))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
 }

@@ -1,6 +1,5 @@
 //! A handler as one worker asks it.
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +14,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use super::super::budget::Account;
 use super::super::instance::Instance;
 use super::super::pool::{InstancePool, Taken};
-use super::super::waiting::{CallWatch, HookRequestSender};
+use super::super::waiting::{CallWatch, HookRequestSender, RequestsUnderWay};
 use super::answer::{AnswerBody, Answered, CallEnd, Ended, NoAnswer, Set};
 use super::request::ClientBody;
 use super::shared::SharedHandler;
@@ -27,7 +26,7 @@ pub struct WorkerHandler {
     handler: Arc<SharedHandler>,
     pool: Rc<InstancePool<HandlerSpec>>,
     account: Rc<Account>,
-    requests_under_way: Rc<Cell<usize>>,
+    requests_under_way: Rc<RequestsUnderWay>,
 }
 
 /// A call under way, until its answer begins.
@@ -67,7 +66,7 @@ impl WorkerHandler {
     }
 
     /// As [`requests_under_way`](super::super::hook::WorkerHook::requests_under_way).
-    pub fn requests_under_way(&self) -> &Rc<Cell<usize>> {
+    pub fn requests_under_way(&self) -> &Rc<RequestsUnderWay> {
         &self.requests_under_way
     }
 

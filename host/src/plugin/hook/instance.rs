@@ -9,13 +9,20 @@ use super::super::instance::Instance;
 use super::super::waiting::HookRequestSender;
 use super::world::Hook;
 use super::{
-    BodyCall, BodySide, Changes, Check, Checked, ExchangeSummary, HookCall, PooledChanges, Verdict,
+    BodyCall, BodySide, Changes, Check, Checked, ExchangeSummary, HookCall, PooledChanges,
+    Question, Verdict,
 };
 
 /// Processor time that a call about a body has besides, for each KiB of it: 20 ms for a MiB.
 const BODY_TIME: Duration = Duration::from_micros(20);
 
 const NO_ON_CHECK: &str = "answered `wait` without an `on-check`";
+const NO_BODY_PHASE: &str = "wanted a body that it has no phase for";
+
+/// Processor time that a call about so much of a body has besides.
+fn body_time(body: &BodyCall<'_>) -> Duration {
+    BODY_TIME.saturating_mul(u32::try_from(body.data.len() >> 10).unwrap_or(0))
+}
 
 /// What a call of a hook answered, and what it wants changed.
 pub(super) struct Decision {
@@ -34,6 +41,26 @@ impl Decision {
             changes.delay += Duration::from_micros(told_us.saturating_sub(worker_us));
         }
         self
+    }
+
+    /// As it may be behind a call about a body.
+    ///
+    /// # Errors
+    /// It gives too much, or its verdict means nothing there.
+    fn of_body(self, body: &BodyCall<'_>, phase: Phase) -> Result<Decision, PluginFault> {
+        let given = self.changes.as_deref();
+        let given = given.and_then(|changes| changes.body.as_ref());
+        if given.map(Vec::len) > body.may_give {
+            return Err(PluginFault::nonsense(
+                "gave more of a body than 64 KiB and 32 times what it was given",
+            ));
+        }
+        match (self.verdict, phase) {
+            (Verdict::Proceed | Verdict::Answer, _) | (_, Phase::RequestBody) => Ok(self),
+            _ => Err(PluginFault::nonsense(
+                "answered a piece of a body, or an answer's, with neither `proceed` nor `answer`",
+            )),
+        }
     }
 }
 
@@ -116,74 +143,78 @@ impl Instance<Hook> {
             (BodySide::Response, _) => (self.functions.on_response_body, Phase::ResponseBody),
         };
         let Some(function) = function else {
-            return Err(PluginFault::nonsense(
-                "wanted a body that it has no phase for",
-            ));
+            return Err(PluginFault::nonsense(NO_BODY_PHASE));
         };
         let now_us = self.state().now_us(call.now_us);
         let (data, last) = (body.data.clone(), body.last);
         let params = (call.exchange, call.place, now_us, data, last);
-        let time = BODY_TIME.saturating_mul(u32::try_from(body.data.len() >> 10).unwrap_or(0));
         let decision = self.decide(exchange, (phase, key), |instance, deadline| {
             let call = &mut instance.state().call;
             call.may_set_body = body.may_give.is_some();
             call.trailers.extend_from_slice(body.trailers);
-            instance.call(deadline.saturating_add(time), function, params)
+            instance.call(deadline.saturating_add(body_time(body)), function, params)
         })?;
-        let given = decision.changes.as_deref();
-        let given = given.and_then(|changes| changes.body.as_ref());
-        if given.map(Vec::len) > body.may_give {
-            return Err(PluginFault::nonsense(
-                "gave more of a body than 64 KiB and 32 times what it was given",
-            ));
-        }
-        match (decision.verdict, phase) {
-            (Verdict::Proceed | Verdict::Answer, _) | (_, Phase::RequestBody) => {
-                Ok(decision.delayed_from(now_us, call.now_us))
-            }
-            _ => Err(PluginFault::nonsense(
-                "answered a piece of a body, or an answer's, with neither `proceed` nor `answer`",
-            )),
-        }
+        Ok(decision
+            .of_body(body, phase)?
+            .delayed_from(now_us, call.now_us))
     }
 
-    /// `on-request`, or `on-check` where a check has `passed`, and perhaps behind a body, of a hook
-    /// that waits.
+    /// What a hook that waits is asked.
     pub(super) async fn decide_waiting(
         &mut self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-        checked: Option<Checked>,
+        question: Question<'_>,
         requests: HookRequestSender,
     ) -> Result<Decision, PluginFault> {
         let (exchange_number, place) = (call.exchange, call.place);
         let now_us = self.state().now_us(call.now_us);
-        let behind_body = checked.is_some_and(|checked| checked.behind_body);
-        let phase = match behind_body {
-            true => Phase::RequestBody,
-            false => Phase::Request,
+        let phase = match question {
+            Question::Body(_) => Phase::RequestBody,
+            Question::Check(checked) if checked.behind_body => Phase::RequestBody,
+            Question::Request | Question::Check(_) => Phase::Request,
         };
-        self.state().call.begin_about(phase, &[]);
-        self.state().call.may_set_body = behind_body;
+        let at_hand = &mut self.state().call;
+        at_hand.begin_about(phase, &[]);
+        at_hand.may_set_body = phase == Phase::RequestBody;
+        if let Question::Body(body) = question {
+            at_hand.trailers.extend_from_slice(body.trailers);
+        }
         self.count();
         let deadline = self.plugin.inner().call_deadline;
-        let answer = match (checked, self.functions.on_request, self.functions.on_check) {
-            (None, Some(function), _) => {
-                let params = (exchange_number, place, now_us, fastrand::u64(..));
-                self.call_waiting(Some(exchange), deadline, requests, function, params)
-                    .await
-            }
-            (Some(Checked { passed, .. }), _, Some(function)) => {
+        let answer = match question {
+            Question::Request => match self.functions.on_request {
+                Some(function) => {
+                    let params = (exchange_number, place, now_us, fastrand::u64(..));
+                    self.call_waiting(Some(exchange), deadline, requests, function, params)
+                        .await
+                }
+                None => Ok((Verdict::Proceed,)),
+            },
+            Question::Check(Checked { passed, .. }) => {
+                let Some(function) = self.functions.on_check else {
+                    return Err(PluginFault::nonsense(NO_ON_CHECK));
+                };
                 let params = (exchange_number, place, now_us, passed);
                 self.call_waiting(Some(exchange), deadline, requests, function, params)
                     .await
             }
-            (None, None, _) => Ok((Verdict::Proceed,)),
-            (Some(_), _, None) => return Err(PluginFault::nonsense(NO_ON_CHECK)),
+            Question::Body(body) => {
+                let Some(function) = self.functions.on_request_body else {
+                    return Err(PluginFault::nonsense(NO_BODY_PHASE));
+                };
+                let deadline = deadline.saturating_add(body_time(body));
+                let params = (exchange_number, place, now_us, body.data.clone(), body.last);
+                self.call_waiting(Some(exchange), deadline, requests, function, params)
+                    .await
+            }
         };
         self.note_memory();
         let (verdict,) = answer?;
-        let decision = self.decided(verdict)?;
+        let mut decision = self.decided(verdict)?;
+        if let Question::Body(body) = question {
+            decision = decision.of_body(body, phase)?;
+        }
         Ok(decision.delayed_from(now_us, call.now_us))
     }
 

@@ -45,6 +45,17 @@ pub struct Checked {
     pub behind_body: bool,
 }
 
+/// What a hook that waits is asked about an exchange.
+#[derive(Debug, Clone, Copy)]
+pub enum Question<'a> {
+    /// `on-request`.
+    Request,
+    /// `on-check`: the check that it waited for is done.
+    Check(Checked),
+    /// `on-request-body`, about the whole of it. Pieces are asked about without waiting.
+    Body(&'a BodyCall<'a>),
+}
+
 /// What a hook decided: see `types.verdict` in the WIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
 #[component(enum)]

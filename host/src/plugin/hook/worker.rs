@@ -13,13 +13,14 @@ use super::super::context::ExchangeAtHand;
 use super::super::instance::Instance;
 use super::super::pool::InstancePool;
 use super::super::slot::HandedOver;
-use super::super::waiting::HookRequestSender;
+use super::super::waiting::{HookRequestSender, RequestsUnderWay};
 use super::super::worker_role::{FAILED, UNHEARD, WorkerRole};
 use super::instance::Decision;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
 use super::{
-    BodyCall, BodySide, Check, Checked, ExchangeSummary, Hook, HookCall, PooledChanges, Verdict,
+    BodyCall, BodySide, Check, Checked, ExchangeSummary, Hook, HookCall, PooledChanges, Question,
+    Verdict,
 };
 
 /// One worker's way to a [`SharedHook`]. Stays on its thread.
@@ -38,7 +39,7 @@ pub struct WorkerHook {
     shard: Cell<usize>,
     /// Instances for calls that may wait. Of other calls, the worker's own instance hears.
     pool: Option<Rc<InstancePool<HookSpec>>>,
-    requests_under_way: Rc<Cell<usize>>,
+    requests_under_way: Rc<RequestsUnderWay>,
 }
 
 /// Those that took over from each other: the same hook under one configuration after the other.
@@ -306,12 +307,12 @@ impl WorkerHook {
 
     /// A count of the requests that it has made of upstreams and that are not over: of this worker,
     /// through all configurations. Kept by whoever carries them.
-    pub fn requests_under_way(&self) -> &Rc<Cell<usize>> {
+    pub fn requests_under_way(&self) -> &Rc<RequestsUnderWay> {
         &self.requests_under_way
     }
 
-    /// Asks a hook that waits about a request, or, where a check is done, what now. Requests that
-    /// it makes arrive by `requests`. To be dropped where nobody wants the answer any more.
+    /// Asks a hook that waits. Requests that it makes arrive by `requests`. To be dropped where nobody
+    /// wants the answer any more.
     ///
     /// # Errors
     /// Why there is no answer, for the log.
@@ -319,7 +320,7 @@ impl WorkerHook {
         &self,
         exchange: &ExchangeAtHand,
         call: &HookCall,
-        checked: Option<Checked>,
+        question: Question<'_>,
         requests: HookRequestSender,
     ) -> Result<Asked, Unasked> {
         let failed = || {
@@ -331,17 +332,17 @@ impl WorkerHook {
             return Err(failed());
         }
         let longest = self.longest_wait();
-        let name = if checked.is_some() {
-            "on-check"
-        } else {
-            "on-request"
+        let name = match question {
+            Question::Request => "on-request",
+            Question::Check(_) => "on-check",
+            Question::Body(_) => "on-request-body",
         };
         let asking = async {
             let mut taken = pool.take().await?;
             let slot = taken.slot()?;
             let decision = slot.call_waiting(name, async |instance: &mut Instance<Hook>| {
                 instance
-                    .decide_waiting(exchange, call, checked, requests)
+                    .decide_waiting(exchange, call, question, requests)
                     .await
             });
             let decision = decision.await;

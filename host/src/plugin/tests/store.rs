@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::config::model::Grants;
-use crate::plugin::{Compiler, Plugin, PluginOptions, Runtime, WorkerHook, hook_requests};
+use crate::plugin::{
+    Compiler, Plugin, PluginOptions, Question, Runtime, WorkerHook, hook_requests,
+};
 use crate::store::Store;
 
 use super::guests::{Guest, Is, PROCESS, load, options};
@@ -260,7 +262,7 @@ fn a_hook_with_an_instance_of_its_own_waits_for_a_store_elsewhere() {
     let (sender, _requests) = hook_requests();
     let exchange = exchange(0);
     let call = about(1);
-    let asking = worker.ask_waiting(&exchange, &call, None, sender);
+    let asking = worker.ask_waiting(&exchange, &call, Question::Request, sender);
     let asked = event_loop.block_on(asking).unwrap();
     assert_eq!(asked.changes.unwrap().delay.as_micros(), UNAVAILABLE);
     // Plugins that do not ask for it are asked as ever.

@@ -142,7 +142,8 @@ pub(in crate::plugin) fn at_once<T>(
     match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => Err(wasmtime::format_err!(
-            "waited, which a hook may do in `on-request` and `on-check` only"
+            "waited, which a hook may do in `on-request`, `on-check` and calls about the whole body of a \
+             request only"
         )),
     }
 }

@@ -11,6 +11,7 @@ mod fields; // what its requests say beside their target
 mod linker; // what it may import
 mod requests; // what it asks of upstreams
 mod stdio; // what it prints
+mod under_way; // how much of what it asks is under way
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use self::requests::{
     BodyBroken, HookRequest, HookRequestSender, HookRequests, HookResponse, RefusedRequest,
     RequestAnswer, RequestBody, Timeouts, hook_requests,
 };
+pub use self::under_way::{CountedRequest, RequestsUnderWay};
 
 /// What the host keeps for one instance that may wait.
 pub(super) struct Waiting {

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Uri;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use serde_json::Value;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -115,6 +115,10 @@ impl Patience {
         (Waits(waits), Patience(Some(patience)))
     }
 
+    pub fn is_of_nobody(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Ready when the hook that waited has given the request up.
     pub async fn ends(self) {
         let is_given_up = match self.0 {
@@ -173,25 +177,38 @@ pub enum RequestBody {
 }
 
 impl RequestBody {
-    /// Reads all of it, `most` bytes.
+    /// Reads all of it, `most` bytes. `hold` is told of bytes that are there from now on, and may
+    /// refuse them.
     ///
     /// # Errors
     /// There are more, or the guest has given it up.
-    pub async fn read(self, most: usize) -> Result<Bytes, RefusedRequest> {
-        let body = match self {
+    pub async fn read(
+        self,
+        most: usize,
+        mut hold: impl FnMut(usize) -> Result<(), RefusedRequest>,
+    ) -> Result<Bytes, RefusedRequest> {
+        let mut body = match self {
             RequestBody::Whole(body) if body.len() > most => {
                 return Err(RefusedRequest::BodyTooLarge(most));
             }
-            RequestBody::Whole(body) => return Ok(body),
+            RequestBody::Whole(body) => return hold(body.len()).map(|()| body),
             RequestBody::Begun(body) => body,
         };
-        let read = Limited::new(body, most).collect().await;
-        read.map(|read| read.to_bytes()).map_err(|error| {
-            match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => RefusedRequest::BodyTooLarge(most),
-                None => RefusedRequest::BodyGivenUp,
+        let mut read = BytesMut::new();
+        #[allow(clippy::disallowed_methods, reason = "who sends the request bounds it")]
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| RefusedRequest::BodyGivenUp)?;
+            // Trailers are not sent.
+            let Ok(piece) = frame.into_data() else {
+                continue;
+            };
+            if read.len() + piece.len() > most {
+                return Err(RefusedRequest::BodyTooLarge(most));
             }
-        })
+            hold(piece.len())?;
+            read.extend_from_slice(&piece);
+        }
+        Ok(read.freeze())
     }
 }
 

@@ -1,8 +1,9 @@
 //! A hook that waits as the request tells it, command by command: for the specs of such hooks.
 //!
-//! Commands stand in the header `X-Ask` for `on_request`, and in `X-Ask-Response` and `X-Ask-End` for
-//! the other phases, separated by ` | `. What the hook learns it adds to the response as `X-Asked`.
-//! With `X-By: wasi`, it asks by `wasi:http`, as other languages do.
+//! Commands stand in the header `X-Ask` for `on_request`, and in `X-Ask-Body`, `X-Ask-Response` and
+//! `X-Ask-End` for the other phases, separated by ` | `. What the hook learns it adds to the response
+//! as `X-Asked`. With `X-By: wasi`, it asks by `wasi:http`, as other languages do. With `X-Ask-Body` it
+//! wants the body of the request: as a whole, or in pieces with `X-Want: chunks`.
 
 mod wasi;
 
@@ -10,8 +11,8 @@ use std::hint::black_box;
 
 use waypost_sdk::http::{Error, Request};
 use waypost_sdk::{
-    Call, Hook, OnEnd, OnRequest, OnResponse, Settings, SettingsError, Sharing, Summary, Verdict,
-    log,
+    Beyond, Body, Bound, Call, Hook, Manner, OnEnd, OnRequest, OnRequestBody, OnResponse, Settings,
+    SettingsError, Sharing, Summary, Verdict, log,
 };
 
 /// Does as it is told.
@@ -45,7 +46,25 @@ impl Hook for Asker {
 impl OnRequest for Asker {
     fn on_request(&mut self, call: &Call) -> Verdict {
         self.calls += 1;
+        if call.request().header("x-ask-body").is_some() {
+            let whole = Manner::Whole(Bound {
+                at_most: 1 << 20,
+                beyond: Beyond::Refuse,
+            });
+            call.bodies()
+                .want_request(match call.request().header("x-want") {
+                    Some(_) => Manner::Chunks,
+                    None => whole,
+                });
+        }
         self.obey(call, "x-ask")
+    }
+}
+
+impl OnRequestBody for Asker {
+    fn on_request_body(&mut self, call: &Call, body: Body) -> Verdict {
+        log::info(&format!("asker sees {} bytes", body.bytes.len()));
+        self.obey(call, "x-ask-body")
     }
 }
 
@@ -177,4 +196,4 @@ fn spin(millis: u64) {
     }
 }
 
-waypost_sdk::export_hook!(Asker, on_request, on_response, on_end);
+waypost_sdk::export_hook!(Asker, on_request, on_request_body, on_response, on_end);
