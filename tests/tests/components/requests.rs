@@ -50,7 +50,7 @@ async fn a_request_that_names_no_host_has_one_for_a_component() {
 
 #[tokio::test]
 async fn a_body_goes_to_a_component_as_it_comes_and_so_does_its_answer() {
-    let proxy = answered_by_probe("", "", "").await;
+    let proxy = answered_by_probe("", "body_buffer_size = \"0\"", "").await;
     let mut client = proxy.client().await;
     client
         .send("POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n5\r\nfirst\r\n")
@@ -67,6 +67,27 @@ async fn a_body_goes_to_a_component_as_it_comes_and_so_does_its_answer() {
     assert_eq!(trailers.get("x-sum"), Some("11"));
     // The connection is there for another request.
     assert_eq!(client.get("/status/200").await.status, 200);
+}
+
+#[tokio::test]
+async fn clients_that_send_little_and_slowly_hold_no_instance() {
+    let proxy = answered_by_probe("limits = { instances = 1 }", "", "").await;
+    let mut slow = proxy.client().await;
+    slow.send("POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n5\r\nfirst\r\n")
+        .await;
+    let mut slower = proxy.client().await;
+    slower
+        .send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 16384\r\n\r\nx")
+        .await;
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/status/200").await.status, 200);
+    }
+    slow.send("6\r\nsecond\r\n0\r\nx-sum: 11\r\n\r\n").await;
+    let answer = slow.response().await;
+    assert_eq!(answer.text(), "firstsecond");
+    assert_eq!(answer.trailers.get("x-sum"), Some("11"));
+    slower.send(vec![b'x'; 16383]).await;
+    assert_eq!(slower.response().await.body.len(), 16384);
 }
 
 #[tokio::test]

@@ -122,7 +122,11 @@ pub(in crate::config) static ROUTE: Table = Table {
         Key::new("next_upstream", NEXT_UPSTREAM, "As in `[upstream.NAME]`."),
         Key::new("next_upstream_tries", COUNT, "As in `[upstream.NAME]`."),
         Key::new("next_upstream_timeout", TIME, "As in `[upstream.NAME]`."),
-        Key::new("body_buffer_size", BODY_BUFFER, "As in `[upstream.NAME]`."),
+        Key::new(
+            "body_buffer_size",
+            BODY_BUFFER,
+            "As in `[upstream.NAME]`. Where a `component` answers: what is read of a body before it is called, 16k without this.",
+        ),
         Key::new(
             "client_body_timeout",
             WAIT,

@@ -166,7 +166,11 @@ fn is_answered_here(section: &Section<'_>) -> bool {
 /// What a route says again of its upstream and its listener.
 fn limits(section: &Section<'_>) -> RouteLimits {
     if is_answered_here(section) {
+        let is_answered_by_component = section.get("component").is_some();
         for name in PROXY_LIMITS.into_iter().chain(["accel_redirect"]) {
+            if name == "body_buffer_size" && is_answered_by_component {
+                continue;
+            }
             if let Some(node) = section.get(name) {
                 let message = format!("`{name}` without a `proxy`");
                 let hint = "it is about the way to a server: leave it out";

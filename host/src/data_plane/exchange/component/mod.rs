@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::admit::Admitted;
+use super::ahead::read_ahead;
 use super::body_hooks::BodyHooks;
 use super::deliver::Delivery;
 use super::error_page;
@@ -43,6 +44,9 @@ use feed::Feed;
 
 pub(super) use source::{Beside, BrokenAnswer, ComponentSource};
 
+/// Bytes of a request's body that are read before the component is called, unless the route says
+/// otherwise: as many as before a server is asked.
+const BODY_BUFFER: usize = 16 << 10;
 /// Fields of an answer.
 const FIELDS: usize = 200;
 /// Bytes of an answer that nobody wants which are read for the component's sake.
@@ -69,9 +73,18 @@ pub(super) async fn serve(
     admitted: &Admitted,
     progress: &mut BodyPipe,
 ) -> Result<Delivered, Fault> {
+    let of_listener = session.limits().client_body_timeout;
+    let timeout = route.limits.client_body_timeout.unwrap_or(of_listener);
     if !progress.is_done() {
         let invited = invite(session, exchange).await;
         invited.map_err(|error| Fault::Body(BodyError::Io(error)))?;
+        // No instance waits for a client that sends little, and slowly.
+        let bound = route.limits.body_buffer_size.unwrap_or(BODY_BUFFER);
+        let mut ahead = exchange.body_ahead.take();
+        let within = (!exchange.is_grpc(), timeout);
+        let read = read_ahead(session, progress, bound, within, &mut ahead).await;
+        exchange.body_ahead.replace(ahead);
+        read.map_err(Fault::Body)?;
     }
     let (ahead, hooks, plan) = prepared(exchange, admitted.framing, progress)?;
     let request = request(exchange, route, plan)?;
@@ -82,7 +95,6 @@ pub(super) async fn serve(
     });
     let (handling, running) = begin(exchange, component, request.map(|()| body));
 
-    let of_listener = session.limits().client_body_timeout;
     let buffers = session.worker.buffers.clone();
     let (keep, wait) = (may_keep_then(session, exchange), component.longest_wait());
     let Session {
@@ -98,7 +110,7 @@ pub(super) async fn serve(
         hooks,
         ahead,
         to: Some(to),
-        timeout: route.limits.client_body_timeout.unwrap_or(of_listener),
+        timeout,
         due: None,
         has_moved: false,
         failed: None,
