@@ -175,7 +175,7 @@ impl Translator<'_> {
             }
         }
         if let Some(directive) = scope.one("mirror_request_body") {
-            accounts.translated(directive, "`body_limit` of the hook `mirror`");
+            accounts.translated(directive, of_body(directive));
         }
         hooks
     }
@@ -303,7 +303,7 @@ impl Translator<'_> {
         accounts.translated(pass, to);
         for directive in inner.own("proxy_pass_request_body") {
             match hook {
-                "mirror" => accounts.translated(directive, "`body_limit` of the hook `mirror`"),
+                "mirror" => accounts.translated(directive, of_body(directive)),
                 _ => accounts.built_in(directive, "no body is sent"),
             }
         }
@@ -339,6 +339,14 @@ impl Asked {
             table.set("set_headers", self.headers.inline());
         }
         table
+    }
+}
+
+/// What a directive that switches bodies on and off is translated to.
+fn of_body(directive: &Directive) -> &'static str {
+    match directive.argument(0) {
+        "off" => "copies have no body: there is no `body_limit`",
+        _ => "`body_limit` of the hook `mirror`",
     }
 }
 

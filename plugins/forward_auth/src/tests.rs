@@ -75,6 +75,34 @@ fn the_server_is_told_what_is_asked_for_and_who_asks_but_not_the_body() {
 }
 
 #[test]
+fn the_server_gets_the_body_where_that_is_wanted() {
+    let asked = Rc::new(RefCell::new(None));
+    let seen = asked.clone();
+    answer_with(move |request| {
+        seen.replace(Some(request.clone()));
+        Ok(Answer::new(200).header("X-User", "jo"))
+    });
+    let settings = r#"{"upstream": "auth", "method": "POST", "body_limit": "1k",
+        "copy_to_request": ["X-User"]}"#;
+    let mut hooked = Hooked::<ForwardAuth>::of(settings);
+    let request = Request::new("PUT", "/a")
+        .header("Content-Length", "4")
+        .header("Content-Type", "text/plain")
+        .header("X-User", "forged");
+    let mut exchange = hooked.exchange(request);
+    assert_eq!(hooked.on_request(&mut exchange), Verdict::Proceed);
+    // Hooks that are asked before the verdict is there see nothing forged.
+    assert_eq!(exchange.request_header("X-User"), [""; 0]);
+    assert!(asked.borrow().is_none());
+    let (verdict, _) = hooked.on_request_body(&mut exchange, "body", true);
+    assert_eq!(verdict, Verdict::Proceed);
+    assert_eq!(exchange.request_header("X-User"), ["jo"]);
+    let asked = asked.take().expect("it is asked");
+    assert_eq!((&*asked.method, &*asked.body), ("POST", &b"body"[..]));
+    assert_eq!(value(&asked, "Content-Type"), ["text/plain"]);
+}
+
+#[test]
 fn what_the_server_says_of_the_user_takes_the_place_of_what_the_client_says() {
     let request = Request::get("/").header("X-User", "forged");
     let answer = Answer::new(200)
@@ -244,6 +272,16 @@ fn settings_that_make_no_sense_are_refused_at_their_key() {
             r#"{"upstream": "auth", "cache": {"key": ["http_authorization"]}}"#,
             "cache.key",
         ),
+        (r#"{"upstream": "auth", "body_limit": "1k"}"#, "body_limit"),
+        (
+            r#"{"upstream": "auth", "method": "POST", "body_limit": "9m"}"#,
+            "body_limit",
+        ),
+        (
+            r#"{"upstream": "auth", "method": "POST", "body_limit": "1k",
+                "cache": {"key": ["$host"]}}"#,
+            "cache",
+        ),
         (r#"{"upstream": "auth", "cache": {}}"#, "cache.key"),
         (
             r#"{"upstream": "auth", "cache": {"key": ["$host"], "time": "0s"}}"#,
@@ -273,6 +311,7 @@ fn it_says_what_settings_it_takes() {
         r#"{"upstream": "auth", "method": "HEAD", "request_headers": ["Cookie"],
             "set_headers": {"Host": "$host"}, "refusal": "answer", "error_status": 503,
             "timeout": "5s"}"#,
+        r#"{"upstream": "auth", "method": "POST", "body_limit": "8m"}"#,
         CACHED,
     ];
     Hooked::<ForwardAuth>::check_description(&Services::new(), &good, &["{}"]);

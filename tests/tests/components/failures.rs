@@ -37,7 +37,7 @@ async fn a_component_that_gives_no_answer_is_a_bad_gateway() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_cut() {
-    let proxy = answered_by_probe("", "", "").await;
+    let proxy = answered_by_probe("", "body_buffer_size = \"0\"", "").await;
     for (path, why) in [
         ("/trap_behind_head", "it failed before its answer was whole"),
         ("/drop_behind_head", "it gave its answer up"),
@@ -146,7 +146,7 @@ async fn a_component_that_cannot_answer_is_refused_at_the_start() {
     let directory = tempfile::tempdir().expect("there is room for a directory");
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\ncomponent = \"asker\"\n[plugin.asker]\nfile = \"{}\"\n\
-         grants = [\"request\", \"response\", \"exchange\", \"changes\", \"http\"]\n",
+         grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"http\"]\n",
         file.display()
     );
     std::fs::write(directory.path().join("waypost.toml"), text).expect("it is ours");

@@ -68,6 +68,39 @@ async fn whom_the_server_lets_in_reaches_the_app_with_what_it_says_of_the_user()
 }
 
 #[tokio::test]
+async fn the_server_judges_a_body_before_it_reaches_the_app() {
+    let app = origin::says("app").await;
+    let auth = origin::answers(|request| match &*request.body {
+        b"good" => Answer::ok(""),
+        _ => Answer::status(403, ""),
+    })
+    .await;
+    let proxy = with(&app, &auth, ", method = \"POST\", body_limit = \"4\"").await;
+    let mut client = proxy.client().await;
+    for (body, status) in [("good", 200), ("evil", 403), ("goods", 413)] {
+        let length = body.len();
+        client
+            .send(format!(
+                "PUT / HTTP/1.1\r\nHost: site.example\r\nContent-Length: {length}\r\n\r\n{body}"
+            ))
+            .await;
+        assert_eq!(client.response().await.status, status, "{body}");
+    }
+    let mut http2 = Http2::connect(proxy.address()).await;
+    assert_eq!(http2.post("/", "evil").await.status, 403);
+    assert_eq!(http2.post("/", "good").await.status, 200);
+    assert_eq!(
+        proxy.get("/").await.status,
+        403,
+        "one without a body is asked about too"
+    );
+    assert_eq!(auth.requests()[0].method, "POST");
+    let reached = app.requests();
+    assert!(reached.iter().all(|request| request.body == b"good"));
+    assert_eq!(reached.len(), 2);
+}
+
+#[tokio::test]
 async fn a_client_that_is_turned_away_gets_the_servers_answer_where_that_is_wanted() {
     let (app, auth) = (origin::says("app").await, authority().await);
     let proxy = with(&app, &auth, ", refusal = \"answer\"").await;

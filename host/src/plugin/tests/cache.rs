@@ -143,13 +143,13 @@ fn what_was_not_used_for_longest_goes_first() {
             }
         }
     };
-    (0..64).for_each(put);
+    (0..256).for_each(put);
     assert!(cache.get(&plugin(0), BOUND).is_some()); // used just now
-    put(64);
-    assert_eq!(entries(folder.path()).len(), 64);
+    put(256);
+    assert_eq!(entries(folder.path()).len(), 256);
     let there = |number| cache.get(&plugin(number), BOUND).is_some();
     assert_eq!(
-        (there(0), there(1), there(2), there(64)),
+        (there(0), there(1), there(2), there(256)),
         (true, false, true, true)
     );
 }
