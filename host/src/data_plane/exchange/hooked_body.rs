@@ -7,7 +7,8 @@ use crate::data_plane::buffers::Buffers;
 use crate::data_plane::content_coding::{Operation, Recoder};
 use crate::data_plane::upstream::BodyFailure;
 
-/// Bytes in gzip that are decompressed at once: they may stand for a thousand times as many.
+/// Bytes in gzip that are decompressed at once: they may stand for a thousand times as many. Others
+/// have their turn behind each such piece.
 const CODED_PIECE: usize = 1 << 10;
 
 /// What hooks make of a body.
@@ -29,12 +30,12 @@ impl<'a, 'u> HookedBody<'a, 'u> {
     pub(super) async fn begin(&mut self, buffers: &Buffers) -> Result<(), PassError> {
         match self.hooks.gather() {
             true => self.read(buffers).await.map(|_| ()),
-            false => self.advance(),
+            false => self.advance().await,
         }
     }
 
     /// Has hooks see what was received, until something goes on.
-    fn advance(&mut self) -> Result<(), PassError> {
+    async fn advance(&mut self) -> Result<(), PassError> {
         while self.gone == self.out.len() && !self.ended {
             let unread = self.source.unread();
             let most = match self.gunzip {
@@ -69,6 +70,9 @@ impl<'a, 'u> HookedBody<'a, 'u> {
                 self.source.note_end();
                 self.ended = true;
             }
+            if self.gunzip.is_some() {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }
@@ -100,7 +104,7 @@ impl<'a, 'u> HookedBody<'a, 'u> {
     /// As [`ResponseSource::read`], or a hook has failed.
     pub(super) async fn read(&mut self, buffers: &Buffers) -> Result<usize, PassError> {
         loop {
-            self.advance()?;
+            self.advance().await?;
             let length = self.unread().len();
             if length > 0 || self.ended {
                 return Ok(length);

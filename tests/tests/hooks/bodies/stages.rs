@@ -175,3 +175,38 @@ async fn an_error_page_is_not_asked_about_twice() {
     let response = proxy.get("/").await;
     assert_eq!((response.status, response.text().as_str()), (403, "page"));
 }
+
+#[tokio::test]
+async fn what_becomes_large_when_it_is_decompressed_holds_up_nobody() {
+    let coded = gzip(&vec![b'x'; 48 << 20]);
+    let origin = origin::answers(move |request| match &*request.target {
+        "/large" => Answer::ok(coded.clone()).header("Content-Encoding", "gzip"),
+        _ => Answer::ok("small"),
+    })
+    .await;
+    let setup = proxy::to([&origin]).server("workers = 1");
+    let proxy = probed(setup, "").start().await;
+    let mut large = proxy.client().await;
+    large
+        .send(
+            "GET /large HTTP/1.1\r\nHost: test\r\nX-Probe-Response: chunks decoded | upper\r\n\r\n",
+        )
+        .await;
+    let (ended, mut end) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let length = large.response().await.body.len();
+        let _ = ended.send(length);
+    });
+    let mut answered = 0;
+    let length = loop {
+        match end.try_recv() {
+            Ok(length) => break length,
+            Err(_) => {
+                assert_eq!(proxy.get("/").await.text(), "small");
+                answered += 1;
+            }
+        }
+    };
+    assert_eq!(length, 48 << 20);
+    assert!(answered >= 10, "{answered} others were answered meanwhile");
+}
