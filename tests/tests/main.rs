@@ -80,6 +80,7 @@ mod targets; // which host a request is for
 mod trailers; // fields behind a body
 mod faults_client; // clients that misbehave
 mod faults_upstream; // servers that misbehave
+mod packaging; // what is installed beside the binary
 mod systemd; // what systemd is told
 mod descriptors; // too few of them
 mod crowds; // as many clients as there may be

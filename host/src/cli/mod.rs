@@ -7,6 +7,8 @@ mod show;
 mod import;
 mod schema;
 mod version;
+mod manual;
+mod doctor;
 mod demo;
 mod admin;
 mod plugin;
@@ -20,7 +22,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::model::Config;
 use crate::config::problem::Problem;
@@ -57,6 +59,25 @@ enum Command {
     Plugin(plugin::PluginCommand),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Say what of a configuration this machine keeps from being as it says, and what to do about it
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a shell completes this command line by
+    Completions {
+        /// For which shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write a page of the manual for each command into a folder
+    Man {
+        /// The folder, such as /usr/local/share/man/man1
+        folder: PathBuf,
+    },
     /// Run three small origins, a proxy before them and a few requests through it
     Demo,
     #[command(flatten)]
@@ -104,6 +125,9 @@ pub fn main() -> ExitCode {
         Command::Plugin(command) => plugin::plugin(command),
         Command::CompilePlugin(bounds) => compile_plugin::compile_plugin(&bounds),
         Command::Schema => schema::schema(),
+        Command::Doctor { config, json } => doctor::doctor(&config.file, json),
+        Command::Completions { shell } => manual::completions(Arguments::command(), shell),
+        Command::Man { folder } => manual::pages(Arguments::command(), &folder),
         Command::Demo => demo::demo(),
         Command::Admin(command) => admin::run(command),
         Command::Version { verbose } => version::version(verbose),
@@ -146,8 +170,6 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -228,6 +228,10 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             inherited.we_serve();
             systemd::ready();
         };
+        if let Some(period) = systemd::watchdog() {
+            let workers = control.workers.clone();
+            tokio::task::spawn_local(systemd::answer_watchdog(period, workers));
+        }
         if let Err(late) = run_blocking("telling that this process serves", FILES, tell).await {
             tracing::error!("{late}");
         }

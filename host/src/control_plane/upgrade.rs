@@ -24,7 +24,9 @@ use tokio::task::JoinHandle;
 use super::blocking::begin;
 use super::inherited::{FIRST, LISTENERS, LISTS, NAMES, OF_SYSTEMD, READY};
 use super::operator::ChangeResult;
+
 use super::sockets::Sockets;
+use super::systemd;
 use crate::config::model::Address;
 use crate::data_plane::stream::Socket;
 
@@ -317,6 +319,8 @@ impl Spawn {
         let mut command = Command::new(&program.path);
         command
             .args(&program.arguments)
+            // What systemd wants to hear of this process, it wants to hear of the next one.
+            .env_remove(systemd::WATCHDOG_PID)
             .env(LISTENERS, addresses)
             .env(READY, written.to_string())
             .env(NAMES, known.names)

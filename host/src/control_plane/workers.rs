@@ -195,6 +195,14 @@ impl Workers {
         let _: Option<()> = all_done.recv().await;
     }
 
+    /// Waits until every worker has taken an order, which one does not that hangs.
+    pub(super) async fn respond(&self) {
+        let (responded, mut all_responded) = channel(1);
+        self.tell(|| Order::Respond(responded.clone()));
+        drop(responded);
+        let _: Option<()> = all_responded.recv().await;
+    }
+
     pub(super) fn drain(&self) {
         self.stats.ending.send_replace(true);
         self.tell(|| Order::Drain);

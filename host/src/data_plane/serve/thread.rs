@@ -41,6 +41,8 @@ pub(crate) enum Order {
     Drain,
     /// End.
     Stop,
+    /// Say that the event loop turns, by dropping this.
+    Respond(Sender<()>),
 }
 
 /// Another configuration.
@@ -110,6 +112,7 @@ pub(crate) fn run(
                     break;
                 }
                 Order::Stop => break,
+                Order::Respond(responded) => drop(responded),
             }
         }
         tracing::debug!("worker ends");

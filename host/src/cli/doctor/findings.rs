@@ -1,0 +1,412 @@
+//! What of a configuration a machine keeps from being as it says.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statvfs;
+use serde::Serialize;
+
+use super::machine::Machine;
+use crate::config::model::{Address, Config, LogPath};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Level {
+    Ok,
+    /// It serves, but not all that is asked for, or not for long.
+    Warning,
+    /// It does not start, or does not do what the configuration says.
+    Problem,
+}
+
+/// What one look has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    pub(super) level: Level,
+    /// What was looked at.
+    pub(super) about: String,
+    pub(super) found: String,
+    /// What to do; empty where nothing has to be done.
+    pub(super) way_out: String,
+}
+
+impl Finding {
+    fn ok(about: impl fmt::Display, found: String) -> Finding {
+        Finding {
+            level: Level::Ok,
+            about: about.to_string(),
+            found,
+            way_out: String::new(),
+        }
+    }
+
+    fn bad(level: Level, about: impl fmt::Display, found: String, way_out: String) -> Finding {
+        Finding {
+            level,
+            about: about.to_string(),
+            found,
+            way_out,
+        }
+    }
+}
+
+/// Descriptors that are enough for hundreds of clients, whatever else is open.
+const FEW_DESCRIPTORS: u64 = 4096;
+/// Descriptors for other things than connections: listeners, logs, event loops.
+const OTHER_DESCRIPTORS: u64 = 256;
+/// Connections to one address that a busy proxy may have.
+const FEW_PORTS: u64 = 20_000;
+/// Address space of one instance of a plugin: its memory, and what guards it.
+const OF_INSTANCE: u64 = 4 << 30;
+/// Mappings of one instance, with its stack.
+const MAPPINGS_OF_INSTANCE: u64 = 7;
+/// Instances that a worker may have of a hook that waits, unless its entry says otherwise.
+const WAITING_INSTANCES: u64 = 256;
+/// Hundredths of a disk that should be free.
+const FREE: u64 = 5;
+
+/// Looks at all of it.
+pub(super) fn findings(config: &Config, machine: &Machine) -> Vec<Finding> {
+    let mut all = vec![descriptors(config, machine), workers(config, machine)];
+    all.extend(backlogs(config, machine));
+    all.extend(privileged_ports(config, machine));
+    all.extend(local_ports(machine));
+    all.extend(address_space(machine));
+    all.extend(mappings(config, machine));
+    all.extend(logs(config));
+    all.push(admin(config));
+    all
+}
+
+fn descriptors(config: &Config, machine: &Machine) -> Finding {
+    let about = "open files";
+    let Some(there) = machine.descriptors else {
+        return Finding::ok(about, "no limit".to_owned());
+    };
+    let way_out = |needed: u64| {
+        format!("`LimitNOFILE={needed}` in the unit of systemd, or `ulimit -Hn {needed}`")
+    };
+    match config.server.max_connections {
+        Some(clients) => {
+            // Each client may have a connection to a server besides.
+            let needed = (clients as u64).saturating_mul(2) + OTHER_DESCRIPTORS;
+            match needed <= there {
+                true => Finding::ok(about, format!("{there}: enough for {clients} clients")),
+                false => Finding::bad(
+                    Level::Problem,
+                    about,
+                    format!(
+                        "{there} are too few for `max_connections = {clients}`, which may need {needed}"
+                    ),
+                    way_out(needed),
+                ),
+            }
+        }
+        None if there < FEW_DESCRIPTORS => Finding::bad(
+            Level::Warning,
+            about,
+            format!(
+                "{there} are enough for some {} clients only",
+                there.saturating_sub(OTHER_DESCRIPTORS) / 2
+            ),
+            way_out(65_536),
+        ),
+        None => Finding::ok(
+            about,
+            format!("{there}: enough for some {} clients", there / 2),
+        ),
+    }
+}
+
+fn workers(config: &Config, machine: &Machine) -> Finding {
+    let about = "workers";
+    let (workers, processors) = (config.server.workers, machine.processors);
+    match workers > processors {
+        false => Finding::ok(about, format!("{workers}, on {processors} processors")),
+        true => Finding::bad(
+            Level::Warning,
+            about,
+            format!("{workers} share {processors} processors, which is slower than one on each"),
+            "`workers = \"auto\"` in `[server]`".to_owned(),
+        ),
+    }
+}
+
+/// The addresses that are listened on, each with its backlog.
+fn listeners(config: &Config) -> impl Iterator<Item = (&Address, u32)> {
+    let http = config.listeners.iter();
+    let http = http.map(|listener| (&listener.address, listener.backlog));
+    let streams = config.streams.iter();
+    http.chain(streams.map(|stream| (&stream.address, stream.backlog)))
+}
+
+fn backlogs(config: &Config, machine: &Machine) -> Vec<Finding> {
+    let Some(most) = machine.somaxconn else {
+        return Vec::new();
+    };
+    let cut = listeners(config).filter(|(_, backlog)| u64::from(*backlog) > most);
+    cut.map(|(address, backlog)| {
+        Finding::bad(
+            Level::Warning,
+            format_args!("backlog of {address}"),
+            format!("the kernel cuts `backlog = {backlog}` to {most}"),
+            format!("`sysctl -w net.core.somaxconn={backlog}`"),
+        )
+    })
+    .collect()
+}
+
+fn privileged_ports(config: &Config, machine: &Machine) -> Vec<Finding> {
+    let Some(first) = machine
+        .unprivileged_port
+        .filter(|_| !machine.binds_privileged)
+    else {
+        return Vec::new();
+    };
+    let privileged = listeners(config).filter_map(|(address, _)| match address {
+        Address::Tcp(address) if address.port() != 0 && address.port() < first => Some(address),
+        _ => None,
+    });
+    privileged
+        .map(|address| {
+            Finding::bad(
+                Level::Problem,
+                format_args!("listening on {address}"),
+                format!("ports below {first} are for who has CAP_NET_BIND_SERVICE"),
+                "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in the unit of systemd, or a socket that it \
+                 hands over"
+                    .to_owned(),
+            )
+        })
+        .collect()
+}
+
+fn local_ports(machine: &Machine) -> Option<Finding> {
+    let (first, last) = machine.local_ports?;
+    let about = "local ports";
+    let ports = u64::from(last.saturating_sub(first)) + 1;
+    Some(match ports < FEW_PORTS {
+        false => Finding::ok(
+            about,
+            format!("{ports}, for as many connections to each server"),
+        ),
+        true => Finding::bad(
+            Level::Warning,
+            about,
+            format!("{ports}: there are no more connections than that to one server"),
+            "`sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`".to_owned(),
+        ),
+    })
+}
+
+fn address_space(machine: &Machine) -> Option<Finding> {
+    let limit = machine.address_space?;
+    Some(Finding::bad(
+        if limit < 16 * OF_INSTANCE {
+            Level::Problem
+        } else {
+            Level::Warning
+        },
+        "address space",
+        format!(
+            "limited to {limit} bytes, and each instance of a plugin reserves {OF_INSTANCE}, which takes \
+             no memory"
+        ),
+        "leave `LimitAS` and `ulimit -v` out; `MemoryMax` bounds memory".to_owned(),
+    ))
+}
+
+fn mappings(config: &Config, machine: &Machine) -> Option<Finding> {
+    let most = machine.mappings?;
+    let waits = |plugin: &str| match config.plugins.iter().find(|known| known.name == plugin) {
+        Some(plugin) => plugin.grants.http.then(|| {
+            let instances = plugin.limits.instances.map(u64::from);
+            instances.unwrap_or(WAITING_INSTANCES)
+        }),
+        None => matches!(plugin, "forward_auth" | "mirror").then_some(WAITING_INSTANCES),
+    };
+    let hooks = config.hooks.iter().filter_map(|hook| waits(&hook.plugin));
+    let components = config.components.iter().map(|_| WAITING_INSTANCES);
+    let instances: u64 = hooks.chain(components).sum();
+    let needed = instances
+        .saturating_mul(config.server.workers as u64)
+        .saturating_mul(MAPPINGS_OF_INSTANCE);
+    (needed > most).then(|| {
+        Finding::bad(
+            Level::Warning,
+            "mappings",
+            format!(
+                "{most} are too few for all instances of what waits for servers, which may need {needed}"
+            ),
+            format!("`sysctl -w vm.max_map_count={needed}`, or lower `limits.instances`"),
+        )
+    })
+}
+
+fn logs(config: &Config) -> Vec<Finding> {
+    let of_listeners = config
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.access_logs);
+    let access = config.server.access_logs.iter().chain(of_listeners);
+    let paths = access
+        .map(|log| &log.path)
+        .chain([&config.server.error_log.path]);
+    let mut folders: Vec<PathBuf> = paths
+        .filter_map(|path| match path {
+            LogPath::File(path) => Some(path.parent()?.to_owned()),
+            _ => None,
+        })
+        .collect();
+    folders.sort();
+    folders.dedup();
+    folders.iter().map(|folder| log_folder(folder)).collect()
+}
+
+fn log_folder(folder: &Path) -> Finding {
+    let about = format!("logs in {}", folder.display());
+    let disk = match statvfs(folder) {
+        Ok(disk) => disk,
+        Err(error) => {
+            return Finding::bad(
+                Level::Problem,
+                about,
+                format!("there is no such folder: {error}"),
+                format!("`install -d {}`", folder.display()),
+            );
+        }
+    };
+    let free = disk.f_bavail.saturating_mul(100) / disk.f_blocks.max(1);
+    match free < FREE {
+        false => Finding::ok(about, format!("{free} % of the disk are free")),
+        true => Finding::bad(
+            Level::Warning,
+            about,
+            format!("{free} % of the disk are free"),
+            "rotate them, and send the process USR1 behind that: docs/logs.md".to_owned(),
+        ),
+    }
+}
+
+fn admin(config: &Config) -> Finding {
+    let about = "commands";
+    match &config.admin {
+        Some(admin) => Finding::ok(about, format!("reach it at {}", admin.address)),
+        None => Finding::bad(
+            Level::Warning,
+            about,
+            "none reaches a running process: there is no `[admin]`".to_owned(),
+            "`[admin]` with `address = \"unix:/run/waypost/admin.sock\"`".to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        crate::config::parse(text, Path::new("waypost.toml")).expect("it is valid")
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            descriptors: Some(65_536),
+            address_space: None,
+            processors: 4,
+            somaxconn: Some(4096),
+            local_ports: Some((32_768, 60_999)),
+            unprivileged_port: Some(1024),
+            binds_privileged: false,
+            mappings: Some(65_530),
+        }
+    }
+
+    /// What is not well, with what there is to do.
+    fn bad(text: &str, machine: &Machine) -> Vec<(Level, String, String)> {
+        let found = findings(&config(text), machine).into_iter();
+        let bad = found.filter(|finding| finding.level != Level::Ok);
+        bad.map(|finding| (finding.level, finding.about, finding.way_out))
+            .collect()
+    }
+
+    const SMALL: &str = "[server]\nworkers = 2\n[admin]\naddress = \"127.0.0.1:9000\"\n\
+        [[listen]]\naddress = \"127.0.0.1:8080\"\n[[route]]\nproxy = \"http://127.0.0.1:1\"\n";
+
+    #[test]
+    fn a_machine_that_is_large_enough_is_well() {
+        assert_eq!(bad(SMALL, &machine()), []);
+    }
+
+    #[test]
+    fn each_limit_that_is_too_low_is_named_with_what_to_do_about_it() {
+        let small = Machine {
+            descriptors: Some(1024),
+            address_space: Some(1 << 30),
+            processors: 1,
+            somaxconn: Some(128),
+            local_ports: Some((60_000, 60_999)),
+            ..machine()
+        };
+        let found = bad(SMALL, &small);
+        let about: Vec<_> = found.iter().map(|(_, about, _)| about.as_str()).collect();
+        assert_eq!(
+            about,
+            [
+                "open files",
+                "workers",
+                "backlog of 127.0.0.1:8080",
+                "local ports",
+                "address space"
+            ]
+        );
+        assert!(found.iter().all(|(.., way_out)| !way_out.is_empty()));
+        assert_eq!(found[2].2, "`sysctl -w net.core.somaxconn=511`");
+    }
+
+    #[test]
+    fn what_keeps_it_from_starting_is_a_problem() {
+        let text = SMALL
+            .replace(":8080", ":80")
+            .replace("workers = 2", "workers = 2\nmax_connections = 100000");
+        let found = bad(&text, &machine());
+        let levels: Vec<_> = found
+            .iter()
+            .map(|(level, about, _)| (*level, &**about))
+            .collect();
+        assert_eq!(
+            levels,
+            [
+                (Level::Problem, "open files"),
+                (Level::Problem, "listening on 127.0.0.1:80")
+            ]
+        );
+        assert!(found[0].2.contains("LimitNOFILE=200256"), "{}", found[0].2);
+        let privileged = Machine {
+            binds_privileged: true,
+            ..machine()
+        };
+        assert_eq!(bad(&text, &privileged).len(), 1);
+    }
+
+    #[test]
+    fn many_instances_that_wait_need_many_mappings() {
+        let text = format!(
+            "{}hooks = [{{ plugin = \"forward_auth\", upstream = \"auth\" }}]\n\
+             [upstream.auth]\nservers = [\"127.0.0.1:2\"]\n",
+            SMALL.replace("workers = 2", "workers = 64")
+        );
+        let large = Machine {
+            processors: 64,
+            ..machine()
+        };
+        let found = bad(&text, &large);
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].2.contains("vm.max_map_count=114688"),
+            "{}",
+            found[0].2
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! `waypost doctor`: what of a configuration this machine keeps from being as it says, and what to do
+//! about it.
+
+mod machine; // what the kernel allows
+mod findings; // what follows for a configuration
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use self::findings::{Finding, Level, findings};
+use self::machine::Machine;
+
+/// Looks, and tells. The exit code is 1 where there is a problem; warnings are none.
+pub(super) fn doctor(file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
+    let config = match super::load(file) {
+        Ok(config) => config,
+        Err(reported) => return Ok(reported),
+    };
+    let found = findings(&config, &Machine::look(Path::new("/proc")));
+    let text = match as_json {
+        true => format!("{}\n", serde_json::to_string_pretty(&found)?),
+        false => found.iter().map(line).collect(),
+    };
+    super::print(&text)?;
+    let is_problem = |finding: &Finding| finding.level == Level::Problem;
+    Ok(match found.iter().any(is_problem) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// `warning  workers: 8 share 2 processors`, and behind it what to do.
+fn line(finding: &Finding) -> String {
+    let level = match finding.level {
+        Level::Ok => "ok",
+        Level::Warning => "warning",
+        Level::Problem => "problem",
+    };
+    let Finding {
+        about,
+        found,
+        way_out,
+        ..
+    } = finding;
+    let mut line = format!("{level:<8} {about}: {found}\n");
+    if !way_out.is_empty() {
+        line += &format!("{:<8} {way_out}\n", "");
+    }
+    line
+}
