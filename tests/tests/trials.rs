@@ -200,6 +200,9 @@ async fn commands_try_promote_and_withdraw_and_the_list_shows_both_versions() {
         said.contains("`mine` has a canary of 100%: version 2 ("),
         "{said}"
     );
+    let alone = "nothing to compare with: of its rails, `faults` alone can end it";
+    proxy.log_contains(alone).await;
+    assert!(said.contains("nothing to compare with"), "{said}");
     let rails = trial(&proxy).await["rails"].take();
     assert_eq!(
         (&rails["after"], &rails["errors"]),
@@ -230,11 +233,29 @@ async fn commands_try_promote_and_withdraw_and_the_list_shows_both_versions() {
         "{listed}"
     );
     let said = command(&proxy, &["promote", "mine"]);
-    assert!(
-        said.contains("version 3 (") && said.contains("is live"),
-        "{said}"
-    );
+    let (present, before) = said.split_once(" serves since ").unwrap();
+    assert!(present.starts_with("plugin `mine`: version 3 ("), "{said}");
+    let before = before.split_once(", ").unwrap().1;
+    let came = "promoted from a shadow, in place of version 1 (";
+    assert!(before.starts_with(came), "{said}");
     assert_eq!(proxy.get("/").await.text(), origins[0].address());
+    let listed = command(&proxy, &["list", "mine"]);
+    assert!(listed.contains(&said), "{listed}");
+    let shown = mine(&proxy).await;
+    assert_eq!(shown["promoted_from"], "shadow");
+    let last = shown["history"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["version"], &last["event"]),
+        (&3.into(), &"promoted".into())
+    );
+    assert_eq!(last["last"], shown["since"]);
+
+    let said = command(&proxy, &["rollback", "mine"]);
+    assert!(said.starts_with("plugin `mine`: version 1 ("), "{said}");
+    assert!(said.contains(") serves again since "), "{said}");
+    assert!(said.contains(", rolled back from version 3 ("), "{said}");
+    assert_eq!(proxy.get("/").await.text(), origins[1].address());
+    assert_eq!(mine(&proxy).await["promoted_from"], serde_json::Value::Null);
 }
 
 #[tokio::test]

@@ -114,5 +114,9 @@ pub(super) fn trial_in_words(name: &str, trial: &TrialStatus) -> String {
         ),
         _ => format!("  canary   {}; {cost}\n", side(&trial.candidate)),
     };
+    if trial.share.as_deref() == Some("100%") {
+        text += "  no client is left to the version before, so there is nothing to compare with: of the \
+                 rails, `faults` alone can end it\n";
+    }
     text
 }

@@ -238,20 +238,47 @@ pub(super) fn short(hash: &str) -> &str {
 }
 
 fn one_in_words(plugin: PluginStatus) -> String {
-    let PluginStatus {
-        name,
-        version,
-        hash,
-        state,
-        trial,
-        ..
-    } = plugin;
-    let hash = short(&hash);
-    let text = format!("plugin `{name}`: version {version} ({hash}) is {state}\n");
-    match trial {
-        Some(trial) => text + &trial_in_words(&name, &trial),
+    let text = in_force_in_words(&plugin).unwrap_or_else(|| {
+        let PluginStatus {
+            name,
+            version,
+            state,
+            ..
+        } = &plugin;
+        let hash = short(&plugin.hash);
+        format!("plugin `{name}`: version {version} ({hash}) is {state}\n")
+    });
+    match plugin.trial {
+        Some(trial) => text + &trial_in_words(&plugin.name, &trial),
         None => text,
     }
+}
+
+/// Which version serves, since when and in place of which one, where there was another.
+fn in_force_in_words(plugin: &PluginStatus) -> Option<String> {
+    let (previous, since) = (plugin.previous.as_ref()?, plugin.since.as_ref()?);
+    let version = |number, hash| format!("version {number} ({})", short(hash));
+    let before = version(previous.version, &previous.hash);
+    let (is, came) = match (&*plugin.state, &plugin.promoted_from) {
+        ("rolled back", _) => ("serves again", format!("rolled back from {before}")),
+        (state, trial) => {
+            let is = match state {
+                "live" => "serves",
+                "quarantined" => "is quarantined, and in force",
+                _ => "is over budget, and in force",
+            };
+            let came = match trial {
+                Some(trial) => format!("promoted from a {trial}, in place of {before}"),
+                None => format!("in place of {before}"),
+            };
+            (is, came)
+        }
+    };
+    let present = version(plugin.version, &plugin.hash);
+    let name = &plugin.name;
+    Some(format!(
+        "plugin `{name}`: {present} {is} since {since}, {came}\n"
+    ))
 }
 
 fn list_in_words(PluginList { plugins }: PluginList) -> String {
@@ -272,6 +299,7 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
         "MEMORY",
         "UPSTREAMS",
         "HOOKS",
+        "ROUTES",
     ];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(plugins.iter().map(|plugin| {
@@ -292,19 +320,23 @@ fn list_in_words(PluginList { plugins }: PluginList) -> String {
             size(plugin.memory_bytes),
             plugin.upstreams.join(","),
             plugin.hooks.join(","),
+            plugin.routes.join(","),
         ]
     }));
     let mut text = aligned(&rows);
     for plugin in plugins {
+        if let Some(in_force) = in_force_in_words(&plugin) {
+            text += &format!("\n{in_force}");
+        }
         if let Some(trial) = &plugin.trial {
             text += &format!("\n{}", trial_in_words(&plugin.name, trial));
         }
         if let Some(error) = plugin.last_error {
             text += &format!("\nlast error of `{}`: {error}\n", plugin.name);
         }
-        // The table says already that it serves; the earlier events are listed here.
-        let earlier = plugin.history.iter().rev();
-        for incident in earlier.filter(|each| each.event != "serves") {
+        // That a version serves is told above; the other events are listed here.
+        let others = plugin.history.iter().rev();
+        for incident in others.filter(|each| !matches!(&*each.event, "serves" | "promoted")) {
             text += &format!("{}\n", incident_in_words(incident));
         }
     }
@@ -348,12 +380,21 @@ fn details_in_words(plugin: PluginStatus) -> String {
             plugin.signed_by.unwrap_or_else(|| "not asked".to_owned()),
         ),
         ("state", plugin.state),
+        (
+            "since",
+            plugin.since.unwrap_or_else(|| "unknown".to_owned()),
+        ),
+        (
+            "promoted from",
+            plugin.promoted_from.unwrap_or_else(|| "none".to_owned()),
+        ),
         ("previous", previous.unwrap_or_else(|| "none".to_owned())),
         ("exports", plugin.world),
         ("imports", list(&plugin.imports)),
         ("kinds", plugin.kinds.join(", ")),
         ("upstreams", list(&plugin.upstreams)),
         ("hooks", list(&plugin.hooks)),
+        ("routes", list(&plugin.routes)),
         ("calls", plugin.calls.to_string()),
         (
             "time",
@@ -429,8 +470,15 @@ mod tests {
             "name": name, "stock": false, "version": 3, "hash": "0123456789abcdef", "state": state, "world": "policy",
             "imports": [], "calls": 12_345, "mean_ns": 312, "p99_ns": 4_240, "traps": 1, "deadlines": 2,
             "memory_faults": 0, "answers": 0, "memory_bytes": 1_114_112, "instances": 2, "upstreams": ["a", "b"],
-            "kinds": ["policy", "hook"], "hooks": ["limit"], "counters": {"asked": 3},
+            "kinds": ["policy", "hook"], "hooks": ["limit"], "routes": ["/app"], "counters": {"asked": 3},
             "previous": null, "last_error": last_error, "worker_percent": 3, "history": [],
+        })
+    }
+
+    fn event(event: &str, minute: &str) -> Value {
+        let time = format!("2026-09-01T12:{minute}:00.000Z");
+        json!({
+            "version": 1, "event": event, "detail": "x", "count": 1, "first": time, "last": time,
         })
     }
 
@@ -442,9 +490,9 @@ mod tests {
         ];
         let canned = Canned::on_tcp(200, &json!({ "plugins": plugins }).to_string()).await;
         let expected = "\
-NAME   KIND         VERSION  STATE        HASH          CALLS  MEAN   P99    TIME  TRAPS  DEADLINES  MEMORY FAULTS  BAD ANSWERS  MEMORY  UPSTREAMS  HOOKS
-spill  policy,hook  3        live         0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit
-mine   policy,hook  3        quarantined  0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit
+NAME   KIND         VERSION  STATE        HASH          CALLS  MEAN   P99    TIME  TRAPS  DEADLINES  MEMORY FAULTS  BAD ANSWERS  MEMORY  UPSTREAMS  HOOKS  ROUTES
+spill  policy,hook  3        live         0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit  /app
+mine   policy,hook  3        quarantined  0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit  /app
 
 last error of `mine`: unreachable
 ";
@@ -459,13 +507,6 @@ last error of `mine`: unreachable
 
     #[tokio::test]
     async fn what_happened_is_listed_newest_first_by_either_command() {
-        let event = |event: &str, minute: &str| {
-            let time = format!("2026-09-01T12:{minute}:00.000Z");
-            json!({
-                "version": 1, "event": event, "detail": "x", "count": 1,
-                "first": time, "last": time,
-            })
-        };
         let mut plugin = plugin("mine", "live", "x".into());
         plugin["history"] = json!([event("trap", "01"), event("deadline", "02")]);
         let lines = "\
@@ -478,6 +519,46 @@ last error of `mine`: unreachable
         let all = list(&canned.client, None, &WORDS).await.unwrap();
         for text in [one, all] {
             assert!(text.ends_with(lines), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn which_version_serves_is_told_with_the_one_before_and_how_that_came() {
+        let mut promoted = plugin("mine", "live", Value::Null);
+        promoted["since"] = "2026-09-01T12:00:00.000Z".into();
+        promoted["previous"] = json!({ "version": 2, "hash": "fedcba9876543210" });
+        promoted["history"] = json!([event("serves", "01"), event("promoted", "02")]);
+        let loaded = promoted.clone();
+        promoted["promoted_from"] = "canary of 50%".into();
+        let mut back = loaded.clone();
+        back["state"] = "rolled back".into();
+        let mut failing = loaded.clone();
+        failing["state"] = "quarantined".into();
+        for (plugin, words) in [
+            (
+                promoted,
+                "serves since 2026-09-01T12:00:00.000Z, promoted from a canary of 50%, in place of",
+            ),
+            (loaded, "serves since 2026-09-01T12:00:00.000Z, in place of"),
+            (
+                back,
+                "serves again since 2026-09-01T12:00:00.000Z, rolled back from",
+            ),
+            (
+                failing,
+                "is quarantined, and in force since 2026-09-01T12:00:00.000Z, in place of",
+            ),
+        ] {
+            let expected = format!(
+                "plugin `mine`: version 3 (0123456789ab) {words} version 2 (fedcba987654)\n"
+            );
+            let canned = Canned::on_tcp(200, &plugin.to_string()).await;
+            let changed = change(&canned.client, "mine", "promote", &WORDS).await;
+            assert_eq!(changed.unwrap(), expected);
+            let canned = Canned::on_tcp(200, &plugin.to_string()).await;
+            let listed = list(&canned.client, Some("mine"), &WORDS).await.unwrap();
+            let (_, below) = listed.split_once("\n\n").unwrap();
+            assert_eq!(below, expected);
         }
     }
 
