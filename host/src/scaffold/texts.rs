@@ -170,6 +170,7 @@ fn readme(plugin: &NewPlugin<'_>) -> String {
          waypost plugin test {component} --settings '{settings}'\n\
          waypost plugin dev         # builds and loads each change, and shows what the {kind} decides\n\
          waypost run                # with waypost.toml, before servers on ports 3001 and 3002\n\
+         waypost plugin load {name} {component}   # another version, into the process that runs\n\
          ```\n"
     )
 }
