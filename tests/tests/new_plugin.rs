@@ -197,8 +197,8 @@ async fn new_plugins_decide(
     }
 }
 
-/// What is built of a language whose components bring an interpreter or a runtime, which takes half a
-/// minute each time: `languages` has a policy and a hook of each in any case.
+/// What is built of a language. Most components bring an interpreter or a runtime, and take half a minute
+/// each time: `languages` has a policy and a hook of each in any case.
 fn built<'a>(always: &'a [&'a str], with_toolchains: &'a [&'a str]) -> &'a [&'a str] {
     match std::env::var_os("WAYPOST_TOOLCHAINS") {
         Some(_) => with_toolchains,
@@ -215,7 +215,8 @@ async fn a_new_plugin_in_rust_builds_and_decides() {
 #[tokio::test]
 async fn a_new_plugin_in_c_builds_and_decides() {
     if Language::C.is_installed() {
-        new_plugins_decide("c", Some(Language::C), "make test", &KINDS).await;
+        let built = built(&["policy", "filter", "scorer"], &KINDS);
+        new_plugins_decide("c", Some(Language::C), "make test", built).await;
     }
 }
 
