@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::CommandFailed;
 use super::client::{Content, segment};
-use super::plugin::{component, short};
+use super::plugin::component;
+use super::plugin_words::short;
 use super::table::brief;
 use crate::admin_api::{TrialSide, TrialStatus};
 use crate::config::reason;
