@@ -198,7 +198,8 @@ async fn new_plugins_decide(
 }
 
 /// What is built of a language. Most components bring an interpreter or a runtime, and take half a minute
-/// each time: `languages` has a policy and a hook of each in any case.
+/// each time: `languages` has a policy and a hook of each in any case, and the specs' own plugins a filter
+/// and a scorer in Rust.
 fn built<'a>(always: &'a [&'a str], with_toolchains: &'a [&'a str]) -> &'a [&'a str] {
     match std::env::var_os("WAYPOST_TOOLCHAINS") {
         Some(_) => with_toolchains,
@@ -209,7 +210,8 @@ fn built<'a>(always: &'a [&'a str], with_toolchains: &'a [&'a str]) -> &'a [&'a 
 /// Their tests are those of the SDK in `sdk/rust/tests`, where nothing is compiled for them again.
 #[tokio::test]
 async fn a_new_plugin_in_rust_builds_and_decides() {
-    new_plugins_decide("rust", None, "true", &KINDS).await;
+    let built = built(&["policy", "filter", "hook"], &KINDS);
+    new_plugins_decide("rust", None, "true", built).await;
 }
 
 #[tokio::test]
