@@ -89,18 +89,27 @@ pub(crate) struct PluginStatus {
     pub(crate) memory_bytes: u64,
     pub(crate) instances: u64,
     pub(crate) upstreams: Vec<String>,
-    /// `policy`, `filter`, `scorer`, `hook`: what it can be used as.
+    /// `policy`, `filter`, `scorer`, `hook`, `component`: what it can be used as.
     #[serde(default)]
     pub(crate) kinds: Vec<String>,
     /// The hooks that it is, by name.
     #[serde(default)]
     pub(crate) hooks: Vec<String>,
+    /// The routes that it answers as their `component`: names, or hosts and paths.
+    #[serde(default)]
+    pub(crate) routes: Vec<String>,
     /// What it counts itself.
     #[serde(default)]
     pub(crate) counters: BTreeMap<String, u64>,
     /// What it keeps in the store; none where it does not ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<StoreStatus>,
+    /// When the present version was put in force last: RFC 3339, in UTC.
+    #[serde(default)]
+    pub(crate) since: Option<String>,
+    /// The trial that it was promoted from: `shadow`, `canary of 5%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) promoted_from: Option<String>,
     pub(crate) previous: Option<PluginVersion>,
     /// Another version that is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +170,7 @@ pub(crate) struct TrialSide {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PluginIncident {
     pub(crate) version: u64,
-    /// `serves`, `refused`, `trap`, `deadline`, `memory`, `answer`, `over budget`, `quarantined` or
+    /// `serves`, `promoted`, `refused`, `trap`, `deadline`, `memory`, `answer`, `over budget`, `quarantined` or
     /// `rolled back`.
     pub(crate) event: String,
     /// The last time that it happened.

@@ -105,6 +105,9 @@ fn arguments(command: &str, proxy: &Proxy) -> Vec<String> {
         "waypost.toml" if imports => "imported.toml".to_owned(),
         "NAME" if of_plugins => "spill".to_owned(),
         "NAME" => "backend".to_owned(),
+        // A plugin of one's own, which `new_plugin` makes.
+        "shard" if of_plugins => "spill".to_owned(),
+        "target/wasm32-wasip2/release/plugin.wasm" => "spill-2.wasm".to_owned(),
         "SERVER" => "127.0.0.1:9".to_owned(),
         "ADDRESS" => "127.0.0.1:10".to_owned(),
         "N" => "2".to_owned(),

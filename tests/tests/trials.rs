@@ -1,6 +1,7 @@
 //! A version of a plugin is tried beside the one that serves: as a canary, for a share of clients,
 //! and as a shadow, which changes nothing.
 
+mod commands; // what operators are told
 mod rails; // what ends a canary by itself
 mod refused; // what cannot be tried
 mod reloads; // trials of the configuration, and others through its changes
@@ -164,77 +165,6 @@ async fn a_canary_of_a_hook_decides_for_its_share_of_clients() {
         counted().await == expected
     })
     .await;
-}
-
-/// What a command prints, which must go well.
-fn command(proxy: &Proxy, arguments: &[&str]) -> String {
-    let mut command = std::process::Command::new(waypost_tests::waypost());
-    command.arg("plugin").args(arguments);
-    command.args(["--admin", &proxy.admin_address()]);
-    command.current_dir(proxy.directory());
-    let (code, out, err) = waypost_tests::child::run(command);
-    assert_eq!(code, 0, "{arguments:?}: {out}{err}");
-    out
-}
-
-#[tokio::test]
-async fn commands_try_promote_and_withdraw_and_the_list_shows_both_versions() {
-    let origins = origins(2).await;
-    let proxy = balanced(&last(), "", &origins).await;
-    std::fs::write(proxy.directory().join("v2.wasm"), first()).unwrap();
-    let terms = [
-        "--share",
-        "100%",
-        "--imbalance",
-        "off",
-        "--after",
-        "7",
-        "--errors",
-        "2.5%",
-    ];
-    let said = command(
-        &proxy,
-        &[&["canary", "mine", "v2.wasm"][..], &terms].concat(),
-    );
-    assert!(
-        said.contains("`mine` has a canary of 100%: version 2 ("),
-        "{said}"
-    );
-    let rails = trial(&proxy).await["rails"].take();
-    assert_eq!(
-        (&rails["after"], &rails["errors"]),
-        (&"7".into(), &"2.5%".into())
-    );
-    assert_eq!(
-        (&rails["imbalance"], &rails["latency"]),
-        (&"off".into(), &"150%".into())
-    );
-    assert_eq!(proxy.get("/").await.text(), origins[0].address());
-    let listed = command(&proxy, &["list", "mine"]);
-    assert!(listed.contains("  serving  0 exchanges"), "{listed}");
-    assert!(
-        listed.contains("  canary   1 exchanges, 0 errors, "),
-        "{listed}"
-    );
-    command(&proxy, &["withdraw", "mine"]);
-    let said = command(&proxy, &["shadow", "mine", "v2.wasm"]);
-    assert!(said.contains("`mine` has a shadow: version 3 ("), "{said}");
-    assert_eq!(proxy.get("/").await.text(), origins[1].address());
-    let listed = command(&proxy, &["list", "mine"]);
-    assert!(
-        listed.contains("0 decisions agreed, 1 differed"),
-        "{listed}"
-    );
-    assert!(
-        listed.contains("version 2 withdrawn: by command"),
-        "{listed}"
-    );
-    let said = command(&proxy, &["promote", "mine"]);
-    assert!(
-        said.contains("version 3 (") && said.contains("is live"),
-        "{said}"
-    );
-    assert_eq!(proxy.get("/").await.text(), origins[0].address());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use super::problem::{Place, Problem};
 use crate::http::definition::Definitions;
 use crate::http::template::Template;
 
+mod answer_templates;
 mod answers;
 mod cipher;
 mod component;

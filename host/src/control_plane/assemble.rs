@@ -27,6 +27,7 @@ use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
 use crate::data_plane::worker_config::{
     ListenerId, PageFiles, Router, Snapshot, Trials, index_by_name,
 };
+use crate::http::template::Template;
 use crate::http::variable::Variable;
 use crate::names::{Resolution, ServerAddresses};
 use crate::plugin::{
@@ -175,12 +176,15 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let logs = |wanted: fn(&Variable) -> bool| {
-        let mut variables = config.access_logs().flat_map(AccessLog::variables);
-        variables.any(|variable| config.variables.depends_on(variable, &wanted))
+    let logged = || config.access_logs().flat_map(AccessLog::variables);
+    let depends_on = |variable: &Variable, wanted: fn(&Variable) -> bool| {
+        config.variables.depends_on(variable, &wanted)
     };
-    let logs_sent_header = logs(|variable| matches!(variable, Variable::SentHeader(_)));
-    let logs_notes = logs(|variable| matches!(variable, Variable::PluginNote));
+    let is_sent_header = |variable: &Variable| matches!(variable, Variable::SentHeader(_));
+    let logs_sent_header = logged().any(|variable| depends_on(variable, is_sent_header));
+    let is_note = |variable: &Variable| matches!(variable, Variable::PluginNote);
+    let answered = config.answer_templates().flat_map(Template::variables);
+    let shows_notes = (logged().chain(answered)).any(|variable| depends_on(variable, is_note));
     // Made again where routes have changed alone: there may be thousands.
     let alike = previous.filter(|before| {
         Arc::ptr_eq(&before.config.routes, &config.routes)
@@ -215,7 +219,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         route_logs,
         stream_logs,
         logs_sent_header,
-        logs_notes,
+        shows_notes,
     })
 }
 
@@ -544,7 +548,7 @@ pub(super) fn refusal(upstream: &UpstreamConfig, error: &ConfigureError) -> Prob
             ..
         } => place(plugin).problem(key.as_str(), message.as_str()),
         ConfigureError::Kind { plugin, .. }
-        | ConfigureError::NoHandler { plugin }
+        | ConfigureError::NoHandler { plugin, .. }
         | ConfigureError::Faulted { plugin, .. } => place(plugin).problem("", &error.to_string()),
     }
 }

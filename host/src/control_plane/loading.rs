@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::blocking::{FILES, TookTooLong};
 use super::candidates::Candidate;
-use crate::config::model;
+use super::uses;
+use crate::config::model::{self, Config};
 use crate::plugin::{Hash, Plugin, PluginError};
 
 /// What came of loading plugins that a configuration has, by their names.
@@ -67,6 +68,16 @@ pub(super) enum LoadError {
     Plugin(#[from] PluginError),
     #[error(transparent)]
     Late(#[from] TookTooLong),
+}
+
+impl LoadError {
+    /// What it says of a plugin under a configuration.
+    pub(super) fn in_words(&self, config: &Config) -> String {
+        match self {
+            LoadError::Plugin(error) => uses::in_words(error, config),
+            error => error.to_string(),
+        }
+    }
 }
 
 /// For loading plugins one after the other: reading them, and compiling within their bounds.

@@ -3,6 +3,7 @@
 
 mod blocking; // the only way to a thread that may wait
 mod resolve; // names of servers
+mod uses; // what plugins are used as
 mod loading; // plugins loaded beside the operator
 mod registered; // one plugin and its versions
 mod plugins; // all of them

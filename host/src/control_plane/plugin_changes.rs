@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::loading::LoadError;
 use super::operator::{ChangeRefused, ChangeResult, Changed, Operator};
 use super::publish::Plan;
+use super::uses;
 use crate::plugin::{Hash, Plugin, PluginError};
 
 impl Operator {
@@ -46,14 +47,17 @@ impl Operator {
             }
             Ok(None) => return Err(ChangeRefused::Overtaken),
             Err(LoadError::Unknown) => {
-                return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
+                return Err(ChangeRefused::Unknown(present.registry.unknown(name)));
             }
             Err(error @ LoadError::Stock) => {
                 return Err(ChangeRefused::Conflict(format!(
                     "`{name}` cannot be loaded: {error}"
                 )));
             }
-            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
+            Err(error) => {
+                let why = error.in_words(&present.snapshot.config);
+                Err(ChangeRefused::Failed(why))
+            }
         };
         match outcome {
             Ok(generation) => {
@@ -113,7 +117,10 @@ impl Operator {
                 let plan = plan.with_registry(present.registry.with(*plugin));
                 self.publish(present.snapshot.config.clone(), plan).await
             }
-            Err(error) => Err(ChangeRefused::Failed(error.to_string())),
+            Err(error) => {
+                let why = uses::in_words(&error, &present.snapshot.config);
+                Err(ChangeRefused::Failed(why))
+            }
         };
         match &outcome {
             Ok(_) => {
@@ -152,7 +159,7 @@ impl Operator {
     pub(super) async fn roll_back(&mut self, name: &str) -> ChangeResult {
         let present = self.published.load_full();
         let Some(entry) = present.registry.get(name) else {
-            return Err(ChangeRefused::Unknown(format!("plugin `{name}`")));
+            return Err(ChangeRefused::Unknown(present.registry.unknown(name)));
         };
         let Some(registry) = present.registry.rolled_back(name) else {
             let why = match &entry.previous {

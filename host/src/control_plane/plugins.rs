@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::loading::{LoadError, Loaded, LoadedAhead};
 use super::registered::{RegisteredPlugin, WaitingPlugin, is_allowed};
+use super::uses;
 use crate::config::model::{self, Config, Fallback, PluginCache, TrialTerms};
-use crate::config::problem::{Place, Problem};
+use crate::config::problem::{Place, Problem, suggestion};
 use crate::fault_injection;
 use crate::plugin::{
     Compiler, Hash, Plugin, PluginError, PluginEventKind, PluginOptions, Runtime, SignedIn, Trial,
@@ -166,9 +167,10 @@ impl PluginRegistry {
                 Err(error) => {
                     let number = self.next_number(&entry.name);
                     let history = self.runtime.history(&entry.name);
-                    let reason = Untrusted::message(&error);
-                    history.note(number, PluginEventKind::Refused, reason);
-                    let mut problem = Problem::new(place, error.to_string());
+                    let reason = uses::in_words(&error, config);
+                    let told = Untrusted::message(&reason);
+                    history.note(number, PluginEventKind::Refused, told);
+                    let mut problem = Problem::new(place, reason);
                     problem.hint = error.hint().map(str::to_owned);
                     problems.push(problem);
                 }
@@ -374,6 +376,15 @@ impl PluginRegistry {
         }
     }
 
+    /// What the configuration does not have, and what it has in its place.
+    pub(super) fn unknown(&self, name: &str) -> String {
+        let known = self.entries.iter();
+        let known = known.filter(|(_, entry)| entry.config.is_some());
+        let known = known.map(|(name, _)| name).chain(self.waiting.keys());
+        let near = suggestion(name, known.map(String::as_str), "its plugins are");
+        format!("plugin `{name}`; {near}")
+    }
+
     /// A registry in which this version is in force.
     pub(super) fn with(&self, plugin: Plugin) -> PluginRegistry {
         let mut registry = self.clone();
@@ -426,6 +437,7 @@ impl PluginRegistry {
         let before = entry.version_before()?.clone();
         entry.previous = Some(std::mem::replace(&mut entry.current, before));
         entry.rolled_back = true;
+        entry.promoted_from = None;
         entry.on_trial = None;
         Some(registry)
     }
@@ -447,6 +459,7 @@ impl PluginRegistry {
         let last_version = entry.last_version;
         entry.put(on_trial.trial.candidate().clone());
         entry.last_version = last_version;
+        entry.promoted_from = Some(on_trial.trial.in_words());
         Some(registry)
     }
 

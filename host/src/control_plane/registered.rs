@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::model::{self, TrialTerms};
+use crate::config::model::{self, Manner, Percent, TrialTerms};
 use crate::plugin::{Hash, Plugin, PluginEventKind, PluginOptions, Trial, Untrusted};
 
 /// Whether a version was loaded with the options of an entry, and is what that trusts.
@@ -36,6 +36,8 @@ pub(super) struct RegisteredPlugin {
     /// The version that was in force before, for a rollback.
     pub(super) previous: Option<Plugin>,
     pub(super) rolled_back: bool,
+    /// Which trial the present version was put in force from, if from one: `canary of 5%`.
+    pub(super) promoted_from: Option<String>,
     /// What the file of the configuration held when it was last loaded: a version that was loaded
     /// by hand stays in force until the file itself changes.
     pub(super) file: Option<Hash>,
@@ -65,6 +67,7 @@ impl RegisteredPlugin {
             current,
             previous: None,
             rolled_back: false,
+            promoted_from: None,
             on_trial: None,
             withdrawn: None,
             why_withdrawn: None,
@@ -83,14 +86,18 @@ impl RegisteredPlugin {
 
     /// Notes in its history that the present version serves.
     pub(super) fn note_serving(&self) {
-        let kind = match self.rolled_back {
-            true => PluginEventKind::RolledBack,
-            false => PluginEventKind::Serves,
+        let hash = self.current.hash().to_string();
+        let (kind, detail) = match (&self.promoted_from, self.rolled_back) {
+            (Some(trial), _) => {
+                let before = self.previous.as_ref().map_or(0, Plugin::version);
+                let detail = format!("the {trial} serves in place of version {before}");
+                (PluginEventKind::Promoted, detail)
+            }
+            (None, true) => (PluginEventKind::RolledBack, hash),
+            (None, false) => (PluginEventKind::Serves, hash),
         };
-        let hash = Untrusted::name(self.current.hash());
-        self.current
-            .history()
-            .note(self.current.version(), kind, hash);
+        let detail = Untrusted::message(detail);
+        (self.current.history()).note(self.current.version(), kind, detail);
     }
 
     /// Notes in its history and in the log which trial has begun, and which has ended, since what was
@@ -130,6 +137,14 @@ impl RegisteredPlugin {
                 version,
                 "plugin `{plugin}` version {version} is tried: {words}"
             );
+            if begun.terms().manner == Manner::Canary(Percent::ALL) {
+                tracing::warn!(
+                    plugin,
+                    version,
+                    "plugin `{plugin}`: a canary of 100% leaves no client to the version before, so there \
+                     is nothing to compare with: of its rails, `faults` alone can end it"
+                );
+            }
         }
     }
 
@@ -152,6 +167,7 @@ impl RegisteredPlugin {
         self.last_version = plugin.version();
         self.previous = Some(std::mem::replace(&mut self.current, plugin));
         self.rolled_back = false;
+        self.promoted_from = None;
         // It was compared with the version before.
         self.on_trial = None;
     }

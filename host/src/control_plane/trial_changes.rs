@@ -25,13 +25,16 @@ impl Operator {
         let plugin = match loaded {
             Ok(Some(plugin)) => plugin,
             Ok(None) => return Err(ChangeRefused::Overtaken),
-            Err(LoadError::Unknown) => return Err(unknown(name)),
+            Err(LoadError::Unknown) => {
+                return Err(ChangeRefused::Unknown(present.registry.unknown(name)));
+            }
             Err(error @ LoadError::Stock) => {
                 let message = format!("`{name}` cannot be tried: {error}");
                 return Err(ChangeRefused::Conflict(message));
             }
             Err(error) => {
-                return Err(self.not_tried(name, ChangeRefused::Failed(error.to_string())));
+                let why = error.in_words(&present.snapshot.config);
+                return Err(self.not_tried(name, ChangeRefused::Failed(why)));
             }
         };
         let Some(entry) = present.registry.get(name) else {
@@ -121,13 +124,9 @@ impl Operator {
     }
 }
 
-fn unknown(name: &str) -> ChangeRefused {
-    ChangeRefused::Unknown(format!("plugin `{name}`"))
-}
-
 fn nothing_tried(registry: &PluginRegistry, name: &str) -> ChangeRefused {
     match registry.entry_to_load(name) {
-        Err(LoadError::Unknown) => unknown(name),
+        Err(LoadError::Unknown) => ChangeRefused::Unknown(registry.unknown(name)),
         _ => ChangeRefused::Conflict(format!("nothing is on trial for `{name}`")),
     }
 }

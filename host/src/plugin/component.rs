@@ -31,7 +31,7 @@ use super::stubs;
 use super::untrusted::Untrusted;
 use super::waiting;
 use super::wasi;
-use super::world::{Contract, Exporter, Kind, World};
+use super::world::{COMPONENT, Contract, Exporter, Kind, World};
 use crate::store::{Figures, PluginStore, Store};
 
 /// Time for `configure` and `update` on top of a call's deadline: they parse and allocate, and hold
@@ -120,6 +120,11 @@ impl Kinds {
             (Kind::Hook, self.hook.is_some()),
         ];
         all.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind)
+    }
+
+    fn uses(&self) -> Vec<&'static str> {
+        let handler = self.handler.as_ref().map(|_| COMPONENT);
+        self.all().map(Kind::name).chain(handler).collect()
     }
 }
 
@@ -293,6 +298,11 @@ impl Plugin {
         self.0.kinds.all()
     }
 
+    /// What it can be used as, by name: its kinds, and `component` where it answers requests itself.
+    pub fn uses(&self) -> Vec<&'static str> {
+        self.0.kinds.uses()
+    }
+
     /// Whether what it knows can be carried over to another instance (`keeper` in the WIT).
     pub fn keeps_state(&self) -> bool {
         self.0.common.export_state.is_some()
@@ -363,11 +373,18 @@ impl Plugin {
         let imports = component.component_type();
         let imports = imports.imports(component.engine());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
-        interfaces::check_imports(name, &imports, &options.grants)?;
         let exporter = Exporter {
             plugin: name,
             component: &component,
         };
+        let is_granted = interfaces::check_imports(name, &imports, &options.grants);
+        is_granted.map_err(|mut error| {
+            if let (PluginError::Grant { uses, .. }, Ok(kinds)) = (&mut error, Kinds::of(&exporter))
+            {
+                *uses = kinds.uses();
+            }
+            error
+        })?;
         let imports_store = |import: &String| interfaces::split(import).0 == interfaces::STORE;
         let stores = imports.iter().any(imports_store);
         let store = stores.then(|| identity.store.of_plugin(name));

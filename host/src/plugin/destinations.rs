@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::config::problem::did_you_mean;
+
 /// What a name in settings is the name of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Destination {
@@ -47,6 +49,15 @@ impl Destinations {
     pub(super) fn has(&self, destination: Destination, name: &str) -> bool {
         self.asked.lock().insert((destination, name.to_owned()));
         self.names.has(destination, name)
+    }
+
+    /// `did you mean` for a name that leads nowhere.
+    pub(super) fn near(&self, destination: Destination, name: &str) -> Option<String> {
+        let known = match destination {
+            Destination::Route => &self.names.routes,
+            Destination::Upstream => &self.names.upstreams,
+        };
+        did_you_mean(name, known.iter().map(String::as_str))
     }
 
     /// Whether all that was asked so far has the same answers under these names.

@@ -10,7 +10,7 @@ use crate::config::reason;
 use super::debug_lines::DebugLines;
 use super::hash::Hash;
 use super::untrusted::{MESSAGE, Untrusted, few};
-use super::world::Kind;
+use super::world::{COMPONENT, Kind};
 
 /// Functions that a backtrace names, those that Rust panics with not counted.
 const FRAMES: usize = 8;
@@ -66,6 +66,8 @@ pub enum PluginError {
         imports: Vec<Untrusted>,
         /// The words that its entry needs, those that it has included.
         grants: Vec<&'static str>,
+        /// What it can be used as: [`Plugin::uses`](super::Plugin::uses).
+        uses: Vec<&'static str>,
     },
     #[error(
         "plugin `{plugin}` {verb} `{found}`, and this waypost has `{wanted}`: build the plugin against that version"
@@ -118,6 +120,23 @@ impl PluginError {
             _ => None,
         }
     }
+
+    /// What is told in its place where the plugin that lacks a grant is used as what it is not: to
+    /// grant it something would be no help. `wanted`: none for a route's `component`.
+    pub fn misuse(&self, name: &str, wanted: Option<Kind>) -> Option<ConfigureError> {
+        let PluginError::Grant { plugin, uses, .. } = self else {
+            return None;
+        };
+        let is_used_well = uses.contains(&wanted.map_or(COMPONENT, Kind::name));
+        let is_told = plugin == name && !is_used_well && !uses.is_empty();
+        is_told.then(|| match wanted {
+            Some(wanted) => ConfigureError::is_no(plugin, wanted, uses.clone()),
+            None => ConfigureError::NoHandler {
+                plugin: plugin.clone(),
+                uses: uses.clone(),
+            },
+        })
+    }
 }
 
 fn not_granted(plugin: &str, imports: &[Untrusted], grants: &[&str]) -> String {
@@ -132,13 +151,25 @@ fn not_granted(plugin: &str, imports: &[Untrusted], grants: &[&str]) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigureError {
     /// It is a plugin of another kind.
-    #[error("plugin `{plugin}` is no {}: it does not export `waypost:plugin/{}`", wanted.name(), wanted.interface())]
-    Kind { plugin: String, wanted: Kind },
+    #[error(
+        "plugin `{plugin}` is {}, and no {}: it does not export `waypost:plugin/{}`",
+        used_as(uses), wanted.name(), wanted.interface()
+    )]
+    Kind {
+        plugin: String,
+        wanted: Kind,
+        /// What it can be used as: [`Plugin::uses`](super::Plugin::uses).
+        uses: Vec<&'static str>,
+    },
     /// It does not answer requests.
     #[error(
-        "plugin `{plugin}` answers no requests: it does not export `wasi:http/incoming-handler`"
+        "plugin `{plugin}` is {}, and no route's `component`: it does not export `wasi:http/incoming-handler`",
+        used_as(uses)
     )]
-    NoHandler { plugin: String },
+    NoHandler {
+        plugin: String,
+        uses: Vec<&'static str>,
+    },
     /// The plugin's own verdict: see `types.settings-error` in the WIT.
     #[error("{}", refusal(plugin, key, message))]
     Refused {
@@ -166,10 +197,11 @@ pub enum ConfigureError {
 
 impl ConfigureError {
     /// A plugin is not of a kind of our contract.
-    pub(super) fn is_no(plugin: &str, wanted: Kind) -> ConfigureError {
+    pub(super) fn is_no(plugin: &str, wanted: Kind, uses: Vec<&'static str>) -> ConfigureError {
         ConfigureError::Kind {
             plugin: plugin.to_owned(),
             wanted,
+            uses,
         }
     }
 
@@ -189,6 +221,15 @@ impl ConfigureError {
             error => error,
         }
     }
+}
+
+/// `a filter and a scorer`.
+fn used_as(uses: &[&str]) -> String {
+    let uses = uses.iter().map(|used| match *used {
+        COMPONENT => format!("a route's `{COMPONENT}`"),
+        kind => format!("a {kind}"),
+    });
+    uses.collect::<Vec<_>>().join(" and ")
 }
 
 fn refusal(plugin: &str, key: &Untrusted, message: &Untrusted) -> String {

@@ -38,6 +38,8 @@ pub struct PluginEvent {
 pub enum PluginEventKind {
     /// It was put in force.
     Serves,
+    /// It was on trial, and was put in force.
+    Promoted,
     /// It could not be used.
     Refused,
     /// It failed in a call.
@@ -61,6 +63,7 @@ impl PluginEventKind {
     pub fn name(self) -> &'static str {
         match self {
             PluginEventKind::Serves => "serves",
+            PluginEventKind::Promoted => "promoted",
             PluginEventKind::Refused => "refused",
             PluginEventKind::Fault(kind) => kind.name(),
             PluginEventKind::OverBudget => "over budget",
@@ -72,11 +75,20 @@ impl PluginEventKind {
         }
     }
 
+    /// Whether it says that the version serves from then on.
+    pub fn is_start(self) -> bool {
+        matches!(
+            self,
+            PluginEventKind::Serves | PluginEventKind::Promoted | PluginEventKind::RolledBack
+        )
+    }
+
     /// Whether it says that something went wrong with the plugin.
     pub fn is_error(self) -> bool {
         match self {
             PluginEventKind::Refused | PluginEventKind::Fault(_) => true,
             PluginEventKind::Serves
+            | PluginEventKind::Promoted
             | PluginEventKind::OverBudget
             | PluginEventKind::Quarantined
             | PluginEventKind::RolledBack

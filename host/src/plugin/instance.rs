@@ -55,7 +55,7 @@ impl<W: World> Instance<W> {
         plugin: &Plugin,
         surroundings: Surroundings,
     ) -> Result<Instance<W>, ConfigureError> {
-        let exports = W::of(&plugin.inner().kinds).ok_or_else(|| W::is_missing(plugin.name()))?;
+        let exports = W::of(&plugin.inner().kinds).ok_or_else(|| W::is_missing(plugin))?;
         let files = surroundings.files.clone();
         let (mut store, instance) =
             instantiate(plugin, surroundings).map_err(|fault| plugin.faulted(fault))?;
@@ -332,7 +332,7 @@ impl<W: Contract> Instance<W> {
     /// [`ConfigureError`]: the plugin's refusal, or its failure.
     pub(super) fn configure(&mut self, settings: &str) -> Result<Sharing, ConfigureError> {
         let Some(function) = self.common.configure else {
-            return Err(W::is_missing(self.plugin.name()));
+            return Err(W::is_missing(&self.plugin));
         };
         match self.set_up(function, (W::KIND, settings.into())) {
             Ok((Ok(sharing),)) => Ok(sharing),

@@ -157,6 +157,7 @@ pub(super) fn check_imports(
             .into_iter()
             .filter(|grant| granted(grant) || needed.contains(grant))
             .collect(),
+        uses: Vec::new(), // its exports are not looked at here
     })
 }
 

@@ -13,7 +13,7 @@ use wasmtime::component::{
     TypedFunc,
 };
 
-use super::component::Kinds;
+use super::component::{Kinds, Plugin};
 use super::error::{ConfigureError, PluginError};
 use super::host_state::HostState;
 use super::interfaces::{self, PACKAGE, VERSION};
@@ -33,6 +33,10 @@ pub enum Kind {
     #[component(name = "hook")]
     Hook,
 }
+
+/// As messages have the use of a plugin that answers requests itself, which is no [`Kind`] of our
+/// contract.
+pub(super) const COMPONENT: &str = "component";
 
 impl Kind {
     /// As messages have it.
@@ -80,7 +84,7 @@ pub(super) trait World: Sized + 'static {
     fn of(kinds: &Kinds) -> Option<&Self::Exports>;
 
     /// That a plugin is not of this kind.
-    fn is_missing(plugin: &str) -> ConfigureError;
+    fn is_missing(plugin: &Plugin) -> ConfigureError;
 
     /// The functions of an instance.
     ///

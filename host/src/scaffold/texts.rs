@@ -140,6 +140,8 @@ fn configuration(plugin: &NewPlugin<'_>) -> String {
     let grants = grants(kind);
     format!(
         "[[listen]]\naddress = \"127.0.0.1:8080\"\n\n\
+         # Where commands reach it, such as `waypost plugin load {name} {component}`.\n\
+         [admin]\naddress = \"127.0.0.1:9180\"\n\n\
          [plugin.{name}]\nfile = \"{component}\"\n{grants}\n\
          [upstream.backend]\npolicy = {policy}\nservers = [\n  \
          {{ address = \"127.0.0.1:3001\", labels = {{ zone = \"a\" }} }},\n  \
@@ -168,6 +170,7 @@ fn readme(plugin: &NewPlugin<'_>) -> String {
          waypost plugin test {component} --settings '{settings}'\n\
          waypost plugin dev         # builds and loads each change, and shows what the {kind} decides\n\
          waypost run                # with waypost.toml, before servers on ports 3001 and 3002\n\
+         waypost plugin load {name} {component}   # another version, into the process that runs\n\
          ```\n"
     )
 }

@@ -189,6 +189,39 @@ async fn what_a_component_does_behind_its_answer_is_finished_without_its_client(
 }
 
 #[tokio::test]
+async fn plugin_commands_tell_which_routes_a_component_answers_how_often_and_how_long() {
+    let named = "[[route]]\npath = \"/shop/\"\nname = \"shop\"\ncomponent = \"probe\"\n";
+    let route = "host = \"a.test\"\npath = \"/app/\"";
+    let proxy = answered_by_probe("", route, named).await;
+    for _ in 0..3 {
+        proxy.get("/shop/").await;
+    }
+    eventually("its calls are over", async || {
+        proxy.shows("/plugins/probe").await["mean_ns"] != 0
+    })
+    .await;
+    let plugin = proxy.shows("/plugins/probe").await;
+    assert_eq!(plugin["kinds"], serde_json::json!(["component"]));
+    assert_eq!(plugin["routes"], serde_json::json!(["a.test/app/", "shop"]));
+    assert_eq!(plugin["calls"], 3);
+    for command in ["list", "inspect"] {
+        let mut waypost = std::process::Command::new(waypost_tests::waypost());
+        waypost.args([
+            "plugin",
+            command,
+            "probe",
+            "--admin",
+            &proxy.admin_address(),
+        ]);
+        let (code, said, error) = waypost_tests::child::run(waypost);
+        assert_eq!(code, 0, "{error}");
+        for part in ["component", "a.test/app/", "shop"] {
+            assert!(said.contains(part), "{command} has no {part}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_path_that_lacks_its_slash_leads_to_the_component_with_it() {
     let proxy = answered_by_probe("", "path = \"/app/\"", "").await;
     let answer = proxy.get("/app").await;

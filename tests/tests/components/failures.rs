@@ -156,10 +156,8 @@ async fn a_component_that_cannot_answer_is_refused_at_the_start() {
         .current_dir(directory.path());
     let (code, _, said) = waypost_tests::child::run(command);
     assert_eq!(code, 1, "{said}");
-    let message =
-        "plugin `asker` answers no requests: it does not export `wasi:http/incoming-handler`";
+    let message = "plugin `asker` is a hook, and no route's `component`: it does not export `wasi:http/incoming-handler`";
     assert!(said.contains(message), "{said}");
-    assert!(said.contains("route"), "{said}");
 }
 
 #[tokio::test]

@@ -412,3 +412,17 @@ async fn notes_are_in_the_log_and_have_a_bound() {
     let line = &log_lines(&proxy, 2).await[1];
     assert!((1000..=1024).contains(&line.len()), "{} bytes", line.len());
 }
+
+/// No log asks for them.
+#[tokio::test]
+async fn notes_are_in_what_clients_get_of_them() {
+    let origin = origin::says("hello").await;
+    let variable = "[variable.why]\nfrom = \"$plugin_note\"\nmap = { \"one; two\" = \"both\" }\n";
+    for (value, expected) in [("$plugin_note", "one; two"), ("$why", "both")] {
+        let headers = format!("response_headers = {{ set = {{ X-Why = \"{value}\" }} }}");
+        let setup = at_route(proxy::to([&origin])).route(&headers);
+        let proxy = setup.more(variable).start().await;
+        let answer = asked(&proxy, "/", "note one | note two").await;
+        assert_eq!(answer.header("X-Why"), expected);
+    }
+}

@@ -137,6 +137,27 @@ fn settings_that_can_never_work_are_problems_at_their_line() {
     }
 }
 
+#[test]
+fn a_name_that_leads_nowhere_is_told_with_the_nearest_one() {
+    let tables = "[upstream.green]\nservers = [\"127.0.0.1:1\"]\n\
+                  [[route]]\nname = \"canary\"\ninternal = true\nreturn = { status = 204 }\n";
+    for (part, near) in [
+        (
+            "upstream = \"gren\"",
+            "unknown upstream `gren`: did you mean `green`?",
+        ),
+        (
+            "route = \"canari\"",
+            "there is no route with the `name` `canari`: did you mean `canary`?",
+        ),
+    ] {
+        let hooks =
+            format!("hooks = [{{ plugin = \"split\", header = \"X\", parts = [{{ {part} }}] }}]");
+        let said = problems_of(&hooks, tables);
+        assert!(said.contains(near), "{said}");
+    }
+}
+
 /// A hook is kept over a reload if nothing about it has changed; that a name leads nowhere any more
 /// is a change.
 #[tokio::test]

@@ -10,7 +10,7 @@ async fn wrong_terms_a_wrong_file_and_an_unknown_plugin() {
     tried(&proxy, "canary?share=100%25&imbalance=off", &first()).await;
     for (query, reason) in [
         ("", "`share` is missing"),
-        ("?share=5", "`5` is no share"),
+        ("?share=5", "`5` is no share: write `5%`"),
         ("?share=0%25", "more than `0%`"),
         ("?share=101%25", "`100%` at most"),
         ("?share=5%25&after=x", "`after` is a number"),
@@ -24,7 +24,10 @@ async fn wrong_terms_a_wrong_file_and_an_unknown_plugin() {
     }
     for (component, reason) in [
         (b"nothing".to_vec(), "no webassembly"),
-        (hooks::in_mode("plain"), "does not grant"),
+        (
+            hooks::in_mode("plain"),
+            "`mine` is a hook, and no policy: it does not export `waypost:plugin/balancer`",
+        ),
         (
             crate::misbehaving::in_mode("refuses_its_settings"),
             "on trial: no settings would please me",
@@ -53,6 +56,14 @@ async fn wrong_terms_a_wrong_file_and_an_unknown_plugin() {
         origins[0].address(),
         "the canary goes on"
     );
+    for what in ["promote", "withdraw", "rollback", "shadow", "load"] {
+        let answer = proxy
+            .admin("POST", &format!("/plugins/mien/{what}"), "")
+            .await;
+        assert_eq!(answer.status, 404, "{what}: {}", answer.text());
+        let near = "the configuration has no plugin `mien`; did you mean `mine`?";
+        assert!(answer.text().contains(near), "{what}: {}", answer.text());
+    }
     for (name, status) in [("nobody", 404), ("round_robin", 409)] {
         let answer = proxy
             .admin("POST", &format!("/plugins/{name}/shadow"), "")
@@ -71,8 +82,23 @@ async fn a_file_of_another_kind() {
     let proxy = hooked(&hooks::in_mode("plain"), &origin).await;
     let answer = tries(&proxy, "shadow", &turns(1)).await;
     assert_eq!(answer.status, 422);
-    assert!(answer.text().contains("is no hook"), "{}", answer.text());
+    let kinds = "`mine` is a policy, and no hook: it does not export `waypost:plugin/hook`";
+    assert!(answer.text().contains(kinds), "{}", answer.text());
     assert_eq!(proxy.get("/").await.text(), "hello");
+}
+
+/// What it should be granted would be no help.
+#[tokio::test]
+async fn a_file_of_another_kind_is_told_so_before_what_it_is_not_granted() {
+    let origins = origins(1).await;
+    let proxy = balanced(&last(), "", &origins).await;
+    let told = "`mine` is a hook, and no policy: it does not export `waypost:plugin/balancer`";
+    for way in ["load", "shadow", "canary?share=5%25"] {
+        let answer = tries(&proxy, way, &hooks::in_mode("plain")).await;
+        assert_eq!(answer.status, 422, "{way}");
+        assert!(answer.text().contains(told), "{way}: {}", answer.text());
+        assert!(!answer.text().contains("grant"), "{way}: {}", answer.text());
+    }
 }
 
 #[tokio::test]

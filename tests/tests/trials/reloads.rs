@@ -159,14 +159,20 @@ async fn a_trial_that_a_reload_leaves_nothing_to_do_ends() {
 #[test]
 fn a_check_asks_a_candidate_as_a_start_does() {
     let refuses = crate::misbehaving::in_mode("refuses_its_settings");
-    let candidates = [
-        (&b"nothing"[..], "no webassembly that can be read"),
+    let (policy, hook) = (last(), crate::hooks::in_mode("plain"));
+    // It is granted less than it asks for as well, which would be no help.
+    let is_hook = "error: plugin `mine` is a hook, and no policy: it does not export";
+    let files = [
+        (&policy, &b"nothing"[..], "no webassembly that can be read"),
         (
+            &policy,
             &refuses,
             "the version of `mine` on trial: no settings would please me",
         ),
+        (&policy, &hook, is_hook),
+        (&hook, &policy, is_hook),
     ];
-    for (candidate, reason) in candidates {
+    for (plugin, candidate, reason) in files {
         let directory = tempfile::tempdir().unwrap();
         let file = format!(
             "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nproxy = \"a\"\n[upstream.a]\n\
@@ -174,7 +180,7 @@ fn a_check_asks_a_candidate_as_a_start_does() {
              grants = [\"request\", \"exchange\"]\n{CANARY}\n"
         );
         std::fs::write(directory.path().join("waypost.toml"), file).unwrap();
-        std::fs::write(directory.path().join("mine.wasm"), last()).unwrap();
+        std::fs::write(directory.path().join("mine.wasm"), plugin).unwrap();
         std::fs::write(directory.path().join("v2.wasm"), candidate).unwrap();
         for word in ["check", "run"] {
             let mut process = Command::new(waypost());
@@ -196,6 +202,30 @@ fn what_a_file_says_wrongly_of_trials_is_found_by_a_check() {
         (
             "canary = { file = \"a\", share = \"5\" }".to_owned(),
             "`5` is no share",
+        ),
+        (
+            "canary = { file = \"a\", share = 20 }".to_owned(),
+            "must be a string, not an integer",
+        ),
+        (
+            "canary = { file = \"a\", share = 20 }".to_owned(),
+            "hint: write `share = \"20%\"`",
+        ),
+        (
+            "canary = { file = \"a\", share = 0.2 }".to_owned(),
+            "hint: write `share = \"0.2%\"`",
+        ),
+        (
+            "canary = { file = \"a\", share = 0 }".to_owned(),
+            "hint: write `share = \"5%\"`",
+        ),
+        (
+            "canary = { file = \"a\", latency = 150 }".to_owned(),
+            "hint: write `latency = \"150%\"`",
+        ),
+        (
+            "[plugin.mine.shadow]\nfile = \"a\"\nsha265 = \"b\"".to_owned(),
+            "hint: did you mean `sha256`?",
         ),
         (
             "canary = { file = \"a\", errors = \"x\" }".to_owned(),

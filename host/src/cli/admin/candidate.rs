@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::CommandFailed;
 use super::client::{Content, segment};
-use super::plugin::{component, short};
+use super::plugin::component;
+use super::plugin_words::short;
 use super::table::brief;
 use crate::admin_api::{TrialSide, TrialStatus};
 use crate::config::reason;
@@ -114,5 +115,9 @@ pub(super) fn trial_in_words(name: &str, trial: &TrialStatus) -> String {
         ),
         _ => format!("  canary   {}; {cost}\n", side(&trial.candidate)),
     };
+    if trial.share.as_deref() == Some("100%") {
+        text += "  no client is left to the version before, so there is nothing to compare with: of the \
+                 rails, `faults` alone can end it\n";
+    }
     text
 }

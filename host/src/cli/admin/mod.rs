@@ -4,6 +4,7 @@
 mod client;
 mod process;
 mod plugin;
+mod plugin_words;
 mod candidate;
 mod upstream;
 mod servers;

@@ -3,17 +3,16 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Subcommand;
 use hyper::Method;
 use hyper::body::Bytes;
 
-use super::candidate::{CanaryTerms, Signed, trial_in_words};
+use super::candidate::{CanaryTerms, Signed};
 use super::client::{AdminClient, Content, PATIENT, SOON, segment};
-use super::table::{aligned, brief, size};
+use super::plugin_words::{details_in_words, list_in_words, one_in_words};
 use super::{CommandFailed, OutputFormat, Reach};
-use crate::admin_api::{PluginIncident, PluginList, PluginStatus};
+use crate::admin_api::PluginList;
 use crate::config::reason;
 
 /// Bytes of a component: as much as `limits.file_size` can allow.
@@ -232,188 +231,6 @@ pub(super) fn component(file: &Path) -> Result<Bytes, CommandFailed> {
     Ok(bytes.into())
 }
 
-/// The first digits of a hash: enough to tell versions apart.
-pub(super) fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
-}
-
-fn one_in_words(plugin: PluginStatus) -> String {
-    let PluginStatus {
-        name,
-        version,
-        hash,
-        state,
-        trial,
-        ..
-    } = plugin;
-    let hash = short(&hash);
-    let text = format!("plugin `{name}`: version {version} ({hash}) is {state}\n");
-    match trial {
-        Some(trial) => text + &trial_in_words(&name, &trial),
-        None => text,
-    }
-}
-
-fn list_in_words(PluginList { plugins }: PluginList) -> String {
-    let header = [
-        "NAME",
-        "KIND",
-        "VERSION",
-        "STATE",
-        "HASH",
-        "CALLS",
-        "MEAN",
-        "P99",
-        "TIME",
-        "TRAPS",
-        "DEADLINES",
-        "MEMORY FAULTS",
-        "BAD ANSWERS",
-        "MEMORY",
-        "UPSTREAMS",
-        "HOOKS",
-    ];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(plugins.iter().map(|plugin| {
-        [
-            plugin.name.clone(),
-            plugin.kinds.join(","),
-            plugin.version.to_string(),
-            plugin.state.clone(),
-            short(&plugin.hash).to_owned(),
-            plugin.calls.to_string(),
-            brief(Duration::from_nanos(plugin.mean_ns)),
-            brief(Duration::from_nanos(plugin.p99_ns)),
-            format!("{}%", plugin.worker_percent),
-            plugin.traps.to_string(),
-            plugin.deadlines.to_string(),
-            plugin.memory_faults.to_string(),
-            plugin.answers.to_string(),
-            size(plugin.memory_bytes),
-            plugin.upstreams.join(","),
-            plugin.hooks.join(","),
-        ]
-    }));
-    let mut text = aligned(&rows);
-    for plugin in plugins {
-        if let Some(trial) = &plugin.trial {
-            text += &format!("\n{}", trial_in_words(&plugin.name, trial));
-        }
-        if let Some(error) = plugin.last_error {
-            text += &format!("\nlast error of `{}`: {error}\n", plugin.name);
-        }
-        // The table says already that it serves; the earlier events are listed here.
-        let earlier = plugin.history.iter().rev();
-        for incident in earlier.filter(|each| each.event != "serves") {
-            text += &format!("{}\n", incident_in_words(incident));
-        }
-    }
-    text
-}
-
-/// One line of a history.
-fn incident_in_words(incident: &PluginIncident) -> String {
-    let PluginIncident {
-        version,
-        event,
-        detail,
-        count,
-        first,
-        last,
-    } = incident;
-    let times = match count {
-        1 => String::new(),
-        count => format!(", {count} times since {first}"),
-    };
-    format!("  {last}  version {version} {event}: {detail}{times}")
-}
-
-/// All that is known of one plugin.
-fn details_in_words(plugin: PluginStatus) -> String {
-    let list = |names: &[String]| match names {
-        [] => "none".to_owned(),
-        names => names.join("\n                "),
-    };
-    let nanos = |nanos| brief(Duration::from_nanos(nanos));
-    let previous = plugin
-        .previous
-        .as_ref()
-        .map(|previous| format!("version {} ({})", previous.version, short(&previous.hash)));
-    let name = plugin.name.clone();
-    let rows = [
-        ("name", plugin.name),
-        ("version", format!("{} ({})", plugin.version, plugin.hash)),
-        (
-            "signed by",
-            plugin.signed_by.unwrap_or_else(|| "not asked".to_owned()),
-        ),
-        ("state", plugin.state),
-        ("previous", previous.unwrap_or_else(|| "none".to_owned())),
-        ("exports", plugin.world),
-        ("imports", list(&plugin.imports)),
-        ("kinds", plugin.kinds.join(", ")),
-        ("upstreams", list(&plugin.upstreams)),
-        ("hooks", list(&plugin.hooks)),
-        ("calls", plugin.calls.to_string()),
-        (
-            "time",
-            format!(
-                "{} a call, {} at most for 99 of 100",
-                nanos(plugin.mean_ns),
-                nanos(plugin.p99_ns)
-            ),
-        ),
-        (
-            "budget",
-            format!(
-                "{}% of a worker's time, {}% used of late; {} picks left to the fallback",
-                plugin.budget, plugin.worker_percent, plugin.over_budget
-            ),
-        ),
-        (
-            "faults",
-            format!(
-                "{} traps, {} deadlines, {} of memory, {} bad answers",
-                plugin.traps, plugin.deadlines, plugin.memory_faults, plugin.answers
-            ),
-        ),
-        (
-            "memory",
-            format!(
-                "{} in {} instances",
-                size(plugin.memory_bytes),
-                plugin.instances
-            ),
-        ),
-    ];
-    let counters = plugin.counters.iter();
-    let counters: Vec<String> = counters
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    let stored = plugin.store.as_ref().map(|store| {
-        format!(
-            "{} entries, {}; {} refused",
-            store.entries,
-            size(store.bytes),
-            store.refused
-        )
-    });
-    let mut text: String = rows
-        .iter()
-        .chain(&[("counters", list(&counters))])
-        .chain(&stored.map(|stored| ("store", stored)))
-        .map(|(name, value)| format!("{name:<15} {value}\n"))
-        .collect();
-    if let Some(trial) = &plugin.trial {
-        text += &trial_in_words(&name, trial);
-    }
-    text += "history\n";
-    for incident in plugin.history.iter().rev() {
-        text += &format!("{}\n", incident_in_words(incident));
-    }
-    text
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
@@ -429,8 +246,15 @@ mod tests {
             "name": name, "stock": false, "version": 3, "hash": "0123456789abcdef", "state": state, "world": "policy",
             "imports": [], "calls": 12_345, "mean_ns": 312, "p99_ns": 4_240, "traps": 1, "deadlines": 2,
             "memory_faults": 0, "answers": 0, "memory_bytes": 1_114_112, "instances": 2, "upstreams": ["a", "b"],
-            "kinds": ["policy", "hook"], "hooks": ["limit"], "counters": {"asked": 3},
+            "kinds": ["policy", "hook"], "hooks": ["limit"], "routes": ["/app"], "counters": {"asked": 3},
             "previous": null, "last_error": last_error, "worker_percent": 3, "history": [],
+        })
+    }
+
+    fn event(event: &str, minute: &str) -> Value {
+        let time = format!("2026-09-01T12:{minute}:00.000Z");
+        json!({
+            "version": 1, "event": event, "detail": "x", "count": 1, "first": time, "last": time,
         })
     }
 
@@ -442,9 +266,9 @@ mod tests {
         ];
         let canned = Canned::on_tcp(200, &json!({ "plugins": plugins }).to_string()).await;
         let expected = "\
-NAME   KIND         VERSION  STATE        HASH          CALLS  MEAN   P99    TIME  TRAPS  DEADLINES  MEMORY FAULTS  BAD ANSWERS  MEMORY  UPSTREAMS  HOOKS
-spill  policy,hook  3        live         0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit
-mine   policy,hook  3        quarantined  0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit
+NAME   KIND         VERSION  STATE        HASH          CALLS  MEAN   P99    TIME  TRAPS  DEADLINES  MEMORY FAULTS  BAD ANSWERS  MEMORY  UPSTREAMS  HOOKS  ROUTES
+spill  policy,hook  3        live         0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit  /app
+mine   policy,hook  3        quarantined  0123456789ab  12345  312ns  4.2us  3%    1      2          0              0            1.1m    a,b        limit  /app
 
 last error of `mine`: unreachable
 ";
@@ -459,13 +283,6 @@ last error of `mine`: unreachable
 
     #[tokio::test]
     async fn what_happened_is_listed_newest_first_by_either_command() {
-        let event = |event: &str, minute: &str| {
-            let time = format!("2026-09-01T12:{minute}:00.000Z");
-            json!({
-                "version": 1, "event": event, "detail": "x", "count": 1,
-                "first": time, "last": time,
-            })
-        };
         let mut plugin = plugin("mine", "live", "x".into());
         plugin["history"] = json!([event("trap", "01"), event("deadline", "02")]);
         let lines = "\
@@ -478,6 +295,46 @@ last error of `mine`: unreachable
         let all = list(&canned.client, None, &WORDS).await.unwrap();
         for text in [one, all] {
             assert!(text.ends_with(lines), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn which_version_serves_is_told_with_the_one_before_and_how_that_came() {
+        let mut promoted = plugin("mine", "live", Value::Null);
+        promoted["since"] = "2026-09-01T12:00:00.000Z".into();
+        promoted["previous"] = json!({ "version": 2, "hash": "fedcba9876543210" });
+        promoted["history"] = json!([event("serves", "01"), event("promoted", "02")]);
+        let loaded = promoted.clone();
+        promoted["promoted_from"] = "canary of 50%".into();
+        let mut back = loaded.clone();
+        back["state"] = "rolled back".into();
+        let mut failing = loaded.clone();
+        failing["state"] = "quarantined".into();
+        for (plugin, words) in [
+            (
+                promoted,
+                "serves since 2026-09-01T12:00:00.000Z, promoted from a canary of 50%, in place of",
+            ),
+            (loaded, "serves since 2026-09-01T12:00:00.000Z, in place of"),
+            (
+                back,
+                "serves again since 2026-09-01T12:00:00.000Z, rolled back from",
+            ),
+            (
+                failing,
+                "is quarantined, and in force since 2026-09-01T12:00:00.000Z, in place of",
+            ),
+        ] {
+            let expected = format!(
+                "plugin `mine`: version 3 (0123456789ab) {words} version 2 (fedcba987654)\n"
+            );
+            let canned = Canned::on_tcp(200, &plugin.to_string()).await;
+            let changed = change(&canned.client, "mine", "promote", &WORDS).await;
+            assert_eq!(changed.unwrap(), expected);
+            let canned = Canned::on_tcp(200, &plugin.to_string()).await;
+            let listed = list(&canned.client, Some("mine"), &WORDS).await.unwrap();
+            let (_, below) = listed.split_once("\n\n").unwrap();
+            assert_eq!(below, expected);
         }
     }
 

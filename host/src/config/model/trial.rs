@@ -1,6 +1,7 @@
 //! A version of a plugin that is tried beside the one that serves, and on what terms.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -18,12 +19,23 @@ impl Percent {
     /// # Errors
     /// What is wrong with it, for a user.
     pub fn of_canary(text: &str) -> Result<Percent, String> {
-        match text.parse()? {
-            Percent(0) => Err("a canary has a share of more than `0%`".to_owned()),
-            share if share > Percent::ALL => {
+        match text.parse() {
+            Ok(Percent(0)) => Err("a canary has a share of more than `0%`".to_owned()),
+            Ok(share) if share > Percent::ALL => {
                 Err("a canary has a share of `100%` at most".to_owned())
             }
-            share => Ok(share),
+            Ok(share) => Ok(share),
+            Err(_) => Err(Percent::refusal(text, Percent(1)..=Percent::ALL)),
+        }
+    }
+
+    /// That a text is no share, and how the one that was meant is written, if it is one of these.
+    fn refusal(text: &str, allowed: RangeInclusive<Percent>) -> String {
+        let meant = format!("{}%", text.trim().trim_end_matches('%').trim_end());
+        let meant = read(&meant).filter(|meant| allowed.contains(meant));
+        match meant {
+            Some(meant) => format!("`{text}` is no share: write `{meant}`"),
+            None => format!("`{text}` is no share: write `5%`, or `0.1%`"),
         }
     }
 
@@ -38,19 +50,22 @@ impl FromStr for Percent {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Percent, String> {
-        let wrong = || format!("`{text}` is no share: write `5%`, or `0.1%`");
-        let number = text.strip_suffix('%').ok_or_else(wrong)?;
-        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-        let is_number = |digits: &str, most: usize| {
-            (1..=most).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if !is_number(whole, 5) || !is_number(part, 3) {
-            return Err(wrong());
-        }
-        let whole: u32 = whole.parse().map_err(|_| wrong())?;
-        let part: u32 = format!("{part:0<3}").parse().map_err(|_| wrong())?;
-        Ok(Percent(whole * 1000 + part))
+        read(text).ok_or_else(|| Percent::refusal(text, Percent(0)..=Percent(u32::MAX)))
     }
+}
+
+fn read(text: &str) -> Option<Percent> {
+    let number = text.strip_suffix('%')?;
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number = |digits: &str, most: usize| {
+        (1..=most).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !is_number(whole, 5) || !is_number(part, 3) {
+        return None;
+    }
+    let whole: u32 = whole.parse().ok()?;
+    let part: u32 = format!("{part:0<3}").parse().ok()?;
+    Some(Percent(whole * 1000 + part))
 }
 
 impl fmt::Display for Percent {
@@ -170,5 +185,27 @@ mod tests {
         ] {
             assert!(text.parse::<Percent>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_told_to_be_written_is_taken() {
+        for (text, meant) in [
+            ("20", "20%"),
+            ("0.5", "0.5%"),
+            ("20 %", "20%"),
+            (" 7", "7%"),
+            ("20%%", "20%"),
+            // No canary could have it.
+            ("0", "5%"),
+            ("101", "5%"),
+            ("fast", "5%"),
+            ("", "5%"),
+        ] {
+            let refusal = Percent::of_canary(text).unwrap_err();
+            assert!(refusal.contains(&format!(": write `{meant}`")), "{refusal}");
+            assert!(Percent::of_canary(meant).is_ok(), "{meant}");
+        }
+        let refusal = "150".parse::<Percent>().unwrap_err();
+        assert_eq!(refusal, "`150` is no share: write `150%`");
     }
 }

@@ -9,7 +9,7 @@ use crate::admin_api::{
     RemoteStoreStatus, ServerStatus, SourceStatus, StoreStatus, TrialSide, TrialStatus,
     UpstreamList, UpstreamStatus,
 };
-use crate::config::model::Manner;
+use crate::config::model::{Action, Manner, Route};
 use crate::control_plane::operator::Published;
 use crate::control_plane::panics;
 use crate::control_plane::registered::{RegisteredPlugin, WaitingPlugin};
@@ -120,7 +120,8 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         upstreams: upstreams
             .map(|upstream| upstream.config.name.clone())
             .collect(),
-        kinds: plugin.kinds().map(|kind| kind.name().to_owned()).collect(),
+        kinds: plugin.uses().into_iter().map(str::to_owned).collect(),
+        routes: routes_of(published, name),
         hooks: hooks.map(|hook| hook.name().to_owned()).collect(),
         counters: plugin.own_counters().into_iter().collect(),
         store: plugin.stored().map(|stored| StoreStatus {
@@ -128,6 +129,11 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
             bytes: stored.bytes,
             refused: stored.refused,
         }),
+        since: history
+            .iter()
+            .rfind(|event| event.kind.is_start() && event.version == plugin.version())
+            .map(|event| time(event.last)),
+        promoted_from: entry.promoted_from.clone(),
         previous: entry.previous.as_ref().map(|previous| PluginVersion {
             version: previous.version(),
             hash: previous.hash().to_string(),
@@ -142,6 +148,26 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         over_budget: stats.over_budget,
         history: history.iter().map(incident).collect(),
     }
+}
+
+/// The routes that a plugin answers as their `component`: each by its name, or its host and path.
+fn routes_of(published: &Published, plugin: &str) -> Vec<String> {
+    let config = &published.snapshot.config;
+    let answers = |route: &&Route| match route.action {
+        Action::Component(index) => {
+            (config.components.get(index)).is_some_and(|component| component.plugin == plugin)
+        }
+        _ => false,
+    };
+    let routes = config.routes.iter().filter(answers);
+    let mut routes: Vec<String> = routes
+        .map(|route| match &route.name {
+            Some(name) => name.clone(),
+            None => route.host.spelling() + &route.path.spelling(),
+        })
+        .collect();
+    routes.dedup(); // a named one is a route for each of its hosts
+    routes
 }
 
 fn trial(trial: &Trial) -> TrialStatus {

@@ -75,7 +75,7 @@ impl Rig {
             components: Vec::new(),
             trials: Default::default(),
             page_files: Arc::default(),
-            logs_notes: false,
+            shows_notes: false,
             logs_sent_header: true,
             config,
         });

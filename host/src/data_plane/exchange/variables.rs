@@ -476,7 +476,7 @@ impl plugin::ExchangeContext for Exchange {
     }
 
     fn is_note_wanted(&self) -> bool {
-        self.worker_config.snapshot.logs_notes
+        self.worker_config.snapshot.shows_notes
     }
 
     fn log_context(&self) -> String {

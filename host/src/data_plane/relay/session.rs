@@ -361,7 +361,7 @@ impl plugin::ExchangeContext for TcpSession {
     }
 
     fn is_note_wanted(&self) -> bool {
-        self.worker.worker_config().snapshot.logs_notes
+        self.worker.worker_config().snapshot.shows_notes
     }
 
     fn log_context(&self) -> String {

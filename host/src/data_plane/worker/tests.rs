@@ -142,7 +142,7 @@ impl Builder {
             components: Vec::new(),
             trials: Default::default(),
             page_files: Arc::default(),
-            logs_notes: false,
+            shows_notes: false,
             logs_sent_header: false,
             config,
         });

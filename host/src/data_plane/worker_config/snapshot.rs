@@ -49,8 +49,8 @@ pub(crate) struct Snapshot {
     pub(crate) stream_logs: Vec<Vec<UsedLog>>,
     /// Some log line has a variable `$sent_http_*`.
     pub(crate) logs_sent_header: bool,
-    /// Some log line has `$plugin_note`.
-    pub(crate) logs_notes: bool,
+    /// Some log line, or answer to a client, has `$plugin_note`.
+    pub(crate) shows_notes: bool,
 }
 
 impl Snapshot {

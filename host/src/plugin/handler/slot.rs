@@ -65,7 +65,7 @@ impl Instance<Handler> {
             Some("https") => Scheme::Https,
             _ => Scheme::Http,
         };
-        self.count();
+        let timed = self.begin();
         let mut http = self.state().http();
         let resources = http
             .new_incoming_request(scheme, request)
@@ -74,6 +74,7 @@ impl Instance<Handler> {
         let (function, deadline) = (self.functions.handle, self.plugin.inner().handler_deadline);
         let handled = self.call_waiting(None, deadline, requests, function, resources);
         let handled = handled.await;
+        self.end(timed);
         self.note_memory();
         handled.map(|()| self.state().waiting().has_open_body())
     }

@@ -3,7 +3,7 @@
 use wasmtime::component::{ComponentExportIndex, Resource, TypedFunc};
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 
-use super::super::component::Kinds;
+use super::super::component::{Kinds, Plugin};
 use super::super::error::{ConfigureError, PluginError};
 use super::super::world::{Exporter, FunctionFinder, World, WrongType};
 
@@ -44,9 +44,10 @@ impl World for Handler {
         kinds.handler.as_ref()
     }
 
-    fn is_missing(plugin: &str) -> ConfigureError {
+    fn is_missing(plugin: &Plugin) -> ConfigureError {
         ConfigureError::NoHandler {
-            plugin: plugin.to_owned(),
+            plugin: plugin.name().to_owned(),
+            uses: plugin.uses(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::{ComponentExportIndex, TypedFunc};
 
 use super::super::common::SettingsError;
-use super::super::component::Kinds;
+use super::super::component::{Kinds, Plugin};
 use super::super::error::{ConfigureError, PluginError};
 use super::super::world::{Contract, Exporter, FunctionFinder, Kind, World, WrongType};
 use super::{ExchangeSummary, Verdict};
@@ -74,8 +74,8 @@ impl World for Hook {
         kinds.hook.as_ref()
     }
 
-    fn is_missing(plugin: &str) -> ConfigureError {
-        ConfigureError::is_no(plugin, Self::KIND)
+    fn is_missing(plugin: &Plugin) -> ConfigureError {
+        ConfigureError::is_no(plugin.name(), Self::KIND, plugin.uses())
     }
 
     fn functions(

@@ -243,10 +243,12 @@ fn check_destination(host: &Caller<'_>, destination: Destination, name: &str) ->
     if destinations.has(destination, name) {
         return None;
     }
+    let near = destinations.near(destination, name);
+    let near = near.map(|near| format!(": {near}")).unwrap_or_default();
     let name = Untrusted::name(name);
     Some(match destination {
-        Destination::Route => format!("there is no route with the `name` `{name}`"),
-        Destination::Upstream => format!("unknown upstream `{name}`"),
+        Destination::Route => format!("there is no route with the `name` `{name}`{near}"),
+        Destination::Upstream => format!("unknown upstream `{name}`{near}"),
     })
 }
 

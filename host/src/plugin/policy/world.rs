@@ -2,7 +2,7 @@
 
 use wasmtime::component::{ComponentExportIndex, TypedFunc};
 
-use super::super::component::Kinds;
+use super::super::component::{Kinds, Plugin};
 use super::super::context::EndpointView;
 use super::super::error::{ConfigureError, PluginError};
 use super::super::world::{Contract, Exporter, FunctionFinder, Kind, World, WrongType};
@@ -58,8 +58,8 @@ impl World for Policy {
         kinds.policy.as_ref()
     }
 
-    fn is_missing(plugin: &str) -> ConfigureError {
-        ConfigureError::is_no(plugin, Self::KIND)
+    fn is_missing(plugin: &Plugin) -> ConfigureError {
+        ConfigureError::is_no(plugin.name(), Self::KIND, plugin.uses())
     }
 
     fn functions(
@@ -117,8 +117,8 @@ impl World for Filter {
         kinds.filter.as_ref()
     }
 
-    fn is_missing(plugin: &str) -> ConfigureError {
-        ConfigureError::is_no(plugin, Self::KIND)
+    fn is_missing(plugin: &Plugin) -> ConfigureError {
+        ConfigureError::is_no(plugin.name(), Self::KIND, plugin.uses())
     }
 
     fn functions(
@@ -170,8 +170,8 @@ impl World for Scorer {
         kinds.scorer.as_ref()
     }
 
-    fn is_missing(plugin: &str) -> ConfigureError {
-        ConfigureError::is_no(plugin, Self::KIND)
+    fn is_missing(plugin: &Plugin) -> ConfigureError {
+        ConfigureError::is_no(plugin.name(), Self::KIND, plugin.uses())
     }
 
     fn functions(

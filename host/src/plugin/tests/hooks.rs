@@ -423,6 +423,7 @@ fn a_hook_is_shown_the_settings_of_each_place_in_order() {
 fn a_policy_is_no_hook() {
     let policy = load("mine", &Guest::default().module()).unwrap();
     let error = attached(&policy, &json!({}), &[]).map(|_| ()).unwrap_err();
-    let expected = "plugin `mine` is no hook: it does not export `waypost:plugin/hook`";
+    let expected =
+        "plugin `mine` is a policy, and no hook: it does not export `waypost:plugin/hook`";
     assert_eq!(error.to_string(), expected);
 }

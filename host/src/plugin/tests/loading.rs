@@ -196,7 +196,8 @@ fn a_plugin_is_configured_as_what_it_is_used_as_and_as_nothing_else() {
     let configure = |kind| policy.configure(kind, &json!({}), &PolicyContext::default());
     assert!(configure(Kind::Policy).is_ok());
     let error = configure(Kind::Scorer).unwrap_err().to_string();
-    let expected = "plugin `guest` is no scorer: it does not export `waypost:plugin/scorer`";
+    let expected =
+        "plugin `guest` is a policy, and no scorer: it does not export `waypost:plugin/scorer`";
     assert_eq!(error, expected);
 }
 

@@ -62,6 +62,7 @@ impl Drop for CountedRequest {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::*;
 

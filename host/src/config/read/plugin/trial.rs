@@ -6,6 +6,7 @@ use crate::config::declared::{CANARY, SHADOW};
 use crate::config::model::{Manner, Percent, Rails, TrialConfig, TrialTerms};
 use crate::config::problem::Problem;
 use crate::config::section::Section;
+use crate::config::tree::Value;
 
 /// The version that is tried beside a plugin, if one is.
 pub(super) fn trial(plugin: &Section<'_>, reader: ConfigReader<'_>) -> Option<TrialConfig> {
@@ -58,11 +59,36 @@ pub(super) fn trial(plugin: &Section<'_>, reader: ConfigReader<'_>) -> Option<Tr
 
 /// The terms of a canary.
 fn terms(section: &Section<'_>, reader: ConfigReader<'_>) -> TrialTerms {
+    // A number is a share that lacks its sign, and its quotes.
+    let number = |key: &str| {
+        let node = section.get(key)?;
+        match &node.value {
+            Value::Integer(number) => Some((number.to_string(), node)),
+            Value::Float(number) => Some((number.to_string(), node)),
+            _ => None,
+        }
+    };
+    let text = |key: &str| match number(key) {
+        Some((number, _)) => number,
+        None => section.text(key).to_owned(),
+    };
     let wrong = |key: &str, message: String| {
         let place = section.get(key).map_or(section.place, |node| &node.place);
-        reader.problems.add(Problem::new(place, message));
+        reader.problems.add(match number(key) {
+            None => Problem::new(place, message),
+            Some((number, node)) => {
+                let meant = format!("{number}%");
+                let is_share = match key {
+                    "share" => Percent::of_canary(&meant).is_ok(),
+                    _ => meant.parse::<Percent>().is_ok(),
+                };
+                let example = if is_share { &meant } else { "5%" };
+                let message = format!("`{key}` must be a string, not {}", node.type_name());
+                Problem::new(place, message).hint(format!("write `{key} = \"{example}\"`"))
+            }
+        });
     };
-    let share = Percent::of_canary(section.text("share"));
+    let share = Percent::of_canary(&text("share"));
     let share = share.unwrap_or_else(|message| {
         wrong("share", message);
         Percent::ALL
@@ -72,7 +98,7 @@ fn terms(section: &Section<'_>, reader: ConfigReader<'_>) -> TrialTerms {
         ..Rails::default()
     };
     for (name, _) in Rails::default().named() {
-        if let Err(message) = rails.set(name, section.text(name)) {
+        if let Err(message) = rails.set(name, &text(name)) {
             wrong(name, message);
         }
     }
