@@ -190,6 +190,7 @@ impl Operator {
                 config.server.plugin_cache != before.server.plugin_cache,
             ),
             ("[store]", config.store.remote != before.store.remote),
+            ("[metrics]", config.metrics != before.metrics),
             ("[admin]", admin_address(config) != admin_address(before)),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);

@@ -16,6 +16,7 @@ use super::upstream::{ClientConnections, DescriptorSource, Room};
 use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
 use crate::access_log::LogBuffers;
 use crate::http::head::RequestHead;
+use crate::metrics::WorkerCells;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,11 @@ impl Worker {
     /// Where it counts what its requests and clients are doing.
     pub(crate) fn standing(&self) -> &Standing {
         &self.process.standing[self.index]
+    }
+
+    /// Where it counts what belongs to no route and no upstream.
+    pub(crate) fn counted(&self) -> &WorkerCells {
+        &self.process.counted[self.index]
     }
 
     /// A number for an exchange or a session that no other one has, of this worker or another.

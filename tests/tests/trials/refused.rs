@@ -115,7 +115,8 @@ async fn a_hook_that_waits_is_no_shadow() {
     };
     let setup = waypost_tests::proxy::to([&origin]).route("hooks = [\"mine\"]");
     std::fs::write(setup.directory().join("mine.wasm"), asker(1)).unwrap();
-    let grants = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"http\"]";
+    let grants =
+        "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"http\"]";
     let entry = format!("[plugin.mine]\nfile = \"mine.wasm\"\n{grants}");
     let setup = setup.more(&entry).more(waypost_tests::admin::ADMIN);
     let proxy = setup.start().await;

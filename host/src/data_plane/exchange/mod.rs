@@ -29,7 +29,8 @@ mod cookies; // which it is to keep
 mod local; // an answer of our own
 mod files; // ... that is a file
 mod component; // ... that a component has
-mod stub_status; // ... that is what is counted
+mod stub_status; // ... that is what is counted, in nginx's text
+mod metrics; // ... in that of Prometheus
 mod error_page; // ... in place of an error's status alone
 mod elsewhere; // ... which another route has
 mod wait; // for something else than a server

@@ -15,7 +15,7 @@ use super::connection_limit::{Bound, ConnectionLimit, IdleConnections};
 use super::descriptor::Room;
 use super::dial::Dialed;
 use super::endpoint::{EndpointId, Seconds};
-use super::failure::Failure;
+use super::failure::{Failure, reason};
 use super::group::WorkerGroup;
 use super::http2::Http2Connections;
 use super::lease::Lease;
@@ -390,6 +390,10 @@ impl WorkerUpstream {
             };
             match acquired {
                 Ok(()) => {
+                    if attempt > 0 {
+                        let why = reason(exchange.balance().failure());
+                        self.shared.metrics().retried(exchange.worker(), why);
+                    }
                     let lease = Lease::new(group, exchange, chosen, picked_at, admitted);
                     return Ok(lease.with_last_resort(last_resort));
                 }

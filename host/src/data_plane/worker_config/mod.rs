@@ -3,6 +3,7 @@
 
 pub(crate) mod router; // host and path -> route
 mod page_files; // what error pages show
+mod snapshot_metrics; // where it is counted what routes do
 mod snapshot; // the immutable part
 mod pace; // how much is done at a time
 mod trials; // other versions of plugins
@@ -26,6 +27,7 @@ pub(crate) use page_files::PageFiles;
 pub(crate) use retired::RetiredUpstreams;
 pub(crate) use router::Router;
 pub(crate) use snapshot::{ListenerId, Snapshot, index_by_name};
+pub(crate) use snapshot_metrics::SnapshotMetrics;
 pub(crate) use trials::{HookTrial, RunInTrial, Trials};
 
 /// A snapshot as one worker uses it.
