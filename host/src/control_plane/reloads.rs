@@ -91,6 +91,7 @@ impl Operator {
             };
         }
         let mut reloads = present.reloads.clone();
+        reloads.last_failed = outcome.is_err();
         match &outcome {
             Ok(changed) => {
                 reloads.succeeded += 1;

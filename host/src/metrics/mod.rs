@@ -18,9 +18,11 @@ mod family; // what a family is
 pub(crate) mod families; // all of them
 mod text; // as scrapers read it
 
+pub(crate) use cell::Counter;
+pub(crate) use family::Family;
 pub(crate) use registry::{AllMetrics, Registry, UpstreamHandle};
 pub(crate) use requests::{EndedRequest, RouteMetrics, RouteSums};
-pub(crate) use sessions::StreamMetrics;
+pub(crate) use sessions::{StreamMetrics, StreamSums};
 pub(crate) use text::{Format, MetricsText};
 pub(crate) use upstreams::{EndpointMetrics, EndpointSums, Reason, UpstreamMetrics, UpstreamSums};
-pub(crate) use worker::{WorkerCells, WorkerSums};
+pub(crate) use worker::{MAX_FAULTS, WorkerCells, WorkerSums};

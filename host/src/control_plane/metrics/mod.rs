@@ -3,7 +3,11 @@
 //! Made on a thread that may take its time: a large configuration has tens of thousands of lines.
 
 mod requests; // of clients
-mod upstreams; // what they are asked
+mod streams; // connections that are carried as they are
+mod upstreams; // what is asked of upstreams
+mod tls; // with clients
+mod plugins; // what they do, and take
+mod process; // as a whole
 
 use tokio::sync::mpsc::Receiver;
 
@@ -12,7 +16,7 @@ use super::blocking::{BRIEF, TookTooLong, run_blocking};
 use super::operator::Published;
 use crate::data_plane::process::Process;
 use crate::data_plane::scrapes::Scrape;
-use crate::metrics::{AllMetrics, Format, MetricsText, families};
+use crate::metrics::{AllMetrics, Format, MetricsText, WorkerSums, families};
 
 /// How much longer than a brief piece of work the text may take.
 const PATIENCE: u32 = 10;
@@ -57,7 +61,12 @@ fn made(admin: &Admin, format: Format) -> String {
     };
     let mut text = MetricsText::new(format);
     text.info(&families::BUILD, &[env!("CARGO_PKG_VERSION")]);
-    requests::tell(&told, &mut text);
+    let workers = WorkerSums::of(&told.process.counted);
+    requests::tell(&told, &workers, &mut text);
+    streams::tell(&told, &mut text);
     upstreams::tell(&told, &mut text);
+    tls::tell(&told, &workers, &mut text);
+    plugins::tell(&told, &mut text);
+    process::tell(&told, &mut text);
     text.finish()
 }

@@ -1,10 +1,11 @@
 //! Requests by route, and the connections that they come on.
 
 use super::Told;
+use crate::data_plane::exchange::FAULT_CLASSES;
 use crate::data_plane::standing::Standings;
-use crate::metrics::{MetricsText, RouteSums, families};
+use crate::metrics::{MetricsText, RouteSums, WorkerSums, families};
 
-pub(super) fn tell(told: &Told<'_>, text: &mut MetricsText) {
+pub(super) fn tell(told: &Told<'_>, workers: &WorkerSums, text: &mut MetricsText) {
     let routes = told.all.routes.iter();
     let routes: Vec<(&str, RouteSums)> = routes
         .map(|(name, route)| (&**name, route.sums()))
@@ -23,7 +24,13 @@ pub(super) fn tell(told: &Told<'_>, text: &mut MetricsText) {
     for (name, sums) in &routes {
         text.count(&families::RESPONSE_BYTES, &[name], sums.sent);
     }
+    for (kind, count) in FAULT_CLASSES.into_iter().zip(workers.faults) {
+        if count > 0 {
+            text.count(&families::FAULTS, &[kind], count);
+        }
+    }
     connections(told, text);
+    text.count(&families::CROWDED, &[], workers.crowded);
 }
 
 fn connections(told: &Told<'_>, text: &mut MetricsText) {

@@ -23,7 +23,7 @@ use super::upstream::{Dialed, Timings};
 use super::worker::Worker;
 use super::worker_config::WorkerConfig;
 use crate::config::model;
-use crate::metrics::StreamMetrics;
+use crate::metrics::{StreamMetrics, WorkerCells};
 use crate::plugin::Ending;
 use crate::tls::ServerTls;
 use crate::tls::server::ClientVerdict;
@@ -60,7 +60,7 @@ pub(crate) async fn run(
     let (client, stream) = match &worker_config.snapshot.tls[position] {
         // Its state is large, and gone once the connection is open.
         Some(tls) => {
-            let secured = Box::pin(secured(tls, client, stream));
+            let secured = Box::pin(secured(tls, client, stream, worker.counted()));
             match guard.unless_evicted(secured).await.flatten() {
                 Some(secured) => secured,
                 None => return,
@@ -120,8 +120,9 @@ async fn secured(
     tls: &Arc<ServerTls>,
     mut client: Client,
     stream: Stream,
+    counted: &WorkerCells,
 ) -> Option<(Client, Stream)> {
-    let (stream, facts) = accept_tls(tls, &client, stream).await?;
+    let (stream, facts) = accept_tls(tls, &client, stream, counted).await?;
     let refusal = match facts.as_ref().map(|facts| facts.verdict(tls)) {
         Some(ClientVerdict::NoneNeeded | ClientVerdict::Valid) => {
             client.tls = facts.map(Box::new);
