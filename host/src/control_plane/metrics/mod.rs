@@ -14,6 +14,7 @@ use tokio::sync::mpsc::Receiver;
 use super::admin::Admin;
 use super::blocking::{BRIEF, TookTooLong, run_blocking};
 use super::operator::Published;
+use super::panics::{Panicked, caught};
 use crate::data_plane::process::Process;
 use crate::data_plane::scrapes::Scrape;
 use crate::metrics::{AllMetrics, Format, MetricsText, WorkerSums, families};
@@ -24,10 +25,12 @@ const PATIENCE: u32 = 10;
 /// Answers routes that tell the text, one after the other.
 pub(super) async fn heed(admin: Admin, mut asked: Receiver<Scrape>) {
     while let Some(Scrape { format, answer }) = asked.recv().await {
-        match text(&admin, format).await {
+        match caught(text(&admin, format)).await {
             // Whoever has asked may have left.
-            Ok(text) => drop(answer.send(text)),
-            Err(late) => tracing::error!("{late}"),
+            Ok(Ok(text)) => drop(answer.send(text)),
+            Ok(Err(late)) => tracing::error!("{late}"),
+            // The log has it; the next one is answered all the same.
+            Err(Panicked) => {}
         }
     }
 }
