@@ -100,3 +100,24 @@ async fn tunnels_end_with_their_peers() {
     let upgraded = r#"waypost_requests_total{route="/",method="GET",code="1xx"}"#;
     assert_eq!(metrics.value(upgraded), 1.0);
 }
+
+#[tokio::test]
+async fn a_panic_ends_its_request_and_its_attempt() {
+    let origin = origin::says("hello").await;
+    let file = format!(
+        "[server]\nworkers = 1\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.backend]\nservers = [\"{}\"]\n[[route]]\nproxy = \"backend\"\n{ADMIN}",
+        origin.address()
+    );
+    let proxy = proxy::run(&file, &[("WAYPOST_FAULTS", "exchange")]).await;
+    let proxy = proxy.panicking(1);
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.closed().await;
+    let metrics = settles(&proxy, 1.0).await;
+    let failed = r#"waypost_requests_total{route="/",method="GET",code="5xx"}"#;
+    assert_eq!(metrics.value(failed), 1.0);
+    assert_eq!(metrics.value("waypost_panics_total"), 1.0);
+    let attempts = metrics.all("waypost_upstream_requests_total");
+    assert!(matches!(attempts[..], [(sample, 1.0)] if sample.contains("code=\"none\"")));
+}
