@@ -77,6 +77,8 @@ families! {
         "1 for each reason that keeps the endpoint out, or holds it back.";
     ENDPOINT_HEALTH = gauge "waypost_endpoint_health_ratio" ["upstream", "endpoint"]
         "The moving share of attempts and probes that went well.";
+    HEALTH_CHECKS = counter "waypost_endpoint_health_checks" ["upstream", "endpoint", "outcome"]
+        "Probes of the endpoint that have ended: `passed` or `failed`.";
 
     HANDSHAKES = counter "waypost_tls_handshakes" ["version", "resumed"]
         "Handshakes with clients that ended well.";
@@ -85,6 +87,8 @@ families! {
     CERTIFICATE_END = gauge "waypost_tls_certificate_not_after_timestamp_seconds" ["listener", "certificate"]
         "When the certificate of this file ends, since 1970.";
 
+    HOOKS = counter "waypost_hook_verdicts" ["hook", "verdict"]
+        "What hooks have decided, each time that they were asked about a request or a session.";
     PLUGIN = info "waypost_plugin" ["plugin", "version", "hash"]
         "The version of a plugin that is in force.";
     PLUGIN_CALLS = counter "waypost_plugin_calls" ["plugin", "version"]

@@ -11,6 +11,7 @@ mod histogram; // how long things took
 mod method; // classes of methods and of statuses
 mod requests; // what is counted of a route's requests
 mod sessions; // ... of the sessions of a stream
+mod hooks; // ... of what hooks decide
 mod upstreams; // ... of what upstreams are asked
 mod worker; // ... of none of them in particular
 mod registry; // which of them there are, by name
@@ -20,6 +21,7 @@ mod text; // as scrapers read it
 
 pub(crate) use cell::Counter;
 pub(crate) use family::Family;
+pub(crate) use hooks::{HookMetrics, HookVerdict};
 pub(crate) use registry::{AllMetrics, Registry, UpstreamHandle};
 pub(crate) use requests::{EndedRequest, RouteMetrics, RouteSums};
 pub(crate) use sessions::{StreamMetrics, StreamSums};

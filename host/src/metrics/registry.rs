@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::histogram::Buckets;
+use super::hooks::HookMetrics;
 use super::requests::RouteMetrics;
 use super::sessions::StreamMetrics;
 use super::upstreams::{EndpointMetrics, UpstreamMetrics};
@@ -40,6 +41,7 @@ pub(crate) struct Registry {
 struct Known {
     routes: Named<RouteMetrics>,
     streams: Named<StreamMetrics>,
+    hooks: Named<HookMetrics>,
     upstreams: Named<UpstreamMetrics>,
     /// Upstreams that requests have named.
     named: Named<UpstreamMetrics>,
@@ -95,6 +97,7 @@ impl<T> Named<T> {
 pub(crate) struct AllMetrics {
     pub(crate) routes: Vec<(Box<str>, Arc<RouteMetrics>)>,
     pub(crate) streams: Vec<(Box<str>, Arc<StreamMetrics>)>,
+    pub(crate) hooks: Vec<(Box<str>, Arc<HookMetrics>)>,
     pub(crate) upstreams: Vec<(Box<str>, Arc<UpstreamMetrics>)>,
     pub(crate) endpoints: Vec<EndpointEntry>,
 }
@@ -149,6 +152,11 @@ impl Registry {
         self.known().streams.get(name, make)
     }
 
+    pub(crate) fn hook(&self, name: &str) -> Arc<HookMetrics> {
+        let make = || HookMetrics::new(self.workers);
+        self.known().hooks.get(name, make)
+    }
+
     /// An upstream; `is_named`: by requests, and not by the configuration.
     pub(crate) fn upstream<'a>(&'a self, name: &'a str, is_named: bool) -> UpstreamHandle<'a> {
         let make = || UpstreamMetrics::new(self.workers, &self.buckets);
@@ -187,6 +195,7 @@ impl Registry {
             .collect();
         let mut routes = known.routes.all();
         let streams = known.streams.all();
+        let hooks = known.hooks.all();
         drop(known);
         routes.push((NO_ROUTE.into(), self.unrouted.clone()));
         upstreams.push((OTHER.into(), self.other.clone()));
@@ -197,6 +206,7 @@ impl Registry {
         AllMetrics {
             routes,
             streams,
+            hooks,
             upstreams,
             endpoints,
         }

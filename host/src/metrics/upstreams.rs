@@ -167,6 +167,9 @@ impl UpstreamSums {
 #[derive(Debug, Default)]
 pub(crate) struct EndpointMetrics {
     cells: PerWorker<EndpointCells>,
+    /// Written by the one thread that probes.
+    passed: Counter,
+    failed: Counter,
 }
 
 /// Of one worker.
@@ -182,6 +185,7 @@ impl EndpointMetrics {
     pub(super) fn new(workers: usize) -> EndpointMetrics {
         EndpointMetrics {
             cells: PerWorker::new(workers),
+            ..EndpointMetrics::default()
         }
     }
 
@@ -199,6 +203,17 @@ impl EndpointMetrics {
         if let Some(why) = failure {
             cells.failures[why as usize].increment();
         }
+    }
+
+    /// A probe has ended. By the thread that probes.
+    pub(crate) fn probed(&self, passed: bool) {
+        let counter = if passed { &self.passed } else { &self.failed };
+        counter.increment();
+    }
+
+    /// How many probes there were of each outcome.
+    pub(crate) fn probes(&self) -> [(&'static str, u64); 2] {
+        [("passed", self.passed.get()), ("failed", self.failed.get())]
     }
 
     pub(crate) fn sums(&self) -> EndpointSums {

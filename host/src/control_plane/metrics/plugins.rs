@@ -1,10 +1,15 @@
-//! Plugins: what they are called for, what that takes, how they fail.
+//! Hooks by what they decide. Plugins: what they are called for, what that takes, how they fail.
 
 use super::Told;
 use crate::metrics::{Family, MetricsText, families};
 use crate::plugin::{Cost, Plugin, PluginCounters};
 
 pub(super) fn tell(told: &Told<'_>, text: &mut MetricsText) {
+    for (hook, metrics) in &told.all.hooks {
+        for (verdict, count) in metrics.sums() {
+            text.count(&families::HOOKS, &[hook, verdict], count);
+        }
+    }
     let registry = &told.published.registry;
     // A version that was replaced may still be at work, and what it counted stays told.
     let versions = registry.entries().flat_map(|(name, entry)| {

@@ -58,6 +58,14 @@ pub(super) fn tell(told: &Told<'_>, text: &mut MetricsText) {
         }
     }
     health(&endpoints, text);
+    for (upstream, endpoint, metrics) in &told.all.endpoints {
+        for (outcome, count) in metrics.probes() {
+            if count > 0 {
+                let labels = [upstream, endpoint, outcome];
+                text.count(&families::HEALTH_CHECKS, &labels, count);
+            }
+        }
+    }
 }
 
 fn attempts(told: &Told<'_>, text: &mut MetricsText) {

@@ -195,6 +195,11 @@ impl WorkerConfig {
         }
     }
 
+    /// The index of a hook that serves; none of one that is on trial beside it.
+    pub(crate) fn hook_index(&self, hook: &Rc<WorkerHook>) -> Option<usize> {
+        self.hooks.iter().position(|known| Rc::ptr_eq(known, hook))
+    }
+
     /// Calls the plugins whose time has come; false where none wants to be called.
     pub(crate) async fn tick(&self, clock: &Clock) -> bool {
         if self.ticks {

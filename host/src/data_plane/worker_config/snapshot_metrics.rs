@@ -1,11 +1,12 @@
-//! Where the requests of each route of a configuration are counted, and the sessions of each stream.
+//! Where the requests of each route of a configuration are counted, the sessions of each stream and
+//! the verdicts of each hook.
 
 use std::sync::Arc;
 
 use crate::config::model::{Address, Config, Route};
-use crate::metrics::{Registry, RouteMetrics, StreamMetrics};
+use crate::metrics::{HookMetrics, Registry, RouteMetrics, StreamMetrics};
 
-/// The cells of a configuration's routes and streams. Upstreams have theirs with them.
+/// The cells of a configuration's routes, streams and hooks. Upstreams have theirs with them.
 pub(crate) struct SnapshotMetrics {
     /// The same for all configurations of the process.
     pub(crate) registry: Arc<Registry>,
@@ -13,6 +14,8 @@ pub(crate) struct SnapshotMetrics {
     routes: Arc<[Arc<RouteMetrics>]>,
     /// Likewise.
     pub(crate) streams: Vec<Arc<StreamMetrics>>,
+    /// Likewise.
+    pub(crate) hooks: Vec<Arc<HookMetrics>>,
 }
 
 impl SnapshotMetrics {
@@ -34,12 +37,14 @@ impl SnapshotMetrics {
             }
         };
         let streams = config.streams.iter();
+        let hooks = config.hooks.iter();
         SnapshotMetrics {
             registry: registry.clone(),
             routes,
             streams: streams
                 .map(|stream| registry.stream(&address(&stream.address)))
                 .collect(),
+            hooks: hooks.map(|hook| registry.hook(&hook.name)).collect(),
         }
     }
 
