@@ -1,6 +1,7 @@
-//! Counts go on through reloads.
+//! Counts go on through reloads, and have their bounds.
 
 use waypost_tests::admin::ADMIN;
+use waypost_tests::names::{host, origins};
 use waypost_tests::{Answer, Origin, Proxy, origin, proxy};
 
 async fn get(proxy: &Proxy, number: usize) {
@@ -72,4 +73,39 @@ async fn endpoints_beyond_the_bound_are_told_together() {
     assert_eq!((of(origins[0].address()), of("other")), (2.0, 4.0));
     assert!(metrics.has(r#"waypost_request_duration_seconds_bucket{route="/",le="1.0"}"#));
     assert!(!metrics.has(r#"waypost_request_duration_seconds_bucket{route="/",le="0.1"}"#));
+}
+
+#[tokio::test]
+async fn upstreams_that_requests_name_are_told_by_name_up_to_the_bound() {
+    let (origins, port) = origins(2).await;
+    let file = format!(
+        "[server]\nworkers = 2\naccess_log = false\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [metrics]\nnamed_upstreams = 1\n\
+         [[route]]\nproxy = \"http://$arg_to:{port}\"\nproxy_allow = [\"127.0.0.0/8\"]\n{ADMIN}"
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    for origin in &origins {
+        let target = format!("/?to={}", host(origin));
+        assert_eq!(proxy.get(&target).await.text(), host(origin));
+    }
+    let metrics = proxy
+        .counts("two attempts", |metrics| {
+            metrics.sum("waypost_upstream_requests_total") == 2.0
+        })
+        .await;
+    let told = metrics.all("waypost_upstream_requests_total");
+    let (first, other) = (
+        origins[0].address(),
+        "upstream=\"other\",endpoint=\"other\"",
+    );
+    assert!(
+        matches!(told[..], [(one, 1.0), (rest, 1.0)]
+            if one.contains(&format!("endpoint=\"{first}\"")) && rest.contains(other)),
+        "{told:?}"
+    );
+    let upstream = format!(
+        "waypost_upstream_endpoints{{upstream=\"http://{}",
+        host(&origins[0])
+    );
+    assert_eq!(metrics.sum(&upstream), 1.0);
 }
