@@ -73,6 +73,19 @@ async fn endpoints_beyond_the_bound_are_told_together() {
     assert_eq!((of(origins[0].address()), of("other")), (2.0, 4.0));
     assert!(metrics.has(r#"waypost_request_duration_seconds_bucket{route="/",le="1.0"}"#));
     assert!(!metrics.has(r#"waypost_request_duration_seconds_bucket{route="/",le="0.1"}"#));
+    // What was counted in some buckets cannot be told in others.
+    proxy.edit(
+        "endpoints = 1\nbuckets = [",
+        "endpoints = 9\nbuckets = [\"100ms\", ",
+    );
+    let warnings = proxy.reload().await;
+    assert!(
+        matches!(&warnings[..], [warning] if warning.contains("`[metrics]` has changed")),
+        "{warnings:?}"
+    );
+    let after = proxy.metrics().await;
+    assert_eq!(after.fallen_since(&metrics), [""; 0]);
+    assert!(!after.has(r#"waypost_request_duration_seconds_bucket{route="/",le="0.1"}"#));
 }
 
 #[tokio::test]
