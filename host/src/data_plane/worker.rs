@@ -55,7 +55,7 @@ impl Worker {
         logs: LogBuffers,
     ) -> Worker {
         let retired = Rc::<RetiredUpstreams>::default();
-        let worker_config = WorkerConfig::new(snapshot, None, retired.clone()).await;
+        let worker_config = WorkerConfig::new(index, snapshot, None, retired.clone()).await;
         Worker {
             worker_config: RefCell::new(Rc::new(worker_config)),
             retired,
@@ -96,7 +96,8 @@ impl Worker {
     /// upstreams have taken over from those before; requests are served all the time.
     pub(crate) async fn serve(&self, snapshot: Arc<Snapshot>) {
         let previous = self.worker_config();
-        let next = WorkerConfig::new(snapshot, Some(&previous), self.retired.clone()).await;
+        let retired = self.retired.clone();
+        let next = WorkerConfig::new(self.index, snapshot, Some(&previous), retired).await;
         let next = Rc::new(next);
         self.drain.serve(&next);
         self.worker_config.replace(next.clone());

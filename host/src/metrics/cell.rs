@@ -17,6 +17,12 @@ impl Counter {
             .store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
+    /// Of a count of what there is at this moment.
+    #[inline]
+    pub(crate) fn subtract(&self, less: u64) {
+        self.add(less.wrapping_neg());
+    }
+
     #[inline]
     pub(crate) fn increment(&self) {
         self.add(1);
@@ -68,7 +74,7 @@ thread_local! {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{EndedRequest, Reason, Registry};
+    use super::super::{EndedRequest, PoolMetrics, Reason, Registry};
     use super::*;
 
     fn stores(work: impl FnOnce()) -> u32 {
@@ -79,7 +85,7 @@ mod tests {
 
     /// `docs/metrics.md` says so.
     #[test]
-    fn a_request_takes_four_stores_here_and_six_more_at_a_server() {
+    fn a_request_takes_four_stores_here_and_eight_more_at_a_server() {
         let registry = Registry::new(&Default::default(), 1);
         let (route, upstream) = (registry.route("/"), registry.upstream("u", false));
         let endpoint = upstream.endpoint("a");
@@ -98,8 +104,12 @@ mod tests {
             upstream.metrics.answered(0, Duration::from_millis(1));
             upstream.metrics.carried(0, 3, 5);
             endpoint.ended(0, 200, None);
+            // Out of the pool, and into it.
+            let idle = PoolMetrics::new(upstream.metrics.clone(), 0);
+            idle.taken(1);
+            idle.kept();
         };
-        assert_eq!(stores(at_server), 6);
+        assert_eq!(stores(at_server), 8);
         let again = || {
             endpoint.ended(0, 0, Some(Reason::Connect));
             upstream.metrics.retried(0, Reason::Connect);

@@ -67,6 +67,8 @@ families! {
         "Requests, and retries, that a bound on the load of the upstream has refused.";
     UPSTREAM_CONNECTIONS = gauge "waypost_upstream_connections" ["upstream"]
         "Open connections to endpoints, idle ones included.";
+    UPSTREAM_IDLE = gauge "waypost_upstream_idle_connections" ["upstream"]
+        "Connections of HTTP/1 to endpoints that wait for another request.";
     UPSTREAM_QUEUE = gauge "waypost_upstream_queue_requests" ["upstream"]
         "Requests that wait for an endpoint to have room.";
     UPSTREAM_ENDPOINTS = gauge "waypost_upstream_endpoints" ["upstream", "state"]

@@ -26,5 +26,7 @@ pub(crate) use registry::{AllMetrics, Registry, UpstreamHandle};
 pub(crate) use requests::{EndedRequest, RouteMetrics, RouteSums};
 pub(crate) use sessions::{StreamMetrics, StreamSums};
 pub(crate) use text::{Format, MetricsText};
-pub(crate) use upstreams::{EndpointMetrics, EndpointSums, Reason, UpstreamMetrics, UpstreamSums};
+pub(crate) use upstreams::{
+    EndpointMetrics, EndpointSums, PoolMetrics, Reason, UpstreamMetrics, UpstreamSums,
+};
 pub(crate) use worker::{MAX_FAULTS, WorkerCells, WorkerSums};

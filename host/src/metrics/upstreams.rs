@@ -67,6 +67,8 @@ struct UpstreamCells {
     sent: Counter,
     received: Counter,
     retries: [Counter; REASONS.len()],
+    /// At this moment.
+    idle: Counter,
 }
 
 impl UpstreamMetrics {
@@ -133,6 +135,7 @@ impl UpstreamMetrics {
             sent: 0,
             received: 0,
             retries: [0; REASONS.len()],
+            idle: 0,
         };
         for cells in self.cells.written() {
             sums.header.add(&cells.header);
@@ -141,8 +144,38 @@ impl UpstreamMetrics {
             sums.sent += cells.sent.get();
             sums.received += cells.received.get();
             add_all(&mut sums.retries, &cells.retries);
+            sums.idle = sums.idle.wrapping_add(cells.idle.get());
         }
         sums
+    }
+}
+
+/// The idle connections that one worker has to an upstream.
+#[derive(Debug)]
+pub(crate) struct PoolMetrics {
+    upstream: Arc<UpstreamMetrics>,
+    worker: usize,
+}
+
+impl PoolMetrics {
+    pub(crate) fn new(upstream: Arc<UpstreamMetrics>, worker: usize) -> PoolMetrics {
+        PoolMetrics { upstream, worker }
+    }
+
+    /// One more is idle.
+    #[inline]
+    pub(crate) fn kept(&self) {
+        if let Some(cells) = self.upstream.cells.of(self.worker) {
+            cells.idle.increment();
+        }
+    }
+
+    /// So many are used again, or closed.
+    #[inline]
+    pub(crate) fn taken(&self, connections: usize) {
+        if let Some(cells) = self.upstream.cells.of(self.worker) {
+            cells.idle.subtract(connections as u64);
+        }
     }
 }
 
@@ -154,6 +187,8 @@ pub(crate) struct UpstreamSums {
     pub(crate) reused: u64,
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// Connections that are idle at this moment.
+    pub(crate) idle: u64,
     retries: [u64; REASONS.len()],
 }
 

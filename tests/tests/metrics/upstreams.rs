@@ -169,5 +169,26 @@ async fn connections_are_told_as_new_or_reused() {
     };
     assert_eq!((used("new"), used("reused")), (1.0, 2.0));
     let open = r#"waypost_upstream_connections{upstream="backend"}"#;
-    assert_eq!(metrics.value(open), 1.0);
+    let idle = r#"waypost_upstream_idle_connections{upstream="backend"}"#;
+    assert_eq!((metrics.value(open), metrics.value(idle)), (1.0, 1.0));
+    // Another configuration of the upstream has it, and one without the server has not.
+    proxy.edit("[[route]]", "[[route]]\nread_timeout = \"9s\"");
+    proxy.edit(
+        "[upstream.backend]",
+        "[upstream.backend]\nkeepalive_requests = 7",
+    );
+    proxy.reload().await;
+    assert_eq!(proxy.metrics().await.value(idle), 1.0);
+    let other = origin::says("other").await;
+    proxy.edit(origin.address(), other.address());
+    proxy.reload().await;
+    assert_eq!(proxy.metrics().await.value(idle), 0.0);
+    // And an upstream that is gone has none.
+    assert_eq!(client.get("/").await.text(), "other");
+    let is_kept = |metrics: &Metrics| metrics.value(idle) == 1.0;
+    proxy.counts("it is kept", is_kept).await;
+    proxy.edit("backend", "renamed");
+    proxy.reload().await;
+    let is_gone = |metrics: &Metrics| metrics.value(idle) == 0.0;
+    proxy.counts("it is gone", is_gone).await;
 }

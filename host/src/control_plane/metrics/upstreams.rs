@@ -49,6 +49,9 @@ pub(super) fn tell(told: &Told<'_>, text: &mut MetricsText) {
     for (name, now) in &upstreams {
         text.count(&families::UPSTREAM_CONNECTIONS, &[name], now.connections);
     }
+    for (name, _, sums) in &counted {
+        text.count(&families::UPSTREAM_IDLE, &[name], sums.idle);
+    }
     for (name, now) in &upstreams {
         text.count(&families::UPSTREAM_QUEUE, &[name], now.waiting);
     }

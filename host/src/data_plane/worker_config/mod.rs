@@ -49,12 +49,13 @@ pub(crate) struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that
+    /// That of the worker of this index. Goes on where `previous` is: upstreams that stay as they are keep everything, those that
     /// change what they can. What it leaves goes to `retired`.
     ///
     /// Yields to the event loop after each upstream that is new or has changed, and after some that
     /// stay: there may be thousands, and requests are served meanwhile.
     pub(crate) async fn new(
+        worker: usize,
         snapshot: Arc<Snapshot>,
         previous: Option<&WorkerConfig>,
         retired: Rc<RetiredUpstreams>,
@@ -78,7 +79,7 @@ impl WorkerConfig {
                     pace.small_step().await;
                 }
                 changed => {
-                    let attached = WorkerUpstream::attach(shared.clone(), changed.cloned());
+                    let attached = WorkerUpstream::attach(worker, shared.clone(), changed.cloned());
                     attached.put_on_trial(trial(index), changed.map(|changed| &**changed));
                     upstreams.push(attached);
                     pace.large_step().await;
