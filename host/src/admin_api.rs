@@ -55,6 +55,9 @@ pub(crate) struct ReloadCounts {
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
     pub(crate) last_error: Option<String>,
+    /// The last of them is that which failed.
+    #[serde(default)]
+    pub(crate) last_failed: bool,
 }
 
 /// `GET /plugins`.

@@ -7,6 +7,7 @@ mod fault_injection; // for specs, in debug builds
 pub mod stock; // the names of the plugins that come with the host
 pub mod cli;
 mod admin_api;
+mod metrics; // what is counted, for those who watch
 pub mod config;
 pub mod import; // what nginx's configuration is here
 #[allow(

@@ -23,6 +23,7 @@ mod answer; // what an origin does with a request
 pub mod origin; // the upstream side, well-behaved or not
 pub mod proxy; // Waypost itself
 pub mod admin; // the same, as its operator sees it
+pub mod metrics; // what it has counted
 pub mod names; // name servers, real ones and one that lies
 pub mod sources; // those that list servers: a real etcd, and two that behave as documented
 pub mod redis; // what several processes share
@@ -42,6 +43,7 @@ pub use child::{Child, Output};
 pub use client::{Client, Response};
 pub use http2::Http2;
 pub use load::Load;
+pub use metrics::Metrics;
 pub use nginx::Nginx;
 pub use origin::{Origin, Request};
 pub use proxy::Proxy;

@@ -70,6 +70,7 @@ mod reload; // another configuration, while requests are served
 mod takeover; // another process, while requests are served
 mod admin; // its API
 mod stub_status; // what is counted, in nginx's text
+mod metrics; // ... and in that of Prometheus
 mod control_plane; // never stands still
 mod messages; // what passes through unchanged, and what does not
 mod response_heads; // what every answer has

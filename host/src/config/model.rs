@@ -25,6 +25,7 @@ mod dynamic;
 mod hook;
 mod limits;
 mod log;
+mod metrics;
 mod overload;
 mod plugin;
 mod trial;
@@ -54,6 +55,7 @@ pub use self::health::{BodyPattern, CheckMethod, CheckQuestion, HealthCheck, Htt
 pub use self::hook::{HookConfig, HookUse, OnError};
 pub use self::limits::{ProxyLimits, RouteLimits};
 pub use self::log::{AccessLog, ErrorLog, Escape, LogConditions, LogField, LogFormat, LogPath};
+pub use self::metrics::{MAX_BUCKETS, MetricsConfig};
 pub use self::overload::{Overload, QueueConfig, RetryBudgetConfig, UpstreamLimits};
 pub use self::plugin::{CompileLimits, Grants, PluginConfig, PluginLimits, Trust};
 pub use self::policy::{Fallback, PluginUse, PolicyUse, ScorerUse};
@@ -100,6 +102,7 @@ pub struct Config {
     /// Custom plugins; the stock ones need no entry.
     pub plugins: Vec<PluginConfig>,
     pub store: StoreConfig,
+    pub metrics: MetricsConfig,
     pub admin: Option<AdminConfig>,
     /// What was met when it was read, and can be served all the same.
     pub warnings: Vec<Problem>,
@@ -654,6 +657,8 @@ pub enum Action {
     Return(Return),
     /// Tell the counts of connections and requests.
     StubStatus,
+    /// Tell all that is counted, to Prometheus.
+    Metrics,
     Files(Arc<Files>),
     /// Index into [`Config::components`].
     Component(usize),

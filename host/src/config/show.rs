@@ -19,10 +19,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::model::{
-    Action, AdminConfig, Config, ListenerConfig, LogPath, Lookup, NextConditions, PluginCache,
-    Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp, RealIpHeader, Resolve, Resolver, Return,
-    Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StoreConfig, StreamConfig,
-    TrustedProxies, UpstreamConfig, UpstreamServer,
+    Action, AdminConfig, Config, ListenerConfig, LogPath, Lookup, MetricsConfig, NextConditions,
+    PluginCache, Proxy, ProxyUpstream, ProxyUri, ProxyVersion, RealIp, RealIpHeader, Resolve,
+    Resolver, Return, Route, RouteLimits, ServerConfig, ServerLocation, ServerName, StoreConfig,
+    StreamConfig, TrustedProxies, UpstreamConfig, UpstreamServer,
 };
 use super::tree::{Entry, key_text};
 use super::units::{duration_text, size_text};
@@ -64,6 +64,7 @@ fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> Strin
         plugins::plugin(&mut out, plugin);
     }
     store(&mut out, &config.store);
+    metrics(&mut out, &config.metrics);
     if let Some(admin) = &config.admin {
         self::admin(&mut out, admin);
     }
@@ -444,6 +445,7 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
         }
         Action::Return(answer) => out.key("return", self::answer(answer)),
         Action::StubStatus => out.key("stub_status", true),
+        Action::Metrics => out.key("metrics", true),
         Action::Files(files) => out.key("files", self::files::files(files)),
         Action::Component(index) => {
             if let Some(component) = config.components.get(*index) {
@@ -574,6 +576,14 @@ fn store(out: &mut TomlWriter, store: &StoreConfig) {
     out.key("timeout", text(&duration_text(remote.timeout)));
     let connect_timeout = duration_text(remote.connect_timeout);
     out.key("connect_timeout", text(&connect_timeout));
+}
+
+fn metrics(out: &mut TomlWriter, metrics: &MetricsConfig) {
+    out.header("[metrics]");
+    let buckets = metrics.buckets.iter();
+    out.key("buckets", texts(buckets.map(|bound| duration_text(*bound))));
+    out.key("endpoints", metrics.endpoints);
+    out.key("named_upstreams", metrics.named_upstreams);
 }
 
 fn admin(out: &mut TomlWriter, admin: &AdminConfig) {

@@ -25,10 +25,11 @@ use crate::config::model::{
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{EndpointSet, Previous, Upstream};
 use crate::data_plane::worker_config::{
-    ListenerId, PageFiles, Router, Snapshot, Trials, index_by_name,
+    ListenerId, PageFiles, Router, Snapshot, SnapshotMetrics, Trials, index_by_name,
 };
 use crate::http::template::Template;
 use crate::http::variable::Variable;
+use crate::metrics::Registry;
 use crate::names::{Resolution, ServerAddresses};
 use crate::plugin::{
     Balancer, BalancerParts, ConfigureError, Kind, Plugin, PolicyContext, ScorerPart, Trial,
@@ -83,6 +84,10 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         problems.extend(of_pages);
         Arc::default()
     });
+    let registry = match previous {
+        Some(snapshot) => snapshot.metrics.registry.clone(),
+        None => Arc::new(Registry::new(&config.metrics, config.server.workers)),
+    };
     let mut upstreams = Vec::with_capacity(config.upstreams.len());
     let traits = traits(&config);
     for (index, (upstream, tls)) in config.upstreams.iter().zip(secured.upstreams).enumerate() {
@@ -104,7 +109,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
             &config,
             &plugins,
             before.map(|before| &**before),
-            generation,
+            (generation, &registry),
         );
         let serves_already =
             |built: &Upstream| before.is_some_and(|before| built.continues(before));
@@ -203,6 +208,8 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         Some(before) => before.by_name.clone(),
         None => index_by_name(&upstreams).into(),
     };
+    let before = previous.map(|snapshot| (&snapshot.config, &snapshot.metrics));
+    let metrics = SnapshotMetrics::new(&config, &registry, before);
     Ok(Snapshot {
         generation,
         config,
@@ -218,6 +225,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         listener_logs,
         route_logs,
         stream_logs,
+        metrics,
         logs_sent_header,
         shows_notes,
     })
@@ -413,7 +421,7 @@ pub(super) fn balanced(
     config: &Config,
     plugins: &Selection,
     previous: Option<&Upstream>,
-    generation: u64,
+    (generation, metrics): (u64, &Registry),
 ) -> Result<Upstream, Problem> {
     let upstream = &config.upstreams[of_upstream.0];
     let balancing = Balancing::of(of_upstream, config, plugins, generation)?;
@@ -423,7 +431,8 @@ pub(super) fn balanced(
             && has_same_policy(upstream, of_upstream, config, plugins),
     });
     let build = |fleet: Arc<EndpointSet>, before: Option<&Balancer>| balancing.build(fleet, before);
-    Upstream::new(upstream.clone(), addresses, tls, previous, build)
+    let metrics = metrics.upstream(&upstream.name, upstream.dynamic.is_some());
+    Upstream::new(upstream.clone(), addresses, tls, previous, &metrics, build)
         .map_err(|error| refusal(upstream, &error))
 }
 

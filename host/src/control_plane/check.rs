@@ -23,6 +23,7 @@ use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::PageFiles;
 use crate::discovery;
+use crate::metrics::Registry;
 use crate::names::{Names, Resolution};
 use crate::plugin::{Kind, PolicyContext, Runtime, UpstreamTraits};
 use crate::store::Store;
@@ -218,7 +219,7 @@ fn check_valid(config: &Config) -> Checked {
     };
     problems.extend(unloadable);
     let selection = registry.selection();
-    let traits = traits(config);
+    let (traits, uncounted) = (traits(config), Registry::uncounted());
     for (index, upstream) in config.upstreams.iter().enumerate() {
         if !selection.contains_key(&upstream.policy.plugin) {
             continue; // a problem already
@@ -234,7 +235,7 @@ fn check_valid(config: &Config) -> Checked {
             config,
             &selection,
             None,
-            1,
+            (1, &uncounted),
         );
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }

@@ -18,6 +18,7 @@ use super::tls_files::TlsFiles;
 use crate::access_log::AccessLogs;
 use crate::config::{self, problem::Problem};
 use crate::data_plane::process::{ConnectionBounds, Process};
+use crate::data_plane::scrapes::Scrapes;
 use crate::data_plane::serve::{self, Order};
 use crate::data_plane::wanted::WantedUpstreams;
 use crate::names::Resolution;
@@ -91,7 +92,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         bounds,
         1,
         "demo".into(),
-        WantedUpstreams::new().0,
+        (WantedUpstreams::new().0, Scrapes::new().0),
     ));
     let worker =
         thread::spawn(move || serve::run(0, Arc::new(snapshot), process, buffers, sockets, orders));

@@ -39,6 +39,7 @@ mod preparing; // what reloads and loads of plugins need, had beside the operato
 mod reloads; // a configuration read anew
 mod dynamic; // upstreams that requests have named
 mod watch; // plugin files that change
+mod metrics; // what is counted, told
 mod admin; // the API that commands use
 mod upgrade; // another process takes over
 mod systemd; // notifies the service manager

@@ -170,6 +170,7 @@ fn settle(config: &mut Config, present: &Config) {
     config.server.plugin_cache = present.server.plugin_cache.clone();
     config.server.error_log.path = present.server.error_log.path.clone();
     config.admin = present.admin.clone();
+    config.metrics = present.metrics.clone();
 }
 
 /// Removes the files of unix sockets that have been closed.

@@ -9,6 +9,7 @@ use super::servers;
 use crate::config::model::{Config, UpstreamConfig};
 use crate::config::problem::Problem;
 use crate::discovery::{Listed, Sources};
+use crate::metrics::Registry;
 use crate::names::Resolution;
 
 /// The upstreams, by index, that can be served without the servers that are listed for them, and
@@ -19,6 +20,7 @@ pub(super) fn refused(
     plugins: &Selection,
     resolution: &Resolution,
 ) -> Vec<(usize, Problem)> {
+    let uncounted = Registry::uncounted();
     let all_traits = traits(config);
     let upstreams = config.upstreams.iter().enumerate();
     let listing =
@@ -26,7 +28,15 @@ pub(super) fn refused(
     let refused = listing.filter_map(|(index, _)| {
         let build = |config: &Config, traits| {
             let addresses = resolved(&config.upstreams[index], resolution);
-            balanced((index, traits), addresses, None, config, plugins, None, 1)
+            balanced(
+                (index, traits),
+                addresses,
+                None,
+                config,
+                plugins,
+                None,
+                (1, &uncounted),
+            )
         };
         let problem = build(config, all_traits[index]).err()?;
         let mut without = config.clone();

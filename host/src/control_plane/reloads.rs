@@ -91,6 +91,7 @@ impl Operator {
             };
         }
         let mut reloads = present.reloads.clone();
+        reloads.last_failed = outcome.is_err();
         match &outcome {
             Ok(changed) => {
                 reloads.succeeded += 1;
@@ -190,6 +191,7 @@ impl Operator {
                 config.server.plugin_cache != before.server.plugin_cache,
             ),
             ("[store]", config.store.remote != before.store.remote),
+            ("[metrics]", config.metrics != before.metrics),
             ("[admin]", admin_address(config) != admin_address(before)),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);

@@ -25,6 +25,7 @@ use super::dynamic::DynamicUpstreams;
 use super::error_log::ErrorLogs;
 use super::inherited::Inherited;
 use super::lists::{self, Listing};
+use super::metrics;
 use super::operator::{Change, ChangeRequest, Operator, Published};
 use super::panics;
 use super::plugins::{PluginRegistry, compiler};
@@ -45,6 +46,7 @@ use crate::config;
 use crate::config::model::{BindKind, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::process::Process;
+use crate::data_plane::scrapes::Scrapes;
 use crate::data_plane::wanted::{Wanted, WantedUpstreams};
 use crate::discovery::Sources;
 use crate::fault_injection;
@@ -150,7 +152,8 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let hostname = rustix::system::uname();
     let hostname = hostname.nodename().to_string_lossy().into_owned().into();
     let (wanted, heard) = WantedUpstreams::new();
-    let process = Arc::new(Process::new(bounds, workers, hostname, wanted));
+    let (scrapes, asked) = Scrapes::new();
+    let process = Arc::new(Process::new(bounds, workers, hostname, (wanted, scrapes)));
     let health = HealthThread::start(process.clone());
     let health = health.context("cannot start the thread that checks health")?;
     let logs_to_close = logs.clone();
@@ -197,6 +200,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             sources: control.sources.clone(),
             started: Instant::now(),
         };
+        tokio::task::spawn_local(metrics::heed(admin.clone(), asked));
         let listening = {
             let sockets = control.sockets.borrow(); // a clone would keep them open
             admin::listen(&snapshot.config, admin, &mut inherited, &sockets)

@@ -14,6 +14,7 @@ use crate::config::model::{Config, PolicyUse};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{Upstream, UpstreamTrial};
 use crate::data_plane::worker_config::{HookTrial, Snapshot, Trials};
+use crate::metrics::Registry;
 use crate::names::Resolution;
 use crate::plugin::{SharedHook, Trial, UpstreamTraits};
 
@@ -67,11 +68,21 @@ pub(super) fn problems(
     if trials.is_empty() {
         return Vec::new();
     }
+    let uncounted = Registry::uncounted();
     let upstreams = config.upstreams.iter().zip(traits(config)).enumerate();
     let upstreams = upstreams.map(|(index, (upstream, traits))| {
         let addresses = resolved(upstream, resolution);
         let of_upstream = (index, traits);
-        balanced(of_upstream, addresses, None, config, plugins, None, 1).map(Arc::new)
+        balanced(
+            of_upstream,
+            addresses,
+            None,
+            config,
+            plugins,
+            None,
+            (1, &uncounted),
+        )
+        .map(Arc::new)
     });
     // What is wrong with these is said elsewhere.
     let (Ok(upstreams), Ok(hooks)) = (

@@ -52,6 +52,11 @@ impl WorkerCounts {
         self.process.accepted()
     }
 
+    /// What all workers share, with what each of them counts.
+    pub(super) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The clock that endpoints are judged by.
     pub(super) fn clock(&self) -> Clock {
         self.process.clock

@@ -5,7 +5,8 @@
 //! [`Snapshot`](worker_config::Snapshot).
 
 pub(crate) mod wanted; // upstreams that requests have named, asked for
-mod standing; // what requests and clients are doing, counted by each worker
+pub(crate) mod scrapes; // what is counted, asked for by routes
+pub(crate) mod standing; // what requests and clients are doing, counted by each worker
 pub(crate) mod process; // what all workers share: bounds, counters, the clock
 mod unwinding; // destructors that must not panic
 mod buffers; // lent to connections while they need them

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use super::standing::Standing;
+use super::scrapes::Scrapes;
+use super::standing::{Standing, Standings};
 use super::wanted::WantedUpstreams;
+use crate::metrics::WorkerCells;
 
 /// Bounds and counters that all workers share.
 #[derive(Debug)]
@@ -26,9 +28,11 @@ pub(crate) struct Process {
     pub(crate) workers: Box<[WorkerShare]>,
     /// By worker, likewise.
     pub(crate) standing: Box<[Standing]>,
+    pub(crate) counted: Box<[WorkerCells]>,
     pub(crate) hostname: Box<str>,
     pub(crate) clock: Clock,
     pub(crate) wanted: WantedUpstreams,
+    pub(crate) scrapes: Scrapes,
 }
 
 /// A descriptor of a file, until it is dropped.
@@ -73,7 +77,7 @@ impl Process {
         bounds: ConnectionBounds,
         workers: usize,
         hostname: Box<str>,
-        wanted: WantedUpstreams,
+        (wanted, scrapes): (WantedUpstreams, Scrapes),
     ) -> Process {
         Process {
             max_connections: AtomicUsize::new(bounds.clients),
@@ -84,9 +88,11 @@ impl Process {
             accepted: AtomicU64::new(0),
             workers: (0..workers).map(|_| WorkerShare::default()).collect(),
             standing: (0..workers).map(|_| Standing::default()).collect(),
+            counted: (0..workers).map(|_| WorkerCells::default()).collect(),
             hostname,
             clock: Clock::new(),
             wanted,
+            scrapes,
         }
     }
 
@@ -99,6 +105,11 @@ impl Process {
     /// Connections from clients.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)
+    }
+
+    /// What requests and clients are doing.
+    pub(crate) fn standings(&self) -> Standings {
+        Standings::of(&self.standing)
     }
 
     /// Connections accepted so far.

@@ -51,6 +51,11 @@ fn less(cell: &AtomicUsize) {
 }
 
 impl Standing {
+    /// Requests so far, as in [`Standings`].
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
     /// Counts a header that is read.
     pub(crate) fn reads(&self) -> Counted<'_> {
         Counted::new(&self.reading)

@@ -16,6 +16,7 @@ use super::upstream::{ClientConnections, DescriptorSource, Room};
 use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
 use crate::access_log::LogBuffers;
 use crate::http::head::RequestHead;
+use crate::metrics::WorkerCells;
 
 #[cfg(test)]
 mod tests;
@@ -54,7 +55,7 @@ impl Worker {
         logs: LogBuffers,
     ) -> Worker {
         let retired = Rc::<RetiredUpstreams>::default();
-        let worker_config = WorkerConfig::new(snapshot, None, retired.clone()).await;
+        let worker_config = WorkerConfig::new(index, snapshot, None, retired.clone()).await;
         Worker {
             worker_config: RefCell::new(Rc::new(worker_config)),
             retired,
@@ -78,6 +79,11 @@ impl Worker {
         &self.process.standing[self.index]
     }
 
+    /// Where it counts what belongs to no route and no upstream.
+    pub(crate) fn counted(&self) -> &WorkerCells {
+        &self.process.counted[self.index]
+    }
+
     /// A number for an exchange or a session that no other one has, of this worker or another.
     pub(crate) fn next_number(&self) -> u64 {
         let number = self.numbered.get() + 1;
@@ -90,7 +96,8 @@ impl Worker {
     /// upstreams have taken over from those before; requests are served all the time.
     pub(crate) async fn serve(&self, snapshot: Arc<Snapshot>) {
         let previous = self.worker_config();
-        let next = WorkerConfig::new(snapshot, Some(&previous), self.retired.clone()).await;
+        let retired = self.retired.clone();
+        let next = WorkerConfig::new(self.index, snapshot, Some(&previous), retired).await;
         let next = Rc::new(next);
         self.drain.serve(&next);
         self.worker_config.replace(next.clone());

@@ -14,6 +14,7 @@ use crate::data_plane::upstream::{
     Endpoint, EndpointStats, KeptConnection, Probe, ProbeFailure, ProbeReport, Unfit, Upstream,
 };
 use crate::fault_injection;
+use crate::metrics::EndpointMetrics;
 
 /// The longest reason that is kept and logged: it may have an error of a library in it.
 const LONGEST_REASON: usize = 200;
@@ -31,6 +32,7 @@ pub(super) struct Asked {
     pub(super) probe: Probe,
     name: Box<str>,
     slow_start: u64,
+    metrics: Arc<EndpointMetrics>,
 }
 
 impl Asked {
@@ -39,6 +41,7 @@ impl Asked {
             probe,
             name: endpoint.name.clone(),
             slow_start: endpoint.slow_start,
+            metrics: endpoint.metrics().clone(),
         }
     }
 }
@@ -141,6 +144,9 @@ impl Probed {
                 "health checks are left out: {}, server: \"{name}\"",
                 report.outcome
             );
+        }
+        if tells {
+            asked.metrics.probed(report.passed);
         }
         self.stats.health.note_probe(report, tells);
     }

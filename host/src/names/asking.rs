@@ -86,6 +86,12 @@ impl Asking {
         loop {
             let asked = Instant::now();
             let outcome = self.ask(name, known.meant(), followed).await;
+            let lookups = &self.shared.lookups;
+            match &outcome {
+                Outcome::Found { .. } => lookups.found.increment(),
+                Outcome::Absent(_) => lookups.absent.increment(),
+                Outcome::Failed(_) => lookups.failed.increment(),
+            }
             let is_answer = matches!(outcome, Outcome::Found { .. });
             let change = known.note(outcome, &name.resolver, asked, Instant::now());
             let addresses = ServerAddresses {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::handed_on;
 use super::known::NameState;
 use super::resolution::{Resolution, Supposed};
-use super::shared::Shared;
+use super::shared::{Lookups, Shared};
 use super::tasks::{Answers, Command, NamesToFollow, Tried, Unanswered, Until, run};
 use crate::config::model::ServerName;
 
@@ -205,10 +205,43 @@ impl Names {
         names.get(name).map(|seen| seen.state.clone())
     }
 
+    /// Questions so far by their outcome: `found`, `absent` or `failed`.
+    pub(crate) fn lookups(&self) -> [(&'static str, u64); 3] {
+        let Lookups {
+            found,
+            absent,
+            failed,
+        } = &self.shared.lookups;
+        [("found", found), ("absent", absent), ("failed", failed)]
+            .map(|(outcome, counter)| (outcome, counter.get()))
+    }
+
+    /// Names that it looks after: those whose last question had an answer, and those where it had
+    /// none; among both, those without an address.
+    pub(crate) fn counts(&self) -> NameCounts {
+        let mut counts = NameCounts::default();
+        for seen in self.shared.names.lock().values() {
+            match &seen.state.why {
+                None => counts.answered += 1,
+                Some(_) => counts.failing += 1,
+            }
+            counts.without_address += u64::from(seen.state.without_address.is_some());
+        }
+        counts
+    }
+
     /// Waits until [`Names::resolution`] is another one.
     pub(crate) async fn changed(&self) {
         self.shared.changed.notified().await;
     }
+}
+
+/// How many names are how, see [`Names::counts`].
+#[derive(Debug, Default)]
+pub(crate) struct NameCounts {
+    pub(crate) answered: u64,
+    pub(crate) failing: u64,
+    pub(crate) without_address: u64,
 }
 
 /// Those that no request has made by a pattern.

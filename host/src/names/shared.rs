@@ -10,6 +10,7 @@ use super::handed_on::{Seed, Seeds};
 use super::known::NameState;
 use super::resolution::{Located, Resolution, ServerAddresses};
 use crate::config::model::ServerName;
+use crate::metrics::Counter;
 
 /// What the thread knows, for all others to see.
 #[derive(Default)]
@@ -18,6 +19,15 @@ pub(super) struct Shared {
     /// What the process before knew. Until the first configuration is served.
     pub(super) seeds: Mutex<Seeds>,
     pub(super) changed: Notify,
+    pub(super) lookups: Lookups,
+}
+
+/// How many questions had which outcome. Written by the one thread that asks.
+#[derive(Default)]
+pub(super) struct Lookups {
+    pub(super) found: Counter,
+    pub(super) absent: Counter,
+    pub(super) failed: Counter,
 }
 
 pub(super) struct Seen {

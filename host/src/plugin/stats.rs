@@ -33,6 +33,9 @@ pub struct Cost {
     /// exact to 6 %.
     pub mean_ns: u64,
     pub p99_ns: u64,
+    /// How many were timed, and what they took together.
+    pub timed_calls: u64,
+    pub timed_ns: u64,
     /// Instances that there are, and bytes of linear memory that they hold together.
     pub instances: u64,
     pub memory_bytes: u64,
@@ -207,6 +210,8 @@ impl PluginStats {
         Cost {
             mean_ns: total.nanos.checked_div(total.timed).unwrap_or(0),
             p99_ns: total.percentile(99),
+            timed_calls: total.timed,
+            timed_ns: total.nanos,
             instances: live.len() as u64,
             memory_bytes: live
                 .iter()

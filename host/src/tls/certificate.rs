@@ -248,6 +248,12 @@ fn validity(file: &NamedFile, certificate: &CertificateDer<'_>) -> Option<Proble
     }
 }
 
+/// When a certificate ends, in seconds since 1970.
+pub(super) fn end(certificate: &CertificateDer<'_>) -> i64 {
+    let parsed = X509Certificate::from_der(certificate);
+    parsed.map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp())
+}
+
 fn malformed(file: &NamedFile, what: &str, error: &pem::Error) -> Problem {
     let message = format!("the {what} `{}` is not PEM", file.path.display());
     problem(file, message).hint(error.to_string())

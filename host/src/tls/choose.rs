@@ -7,6 +7,7 @@ use rustls::pki_types::UnixTime;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::certificate::end;
 use super::ocsp::Staple;
 
 /// A certificate with its key, as it is shown.
@@ -31,6 +32,11 @@ impl Shown {
             key: Arc::new(key),
             stapled,
         }
+    }
+
+    /// When the certificate ends, in seconds since 1970.
+    pub(super) fn end(&self) -> i64 {
+        self.key.cert.first().map_or(0, end)
     }
 
     fn at(&self, now: UnixTime) -> &Arc<CertifiedKey> {

@@ -1,5 +1,6 @@
 //! TLS towards clients: what one listener needs, made anew whenever its files change.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -33,6 +34,8 @@ pub(crate) struct ServerTls {
     settings: ListenerTls,
     protocols: Protocols,
     contents: Digest,
+    /// When each of its certificates ends, in seconds since 1970, as `settings` have them.
+    ends: Vec<i64>,
 }
 
 /// What is asked of clients.
@@ -118,6 +121,8 @@ impl ServerTls {
             }
             _ => Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
         };
+        let ends = certificates.iter();
+        let ends = ends.map(|(shown, _)| shown.end()).collect();
         let certificates = Arc::new(Certificates::new(certificates));
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(settings.min_version, settings.max_version))
@@ -147,6 +152,7 @@ impl ServerTls {
             settings: settings.clone(),
             protocols,
             contents,
+            ends,
         }))
     }
 
@@ -157,6 +163,13 @@ impl ServerTls {
 
     pub(crate) fn settings(&self) -> &ListenerTls {
         &self.settings
+    }
+
+    /// Its certificates by their files, and when each ends, in seconds since 1970.
+    pub(crate) fn certificate_ends(&self) -> impl Iterator<Item = (&Path, i64)> {
+        let files = self.settings.certificates.iter();
+        let files = files.map(|files| files.certificate.path.as_path());
+        files.zip(self.ends.iter().copied())
     }
 
     /// Whether a client that asks for this name, in lower case, gets an answer at all.

@@ -128,6 +128,7 @@ const FLOORS: &[&str] = &[
     "stock",           // names of the bundled plugins
     "http",            // HTTP as text
     "config",          // what is written, and what it means
+    "metrics",         // what is counted
     "import",          // what nginx's configuration is here
     "scaffold",        // the files of a new plugin
     "names",           // what names of servers stand for
@@ -139,6 +140,7 @@ const FLOORS: &[&str] = &[
     "files",           // that routes answer with
     "access_log",      // lines of exchanges
     "data_plane/wanted",
+    "data_plane/scrapes",
     "data_plane/standing",
     "data_plane/process",
     "data_plane/unwinding",

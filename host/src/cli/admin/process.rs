@@ -35,6 +35,7 @@ fn status_in_words(status: ProcessStatus) -> String {
                 succeeded,
                 failed,
                 last_error,
+                ..
             },
         store,
     } = status;

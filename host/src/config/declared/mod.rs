@@ -8,6 +8,7 @@ mod health;
 mod upstream;
 mod files;
 mod source;
+mod metrics;
 mod overload;
 mod proxied;
 mod route;
@@ -29,6 +30,7 @@ pub(super) use self::hook::{HOOK, HOOK_USE};
 pub(super) use self::log::{
     ACCESS_LOG, ERROR_LOG, LOG_WHEN, STREAM_LOG, STREAM_LOG_FORMAT, STREAM_LOG_WHEN,
 };
+pub(super) use self::metrics::METRICS;
 pub(super) use self::overload::{QUEUE, RETRY_BUDGET, UPSTREAM_LIMITS};
 pub(super) use self::plugin::{CANARY, GRANTS, LIMITS, PLUGIN, SHADOW};
 pub(super) use self::project::{PLUGIN_PROJECT, PREPARE};
@@ -139,6 +141,11 @@ pub(super) static ROOT: Table = Table {
         ),
         Key::new("store", ValueKind::Table(&STORE), "What plugins share."),
         Key::new(
+            "metrics",
+            ValueKind::Table(&METRICS),
+            "What is counted for Prometheus.",
+        ),
+        Key::new(
             "admin",
             ValueKind::Table(&ADMIN),
             "Where commands such as `waypost status` reach the process.",
@@ -168,6 +175,7 @@ mod tests {
             &QUEUE,
             &UPSTREAM_LIMITS,
             &RETRY_BUDGET,
+            &METRICS,
             &UPSTREAM_SERVER,
             &HEALTH_CHECK,
             &OUTLIERS,

@@ -14,7 +14,7 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
     title: "[[route]]",
-    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `component`, `return` and `stub_status`.",
+    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `component`, `return`, `stub_status` and `metrics`.",
     groups: &[&[
         Key::new(
             "listen",
@@ -75,6 +75,12 @@ pub(in crate::config) static ROUTE: Table = Table {
             ValueKind::Boolean,
             "`true`: the answer is the counts of connections and requests of the whole process, in nginx's text. Let the \
              hook `access` say who may ask.",
+        ),
+        Key::new(
+            "metrics",
+            ValueKind::Boolean,
+            "`true`: the answer is all that is counted, in the text that Prometheus reads, as `GET /metrics` of `[admin]` \
+             tells it. See `docs/metrics.md`. Let the hook `access` say who may ask.",
         ),
         Key::new(
             "request_headers",

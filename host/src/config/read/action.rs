@@ -37,8 +37,17 @@ pub(super) fn action(
         .and_then(|(text, node)| proxy(route, text, node, path, upstreams, names, reader));
     let files = files(route);
     let component = components.of(route, upstreams);
-    let counts = stub_status(route);
-    let given = ["proxy", "files", "component", "return", "stub_status"].map(|name| {
+    let counts = is_true(route, "stub_status");
+    let metrics = is_true(route, "metrics");
+    let given = [
+        "proxy",
+        "files",
+        "component",
+        "return",
+        "stub_status",
+        "metrics",
+    ]
+    .map(|name| {
         let entry = route.entries().iter().find(|entry| entry.key == name);
         entry.map(|entry| (name, entry))
     });
@@ -49,8 +58,7 @@ pub(super) fn action(
             reader.problems.add(Problem::new(&entry.key_place, message));
         }
         (None, _) => {
-            let message =
-                "the route has neither `proxy`, `files`, `component`, `return` nor `stub_status`";
+            let message = "the route has neither `proxy`, `files`, `component`, `return`, `stub_status` nor `metrics`";
             let problem = Problem::new(route.place, message);
             let hint = "say where its requests go, `proxy = \"backend\"`, which files to answer with, \
                         `files = \"/srv/app\"`, or what to answer, `return = { status = 404 }`";
@@ -64,6 +72,7 @@ pub(super) fn action(
     }
     let action = proxy.map(Action::Proxy).or(answer.map(Action::Return));
     let action = action.or(counts.then_some(Action::StubStatus));
+    let action = action.or(metrics.then_some(Action::Metrics));
     let action = action.or(component.map(Action::Component));
     action.or(files.map(|files| Action::Files(Arc::new(files))))
 }
@@ -160,13 +169,13 @@ const OF_PROXY: [&str; 6] = [
     "request_body",
 ];
 
-/// Whether the counts are what is answered.
-fn stub_status(route: &Section<'_>) -> bool {
-    let counts = route.boolean("stub_status");
-    if let (Some(node), false) = (route.get("stub_status"), counts)
+/// Whether what a switch turns on is what is answered.
+fn is_true(route: &Section<'_>, name: &str) -> bool {
+    let counts = route.boolean(name);
+    if let (Some(node), false) = (route.get(name), counts)
         && matches!(node.value, Value::Boolean(_) | Value::Environment(_))
     {
-        let problem = Problem::new(&node.place, "`stub_status = false` is no answer");
+        let problem = Problem::new(&node.place, format!("`{name} = false` is no answer"));
         let hint = "leave it out, and say what the route does";
         route.problems.add(problem.hint(hint));
     }

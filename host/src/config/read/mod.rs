@@ -18,6 +18,7 @@ mod store;
 mod resolver;
 mod health;
 mod source;
+mod metrics;
 mod overload;
 mod upstream;
 mod pattern;
@@ -110,6 +111,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         components,
         plugins: [plugins, files].concat(),
         store: store::store(&root, &server),
+        metrics: metrics::metrics(&root),
         admin,
         warnings: [
             document.warnings.clone(),

@@ -159,7 +159,7 @@ pub(super) fn capture_names(routes: &[Route]) -> Vec<Box<str>> {
 /// Whether a route answers by itself, without a server.
 fn is_answered_here(section: &Section<'_>) -> bool {
     let is_given = |key: &&str| section.get(key).is_some();
-    let answering = ["return", "files", "component", "stub_status"];
+    let answering = ["return", "files", "component", "stub_status", "metrics"];
     section.get("proxy").is_none() && answering.iter().any(is_given)
 }
 

@@ -6,7 +6,7 @@
 
 mod connections; // how many, and for how long
 mod guard; // which requests are let in
-mod standing; // why a server is in rotation or not
+pub(super) mod standing; // why a server is in rotation or not
 mod view; // what is shown
 mod routes; // which path does what
 

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Json, Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -20,10 +20,12 @@ use crate::admin_api::{
 use crate::config::model::{Address, Manner, Percent, Rails, TrialTerms};
 use crate::config::problem::suggestion;
 use crate::control_plane::loading::LoadError;
+use crate::control_plane::metrics;
 use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed, Published};
 use crate::control_plane::preparing::Uploaded;
 use crate::control_plane::resolve;
 use crate::control_plane::servers::ServerChange;
+use crate::metrics::Format;
 
 /// The API at an address.
 pub(super) fn router(admin: Admin, address: Address) -> Router {
@@ -32,6 +34,7 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/status",
             get(async |State(admin): State<Admin>| Json(view::status(&admin))),
         )
+        .route("/metrics", get(metrics))
         .route("/reload", post(reload))
         .route(
             "/drain",
@@ -148,6 +151,16 @@ fn wait(admin: &Admin) -> Result<OwnedSemaphorePermit, ApiError> {
         let message = "too many reloads, additions and loads of plugins wait for others: ask again";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
     })
+}
+
+/// What is counted, in the text that the scraper takes.
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let accept = headers.get(header::ACCEPT);
+    let format = Format::accepted(accept.map(HeaderValue::as_bytes).unwrap_or_default());
+    let text = metrics::text(&admin, format)
+        .await
+        .map_err(|late| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, late.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> {

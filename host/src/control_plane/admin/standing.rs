@@ -9,7 +9,7 @@ use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::{Endpoint, EndpointSet, Unfit};
 use crate::names::NameState;
 
-pub(super) fn server(
+pub(in crate::control_plane) fn server(
     set: &EndpointSet,
     endpoint: &Endpoint,
     backup: bool,

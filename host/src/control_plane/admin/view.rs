@@ -281,7 +281,7 @@ fn upstream_of(upstream: &Upstream, clock: Clock, admin: &Admin) -> UpstreamStat
 
 fn load_of(upstream: &Upstream) -> LoadStatus {
     let (load, overload) = (&upstream.load, &upstream.config.overload);
-    let refused = load.refusals().into_iter();
+    let refused = upstream.metrics().refusals().into_iter();
     LoadStatus {
         waiting: load.waiting(),
         queue_size: overload.queue.map_or(0, |queue| queue.size),

@@ -23,6 +23,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
 use super::Client;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
 use crate::http::variable::Variable;
+use crate::metrics::WorkerCells;
 use crate::tls::ciphers::openssl_name;
 use crate::tls::server::ClientVerdict;
 use crate::tls::{ServerTls, peer};
@@ -31,6 +32,7 @@ use crate::tls::{ServerTls, peer};
 /// section 5.1). No request begins so.
 const FIRST_CONTENT_TYPE: u8 = 20;
 const LAST_CONTENT_TYPE: u8 = 23;
+const TLS_1_3: &str = "TLSv1.3";
 /// Alerts that rustls has no way to send, or sends no alert for (RFC 8446 section 6.2).
 const UNEXPECTED_MESSAGE: u8 = 10;
 const DECODE_ERROR: u8 = 50;
@@ -42,6 +44,7 @@ pub(crate) async fn accept(
     tls: &Arc<ServerTls>,
     client: &Client,
     stream: Stream,
+    counted: &WorkerCells,
 ) -> Option<(Stream, Option<TlsFacts>)> {
     let Stream::Plain(transport) = stream else {
         // No TLS comes before ours.
@@ -50,13 +53,19 @@ pub(crate) async fn accept(
     let limit = tls.settings().handshake_timeout;
     let mut alarm = Alarm::default();
     let failure = match alarm.within(limit, handshake(tls, transport)).await {
-        Ok(Ok(opened)) => return opened,
+        Ok(Ok(opened)) => {
+            if let Some((_, Some(facts))) = &opened {
+                counted.handshake(facts.protocol == TLS_1_3, facts.reused);
+            }
+            return opened;
+        }
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Cow::Borrowed("peer closed connection in SSL handshake")
         }
         Ok(Err(error)) => Cow::Owned(format!("SSL_do_handshake() failed ({error})")),
         Err(_) => Cow::Borrowed("client timed out (110: Connection timed out)"),
     };
+    counted.handshake_failed();
     tracing::info!("{failure} while SSL handshaking{}", client.context());
     None
 }
@@ -209,7 +218,7 @@ impl TlsFacts {
         TlsFacts {
             protocol: match connection.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-                _ => "TLSv1.3",
+                _ => TLS_1_3,
             },
             cipher: connection
                 .negotiated_cipher_suite()

@@ -9,6 +9,7 @@ use crate::data_plane::downstream::Session;
 use crate::data_plane::unwinding::contained;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::fault_injection;
+use crate::metrics::EndedRequest;
 use crate::plugin::ExchangeAtHand;
 
 /// Ends an exchange when it is dropped: once the client has its answer, or wherever the exchange is
@@ -46,13 +47,28 @@ impl Finish {
         exchange.hooked.end(&at_hand, now_us, &exchange.summary());
     }
 
-    fn log(&self) {
+    /// Counts it where its route is counted.
+    fn count(&self, now: Instant) {
+        let (exchange, metrics) = (&*self.exchange, &self.worker_config.snapshot.metrics);
+        let stats = &exchange.stats;
+        let request = EndedRequest {
+            method: exchange.request.received_method(),
+            status: stats.status.get(),
+            took: now.saturating_duration_since(exchange.began),
+            received: stats.body_received.get(),
+            sent: stats.header_sent.get() + stats.body_sent.get(),
+        };
+        let route = metrics.route(stats.route.get());
+        route.ended(exchange.worker.index, &request);
+    }
+
+    fn log(&self, now: Instant) {
         fault_injection::panics("line");
         let (config, exchange) = (&self.worker_config, &*self.exchange);
         let logs = config.logs(self.listener, exchange.stats.route.get());
         if !logs.is_empty() {
             let mut buffers = exchange.worker.logs.borrow_mut();
-            buffers.write(logs, exchange, Instant::now());
+            buffers.write(logs, exchange, now);
         }
     }
 }
@@ -67,7 +83,9 @@ impl Drop for Finish {
         if self.exchange.hooked.is_owed_an_end() {
             contained(|| self.tell_hooks());
         }
-        contained(|| self.log());
+        let now = Instant::now();
+        self.count(now);
+        contained(|| self.log(now));
         self.exchange.worker.standing().has_answered();
     }
 }

@@ -148,6 +148,7 @@ impl Forwarding<'_, '_> {
                     stats.response_length = passed.length;
                     (stats.bytes_received, stats.bytes_sent) = (passed.received, passed.sent);
                 });
+                lease.carried(passed.sent, passed.received);
                 let status = self.exchange.response().map_or(0, |head| head.status());
                 lease.end(ending, status, timings, &clock);
                 Attempted::Answered(Forwarded::Delivered(passed.delivered))

@@ -68,7 +68,11 @@ pub(super) fn target(exchange: &Exchange, route: &Route) -> Option<Box<[u8]>> {
 fn keep(exchange: &Exchange, route: &Route) {
     let rules = match &route.action {
         Action::Proxy(proxy) => proxy.cookies.as_ref(),
-        Action::Return(_) | Action::StubStatus | Action::Files(_) | Action::Component(_) => None,
+        Action::Return(_)
+        | Action::StubStatus
+        | Action::Metrics
+        | Action::Files(_)
+        | Action::Component(_) => None,
     };
     let mut kept = exchange.handed_on.borrow_mut();
     let kept = kept.get_or_insert_default();

@@ -171,6 +171,7 @@ impl<'a> ClientHead<'a> {
             Action::Proxy(_)
             | Action::Return(_)
             | Action::StubStatus
+            | Action::Metrics
             | Action::Files(_)
             | Action::Component(_) => None,
         }

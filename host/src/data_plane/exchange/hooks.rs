@@ -22,6 +22,7 @@ use crate::data_plane::hook_requests::{Origin, carry_until};
 use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
+use crate::metrics::HookVerdict;
 use crate::plugin::{
     Asked, BadAttribute, Beyond, BodyCall, BodySide, Bound, Changes, Check, Checked,
     ExchangeAtHand, HookAnswer, HookCall, Manner, Question, Ran, Untrusted, Verdict, WorkerHook,
@@ -105,6 +106,7 @@ pub(super) async fn ask(
             Ok(Step::Wait(check)) => wait_for(session, finish, &mut at, check).await,
             Err(failed) => Err(failed),
         };
+        count(finish.exchange(), Some(place.hook), &asked);
         match asked {
             Ok(Decided::Proceed) => {
                 // One that is to see the body has not let the request pass yet.
@@ -143,6 +145,22 @@ pub(super) async fn ask(
         wait::pause(session, until.into()).await?;
     }
     Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
+}
+
+/// Counts what a hook has decided. `hook`: its index in the configuration.
+fn count(exchange: &Exchange, hook: Option<usize>, decided: &Result<Decided, Failed>) {
+    let verdict = match decided {
+        Ok(Decided::Proceed) => HookVerdict::Proceed,
+        Ok(Decided::Answer(_)) => HookVerdict::Answer,
+        Ok(Decided::Reroute(_)) => HookVerdict::Reroute,
+        Err(Failed::Hook { .. }) => HookVerdict::Failed,
+        // The client has left while it was waited for: the hook has decided nothing.
+        Err(Failed::Fault(_)) => return,
+    };
+    let metrics = &exchange.worker_config.snapshot.metrics.hooks;
+    if let Some(metrics) = hook.and_then(|hook| metrics.get(hook)) {
+        metrics.decided(exchange.worker.index, verdict);
+    }
 }
 
 /// How long a request is delayed.
@@ -370,6 +388,8 @@ async fn ask_about_body(
             Ok(Step::Wait(check)) => wait_for(session, finish, &mut at, check).await,
             Err(failed) => Err(failed),
         };
+        let index = finish.exchange().worker_config.hook_index(&run.hook);
+        count(finish.exchange(), index, &asked);
         let instead = at.body.flatten().filter(|_| asked.is_ok());
         body = Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec());
         if let Some(instead) = instead {

@@ -5,6 +5,7 @@ mod kept; // what stays of an answer that another one takes the place of
 mod state; // what is known of it
 mod variables; // ... as templates, logs and plugins ask for it
 mod fault; // why it could not be carried through
+mod fault_class; // ... as it is counted
 mod changes; // ... and is changed by hooks
 mod conditions; // is it one of those that a route takes
 mod admit; // is the request acceptable, and what does it ask for
@@ -29,7 +30,8 @@ mod cookies; // which it is to keep
 mod local; // an answer of our own
 mod files; // ... that is a file
 mod component; // ... that a component has
-mod stub_status; // ... that is what is counted
+mod stub_status; // ... that is what is counted, in nginx's text
+mod metrics; // ... in that of Prometheus
 mod error_page; // ... in place of an error's status alone
 mod elsewhere; // ... which another route has
 mod wait; // for something else than a server
@@ -44,6 +46,7 @@ mod rest; // what becomes of the connection then
 mod finish; // its log line
 
 pub(crate) use fault::Fault;
+pub(crate) use fault_class::FAULT_CLASSES;
 pub(crate) use rest::ConnectionFate;
 pub(crate) use state::Exchange;
 
@@ -59,6 +62,7 @@ use crate::plugin::HookAnswer;
 use act::{Acted, act};
 use admit::Admission;
 use fault::Level;
+use fault_class::FaultClass;
 use finish::Finish;
 use local::LocalFault;
 use rest::Delivered;
@@ -188,8 +192,11 @@ async fn carry(
     }
 }
 
-/// Writes to the error log why an exchange could not be carried through.
+/// Counts that an exchange could not be carried through, and writes to the error log why.
 fn tell(exchange: &Exchange, fault: &Fault) {
+    if let Some(class) = FaultClass::of(fault) {
+        exchange.worker.counted().fault(class as usize);
+    }
     match fault.level() {
         Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
         Level::Info => exchange.info(fault),

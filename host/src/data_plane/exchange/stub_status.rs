@@ -43,7 +43,7 @@ fn text(process: &Process) -> String {
         reading,
         writing,
         waiting,
-    } = Standings::of(&process.standing);
+    } = process.standings();
     let (active, accepted) = (process.connections(), process.accepted());
     // None that was accepted is dropped: all are handled.
     format!(

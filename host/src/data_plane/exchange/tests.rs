@@ -20,10 +20,12 @@ use crate::config::model::Route;
 use crate::data_plane::downstream::{Client, ClientConnection};
 use crate::data_plane::drain::ShutdownSlot;
 use crate::data_plane::process::{ConnectionBounds, Process};
+use crate::data_plane::scrapes::Scrapes;
 use crate::data_plane::stream::Stream;
 use crate::data_plane::wanted::tests_wanted;
 use crate::data_plane::worker::Worker;
-use crate::data_plane::worker_config::{ListenerId, Router, Snapshot};
+use crate::data_plane::worker_config::{ListenerId, Router, Snapshot, SnapshotMetrics};
+use crate::metrics::Registry;
 
 const CONFIG: &str = r#"
 [server]
@@ -76,6 +78,7 @@ impl Rig {
             trials: Default::default(),
             page_files: Arc::default(),
             shows_notes: false,
+            metrics: SnapshotMetrics::new(&config, &Registry::uncounted().into(), None),
             logs_sent_header: true,
             config,
         });
@@ -83,7 +86,12 @@ impl Rig {
             clients: 1,
             descriptors: 1,
         };
-        let process = Arc::new(Process::new(bounds, 1, "host".into(), tests_wanted()));
+        let process = Arc::new(Process::new(
+            bounds,
+            1,
+            "host".into(),
+            (tests_wanted(), Scrapes::new().0),
+        ));
         let logs = AccessLogs::start().unwrap();
         let worker = Rc::new(Worker::new(0, snapshot, process, logs.buffers()).await);
         let worker_config = worker.worker_config();

@@ -337,6 +337,10 @@ impl Balanceable for Exchange {
         Some(self.worker.client_connections.hold(client))
     }
 
+    fn worker(&self) -> usize {
+        self.worker.index
+    }
+
     fn speaks_http(&self) -> bool {
         true
     }

@@ -95,6 +95,10 @@ impl Balanceable for AskedRequest {
         None
     }
 
+    fn worker(&self) -> usize {
+        self.origin.worker.index
+    }
+
     fn speaks_http(&self) -> bool {
         true
     }

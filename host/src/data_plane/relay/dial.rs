@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::session::{SessionStatus, TcpSession};
 use crate::data_plane::stream::{Alarm, Peeked, Reader};
 use crate::data_plane::upstream::{
-    AttemptError, Dialed, Failure, Lease, NoEndpoint, Retry, Timings, WorkerUpstream, dial,
-    wait_for_endpoint,
+    AttemptError, Balanceable as _, Dialed, Failure, Lease, NoEndpoint, Retry, Timings,
+    WorkerUpstream, dial, wait_for_endpoint,
 };
 
 /// A connection to an endpoint, and the lease on it. A client that leaves meanwhile ends the
@@ -81,7 +81,10 @@ pub(super) async fn connect(
             dial(&target, &*session.worker).await
         };
         let failure = match watch.while_there(dialing).await {
-            Some(Ok(dialed)) => return Ok((lease, dialed)),
+            Some(Ok(dialed)) => {
+                lease.connected(false);
+                return Ok((lease, dialed));
+            }
             Some(Err(failure)) => failure,
             None => Failure::ClientGone,
         };
@@ -97,6 +100,7 @@ pub(super) async fn connect(
             }
             _ => session.error(&failure, &name),
         }
+        session.balance().note_failure(failure.kind());
         let verdict = retry.after_error(&AttemptError {
             failure,
             request_sent: false,

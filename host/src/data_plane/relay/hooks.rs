@@ -12,6 +12,7 @@ use crate::config::model::{HookUse, OnError};
 use crate::data_plane::unwinding::contained;
 use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
+use crate::metrics::HookVerdict;
 use crate::plugin::{ExchangeAtHand, HookCall, Untrusted, Verdict};
 
 /// Tells the hooks that were asked about a session when it ends, however it does.
@@ -68,6 +69,13 @@ pub(super) async fn ask(
             let hooked = &session.hooked;
             hooked.note_run(hook, &call, asked.ran.clone(), place.on_error, in_trial);
         }
+        let verdict = match &asked {
+            Some(asked) if asked.verdict == Verdict::Answer => HookVerdict::Answer,
+            Some(asked) if asked.verdict != Verdict::Wait => HookVerdict::Proceed,
+            _ => HookVerdict::Failed,
+        };
+        let metrics = &worker_config.snapshot.metrics.hooks[place.hook];
+        metrics.decided(session.worker.index, verdict);
         let answered = match asked {
             None => Err(hook.why_unasked()),
             Some(asked) if asked.verdict == Verdict::Wait => {

@@ -9,6 +9,7 @@ pub(crate) mod preread; // the host that a ClientHello names
 mod dial; // an endpoint that can be connected to
 mod hooks; // who is let in
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use super::upstream::{Dialed, Timings};
 use super::worker::Worker;
 use super::worker_config::WorkerConfig;
 use crate::config::model;
+use crate::metrics::{StreamMetrics, WorkerCells};
 use crate::plugin::Ending;
 use crate::tls::ServerTls;
 use crate::tls::server::ClientVerdict;
@@ -58,7 +60,7 @@ pub(crate) async fn run(
     let (client, stream) = match &worker_config.snapshot.tls[position] {
         // Its state is large, and gone once the connection is open.
         Some(tls) => {
-            let secured = Box::pin(secured(tls, client, stream));
+            let secured = Box::pin(secured(tls, client, stream, worker.counted()));
             match guard.unless_evicted(secured).await.flatten() {
                 Some(secured) => secured,
                 None => return,
@@ -66,11 +68,50 @@ pub(crate) async fn run(
         }
         None => (client, stream),
     };
+    let counted = CountedSession::begin(&worker_config.snapshot.metrics.streams[index], &worker);
     let session = carry(&worker, &guard, config, &worker_config, client, stream, due).await;
+    counted.end(&session);
     let logs = &worker_config.snapshot.stream_logs[index];
     if !logs.is_empty() {
         let mut buffers = worker.logs.borrow_mut();
         buffers.write(logs, &*session, std::time::Instant::now());
+    }
+}
+
+/// A session as it is counted, until it is dropped: one that is cut has ended too.
+struct CountedSession<'a> {
+    metrics: &'a StreamMetrics,
+    worker: usize,
+    began: std::time::Instant,
+    /// Status, and bytes from the client and to it.
+    end: Cell<(u16, u64, u64)>,
+}
+
+impl<'a> CountedSession<'a> {
+    fn begin(metrics: &'a StreamMetrics, worker: &Worker) -> CountedSession<'a> {
+        metrics.began(worker.index);
+        CountedSession {
+            metrics,
+            worker: worker.index,
+            began: std::time::Instant::now(),
+            end: Cell::new((SessionStatus::Left.code(), 0, 0)),
+        }
+    }
+
+    fn end(self, session: &TcpSession) {
+        let summary = session.summary();
+        let status = session.status.get().code();
+        self.end
+            .set((status, summary.bytes_received, summary.bytes_sent));
+    }
+}
+
+impl Drop for CountedSession<'_> {
+    fn drop(&mut self) {
+        let (status, received, sent) = self.end.get();
+        let took = self.began.elapsed();
+        self.metrics
+            .ended(self.worker, status, took, (received, sent));
     }
 }
 
@@ -79,8 +120,9 @@ async fn secured(
     tls: &Arc<ServerTls>,
     mut client: Client,
     stream: Stream,
+    counted: &WorkerCells,
 ) -> Option<(Client, Stream)> {
-    let (stream, facts) = accept_tls(tls, &client, stream).await?;
+    let (stream, facts) = accept_tls(tls, &client, stream, counted).await?;
     let refusal = match facts.as_ref().map(|facts| facts.verdict(tls)) {
         Some(ClientVerdict::NoneNeeded | ClientVerdict::Valid) => {
             client.tls = facts.map(Box::new);
@@ -182,6 +224,7 @@ async fn carry(
     )
     .await;
     session.ended_with(up.moved, down.moved);
+    lease.carried(up.moved, down.moved);
     session.status.set(SessionStatus::Carried);
     let ending = match &ended {
         Ok(()) => Ending::Completed,

@@ -167,7 +167,7 @@ impl TcpSession {
 }
 
 impl SessionStatus {
-    fn code(self) -> u16 {
+    pub(super) fn code(self) -> u16 {
         match self {
             SessionStatus::Carried => 200,
             SessionStatus::Refused => 400,
@@ -250,6 +250,10 @@ impl Balanceable for TcpSession {
 
     fn hold(&self) -> Option<HeldByClient> {
         None
+    }
+
+    fn worker(&self) -> usize {
+        self.worker.index
     }
 
     fn speaks_http(&self) -> bool {

@@ -56,6 +56,9 @@ pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSl
                     tracing::info!("accepting connections again");
                 }
                 // That someone waits is only known by taking them; the others stay in the backlog.
+                if !worker.process.has_room() {
+                    worker.counted().crowded();
+                }
                 while !worker.process.has_room() && !listener.is_closing() {
                     room::make(&worker).await;
                 }

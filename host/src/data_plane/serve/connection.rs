@@ -11,6 +11,7 @@ use crate::data_plane::downstream::{Client, ClientConnection, accept_tls, read_p
 use crate::data_plane::drain::{ConnectionGuard, ListenerState};
 use crate::data_plane::stream::Stream;
 use crate::data_plane::worker::Worker;
+use crate::metrics::WorkerCells;
 
 /// Serves a connection to its end.
 pub(super) async fn run(
@@ -22,7 +23,7 @@ pub(super) async fn run(
     // The states of opening a connection and of HTTP/2 are large, and most connections need neither
     // while they last.
     if !begins_plain(guard.listener()) {
-        let opened = Box::pin(opened(guard.listener(), client, stream));
+        let opened = Box::pin(opened(guard.listener(), client, stream, worker.counted()));
         match guard.unless_evicted(opened).await.flatten() {
             Some(opened) => (client, stream) = opened,
             None => return,
@@ -60,6 +61,7 @@ async fn opened(
     listener: &ListenerState,
     mut client: Box<Client>,
     mut stream: Stream,
+    counted: &WorkerCells,
 ) -> Option<(Box<Client>, Stream)> {
     let (worker_config, position) = (listener.worker_config(), listener.position());
     let config = &worker_config.snapshot.config.listeners[position];
@@ -69,7 +71,7 @@ async fn opened(
         *client = read_proxy_header(*client, &mut stream, trusted, due).await?;
     }
     if let Some(tls) = &worker_config.snapshot.tls[position] {
-        let (secured, facts) = accept_tls(tls, &client, stream).await?;
+        let (secured, facts) = accept_tls(tls, &client, stream, counted).await?;
         (stream, client.tls) = (secured, facts.map(Box::new));
     }
     Some((client, stream))

@@ -109,6 +109,7 @@ impl Attempt {
                 }
             }
         };
+        lease.connected(cached);
         let mut attempt = Attempt {
             connection,
             endpoint,

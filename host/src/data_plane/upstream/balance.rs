@@ -15,7 +15,7 @@ use super::connection_limit::{Bound, ConnectionLimit, IdleConnections};
 use super::descriptor::Room;
 use super::dial::Dialed;
 use super::endpoint::{EndpointId, Seconds};
-use super::failure::Failure;
+use super::failure::{Failure, reason};
 use super::group::WorkerGroup;
 use super::http2::Http2Connections;
 use super::lease::Lease;
@@ -29,6 +29,7 @@ use super::retry_budget::RetryBudget;
 use super::shared::Upstream;
 use super::target::Target;
 use crate::data_plane::process::Clock;
+use crate::metrics::PoolMetrics;
 use crate::plugin::{ExchangeAtHand, Pick};
 
 /// An upstream as one worker uses it.
@@ -54,10 +55,11 @@ pub(crate) struct WorkerUpstream {
 }
 
 impl WorkerUpstream {
-    /// Goes on where `previous` is, the same upstream under the configuration before: with its idle
-    /// connections, and with what its policies know once it has [taken
+    /// That of the worker of this index. Goes on where `previous` is, the same upstream under the
+    /// configuration before: with its idle connections, and with what its policies know once it has [taken
     /// over](WorkerUpstream::take_over).
     pub(crate) fn attach(
+        worker: usize,
         shared: Arc<Upstream>,
         previous: Option<Rc<WorkerUpstream>>,
     ) -> Rc<WorkerUpstream> {
@@ -74,10 +76,17 @@ impl WorkerUpstream {
                 pool.borrow_mut().reconfigure(&shared.config, ids);
                 (pool, http2)
             }
-            None => (
-                Rc::new(RefCell::new(Pool::new(&shared.config, ids.clone()))),
-                Rc::new(RefCell::new(Http2Connections::new(&shared.config, &ids))),
-            ),
+            None => {
+                let metrics = PoolMetrics::new(shared.metrics().clone(), worker);
+                (
+                    Rc::new(RefCell::new(Pool::new(
+                        &shared.config,
+                        ids.clone(),
+                        metrics,
+                    ))),
+                    Rc::new(RefCell::new(Http2Connections::new(&shared.config, &ids))),
+                )
+            }
         };
         let alike = previous.as_deref();
         let alike = alike.filter(|previous| Arc::ptr_eq(&previous.shared.load, &shared.load));
@@ -390,6 +399,10 @@ impl WorkerUpstream {
             };
             match acquired {
                 Ok(()) => {
+                    if attempt > 0 {
+                        let why = reason(exchange.balance().failure());
+                        self.shared.metrics().retried(exchange.worker(), why);
+                    }
                     let lease = Lease::new(group, exchange, chosen, picked_at, admitted);
                     return Ok(lease.with_last_resort(last_resort));
                 }

@@ -147,6 +147,11 @@ impl BalanceState {
         }
     }
 
+    /// Why the last attempt has failed.
+    pub(super) fn failure(&self) -> FailureKind {
+        self.failure.get()
+    }
+
     /// Notes why an attempt failed, for what its policy asks when it hears of that.
     pub(crate) fn note_failure(&self, failure: FailureKind) {
         self.failure.set(failure);

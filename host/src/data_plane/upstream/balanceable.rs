@@ -24,6 +24,9 @@ pub(crate) trait Balanceable: plugin::ExchangeContext {
     /// A connection that it is to keep busy, if its client may bring many of its kind at once.
     fn hold(&self) -> Option<HeldByClient>;
 
+    /// The index of the worker that carries it.
+    fn worker(&self) -> usize;
+
     /// Whether it speaks HTTP to endpoints, which a handshake of TLS then says by ALPN.
     fn speaks_http(&self) -> bool;
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::health::Health;
 use crate::config::model::Address;
+use crate::metrics::EndpointMetrics;
 use crate::names::{Doubt, Located};
 use crate::plugin::EndpointView;
 
@@ -53,6 +54,8 @@ pub(crate) struct Endpoint {
     /// About the name that it has its address by, if it may get another one.
     pub(super) doubt: Option<Arc<Doubt>>,
     pub(crate) stats: Arc<EndpointStats>,
+    /// Where its attempts are counted.
+    pub(super) metrics: Arc<EndpointMetrics>,
 }
 
 /// What all workers know of an endpoint at this moment.
@@ -166,6 +169,7 @@ impl Endpoint {
             counted: false,
             doubt,
             stats,
+            metrics: Arc::default(),
         }
     }
 
@@ -175,6 +179,7 @@ impl Endpoint {
         Endpoint {
             address: self.address.clone(),
             stats: self.stats.clone(),
+            metrics: self.metrics.clone(),
             ..Endpoint::vacant()
         }
     }
@@ -199,6 +204,7 @@ impl Endpoint {
             counted: false,
             doubt: None,
             stats: EndpointStats::new(),
+            metrics: Arc::default(),
         }
     }
 
@@ -215,6 +221,11 @@ impl Endpoint {
             address: self.name.to_string(),
             weight: self.weight,
         }
+    }
+
+    /// Where its attempts are counted.
+    pub(crate) fn metrics(&self) -> &Arc<EndpointMetrics> {
+        &self.metrics
     }
 
     /// Attempts in progress, in all workers.

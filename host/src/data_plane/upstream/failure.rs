@@ -10,6 +10,7 @@ use crate::data_plane::content_coding::BadContent;
 use crate::data_plane::stream::StreamError;
 use crate::http::framing::BadFraming;
 use crate::http::head::BadHead;
+use crate::metrics::Reason;
 use crate::plugin::FailureKind;
 use crate::tls::{is_self_signed, reason_with_number};
 
@@ -132,6 +133,21 @@ impl Failure {
             | Failure::Request(_)
             | Failure::ClientGone => FailureKind::Other,
         }
+    }
+}
+
+/// Why an attempt has failed, as it is counted. What the rules pass over without a word of its own
+/// is a status that another endpoint may not have.
+pub(super) fn reason(kind: FailureKind) -> Reason {
+    match kind {
+        FailureKind::Connect => Reason::Connect,
+        FailureKind::Tls => Reason::Tls,
+        FailureKind::ConnectTimeout => Reason::ConnectTimeout,
+        FailureKind::Timeout => Reason::Timeout,
+        FailureKind::Reset => Reason::Reset,
+        FailureKind::Protocol => Reason::Protocol,
+        FailureKind::Status | FailureKind::None => Reason::Status,
+        FailureKind::Other => Reason::Other,
     }
 }
 

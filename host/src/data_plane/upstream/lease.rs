@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use super::balanceable::Balanceable;
 use super::client_connections::HeldByClient;
 use super::endpoint::{AfterFailure, Endpoint};
+use super::failure::reason;
 use super::group::WorkerGroup;
 use super::load::Admitted;
 use super::trial::Chosen;
 use crate::data_plane::process::Clock;
 use crate::data_plane::unwinding::contained;
 use crate::fault_injection;
+use crate::metrics::UpstreamMetrics;
 use crate::plugin::{Ending, FailureKind, Outcome};
 
 /// How far an attempt came, as time since its pick; zero for what it did not reach.
@@ -109,6 +111,7 @@ impl Lease {
             return;
         };
         chosen.note_end(ending, status, timings.header);
+        self.count(ending, status, timings.header);
         match ending {
             Ending::Failed => self.endpoint().note_end(true),
             Ending::Completed | Ending::PassedOver => self.endpoint().note_end(status >= 500),
@@ -136,6 +139,32 @@ impl Lease {
         }
         self.make_room();
         self.tell(chosen, ending, status, timings);
+    }
+
+    /// Counts what came of it, in cells of the worker.
+    fn count(&self, ending: Ending, status: u16, header: Duration) {
+        let (worker, exchange) = (self.exchange.worker(), &self.exchange);
+        let failed = ending == Ending::Failed;
+        let why = failed.then(|| reason(exchange.balance().failure()));
+        self.endpoint().metrics.ended(worker, status, why);
+        if !header.is_zero() {
+            self.metrics().answered(worker, header);
+        }
+    }
+
+    /// It has a connection: one that was idle, or a new one.
+    pub(crate) fn connected(&self, reused: bool) {
+        self.metrics().connected(self.exchange.worker(), reused);
+    }
+
+    /// Bytes that went to the endpoint, and those that came back.
+    pub(crate) fn carried(&self, sent: u64, received: u64) {
+        let worker = self.exchange.worker();
+        self.metrics().carried(worker, sent, received);
+    }
+
+    fn metrics(&self) -> &UpstreamMetrics {
+        &self.group.load.metrics
     }
 
     /// Its endpoint is rid of it: whoever waits for that has its turn.
@@ -172,6 +201,7 @@ impl Drop for Lease {
                 self.forgive(false);
             }
             self.make_room();
+            self.count(Ending::Abandoned, 0, Duration::ZERO);
             contained(|| {
                 fault_injection::panics("lease");
                 self.tell(chosen, Ending::Abandoned, 0, Timings::default());

@@ -2,7 +2,6 @@
 //! is in progress, what was refused. It bounds all of that as the configuration in force says.
 
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::client_counts::{ClientCounts, ClientKey};
 use super::overload::Overload;
 use super::queue::Queue;
+use crate::metrics::UpstreamMetrics;
 
 /// The load of an upstream.
 #[derive(Default)]
@@ -20,7 +20,8 @@ pub(crate) struct Load {
     /// Counted while a configuration limits them.
     requests: Apart<AtomicU32>,
     connections: Apart<AtomicUsize>,
-    refused: [AtomicU64; Overload::KINDS],
+    /// Where else it is counted what the upstream does.
+    pub(super) metrics: Arc<UpstreamMetrics>,
     /// Made when a configuration first bounds what one client may have.
     in_progress: OnceLock<ClientCounts>,
     in_queue: OnceLock<ClientCounts>,
@@ -48,6 +49,14 @@ pub(super) struct Admitted {
 }
 
 impl Load {
+    /// Of an upstream that counts there.
+    pub(super) fn counted_in(metrics: Arc<UpstreamMetrics>) -> Arc<Load> {
+        Arc::new(Load {
+            metrics,
+            ..Load::default()
+        })
+    }
+
     /// Counts a request that is about to begin, as far as something bounds it. `client`: its
     /// address, asked for if need be.
     ///
@@ -121,24 +130,8 @@ impl Load {
 
     /// Notes that a request was refused, and why.
     pub(super) fn refused(&self, why: Overload) -> Overload {
-        self.refused[why.kind()].fetch_add(1, Relaxed);
+        self.metrics.refused(why.kind());
         why
-    }
-
-    /// How often each bound has refused a request, by its name in the admin API.
-    pub(crate) fn refusals(&self) -> [(&'static str, u64); Overload::KINDS] {
-        let names = [
-            "queue_full",
-            "queue_timeout",
-            "requests",
-            "connections",
-            "client_requests",
-            "client_places",
-            "client_connections",
-            "retry_budget",
-        ];
-        let mut refused = self.refused.iter();
-        names.map(|name| (name, refused.next().map_or(0, |count| count.load(Relaxed))))
     }
 
     /// Requests in the queue.

@@ -25,9 +25,9 @@ pub(crate) enum Overload {
 }
 
 impl Overload {
-    /// Of all, for tables of them.
-    pub(super) const KINDS: usize = 8;
-
+    /// Its place among the names of all ([`UpstreamMetrics::refusals`]).
+    ///
+    /// [`UpstreamMetrics::refusals`]: crate::metrics::UpstreamMetrics::refusals
     pub(super) fn kind(self) -> usize {
         match self {
             Overload::QueueFull(_) => 0,

@@ -17,6 +17,7 @@ use super::endpoint::EndpointId;
 use super::http2::StreamSlot;
 use crate::config::model;
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Writer};
+use crate::metrics::PoolMetrics;
 
 /// A connection to an endpoint.
 pub(crate) struct Connection {
@@ -88,6 +89,8 @@ impl Connection {
 /// list of all of them by age, so that the oldest is at hand when one has to go.
 pub(crate) struct Pool {
     idle: Slab<IdleConnection>,
+    /// Where it is counted how many those are.
+    metrics: PoolMetrics,
     /// The ends of the list by age.
     oldest: Option<usize>,
     newest: Option<usize>,
@@ -99,6 +102,12 @@ pub(crate) struct Pool {
     max_requests: u64,
     max_age: Duration,
     timeout: Duration,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.metrics.taken(self.idle.len());
+    }
 }
 
 /// Where an endpoint's connections are in `Pool::idle`, most recently used last.
@@ -118,9 +127,14 @@ struct IdleConnection {
 
 impl Pool {
     /// For an upstream that has these endpoints.
-    pub(crate) fn new(config: &model::UpstreamConfig, endpoints: Vec<EndpointId>) -> Pool {
+    pub(crate) fn new(
+        config: &model::UpstreamConfig,
+        endpoints: Vec<EndpointId>,
+        metrics: PoolMetrics,
+    ) -> Pool {
         let mut pool = Pool {
             idle: Slab::new(),
+            metrics,
             oldest: None,
             newest: None,
             stacks: Vec::new(),
@@ -188,6 +202,7 @@ impl Pool {
         if self.idle.len() >= self.capacity {
             self.close_idle();
         }
+        self.metrics.kept();
         let place = self.idle.insert(IdleConnection {
             endpoint,
             since: now,
@@ -270,6 +285,7 @@ impl Pool {
 
     /// Takes a connection out of the list by age.
     fn unlink(&mut self, place: usize) -> IdleConnection {
+        self.metrics.taken(1);
         let idle = self.idle.remove(place);
         match idle.older {
             Some(older) => self.idle[older].newer = idle.newer,

@@ -17,6 +17,7 @@ use super::group::Group;
 use super::health::Unfit;
 use super::load::{Bounds, Load};
 use crate::config::model::{self, Address};
+use crate::metrics::{UpstreamHandle, UpstreamMetrics};
 use crate::names::ServerAddresses;
 use crate::plugin::{Balancer, ConfigureError, Plugin};
 use crate::tls::ClientTls;
@@ -73,6 +74,7 @@ impl Upstream {
         addresses: Vec<ServerAddresses>,
         tls: Option<Arc<ClientTls>>,
         previous: Option<Previous<'_>>,
+        metrics: &UpstreamHandle<'_>,
         mut balance: impl FnMut(Arc<EndpointSet>, Option<&Balancer>) -> Result<Balancer, E>,
     ) -> Result<Upstream, E> {
         let alike = previous.filter(|previous| previous.upstream.speaks(tls.as_ref()));
@@ -110,6 +112,7 @@ impl Upstream {
                         let since = was_down.or_else(|| down.get(&*endpoint.server).copied());
                         endpoint.down_since = since.or_else(|| Some(Instant::now()));
                     }
+                    endpoint.metrics = metrics.endpoint(&endpoint.name);
                     endpoint.counted = config.outliers.is_some();
                     if waits && is_back && !served.contains(&endpoint.address) {
                         let why = "it has not passed its health check yet".to_owned();
@@ -140,7 +143,8 @@ impl Upstream {
         let bounds = bounds(&config, primary.iter().chain(&backup));
         let of_previous = alike.map(|previous| previous.upstream);
         let same = of_previous.filter(|upstream| upstream.has_requests_like(&config));
-        let load = same.map_or_else(Arc::default, |upstream| upstream.load.clone());
+        let load = same.map(|upstream| upstream.load.clone());
+        let load = load.unwrap_or_else(|| Load::counted_in(metrics.metrics.clone()));
         let mut group = |endpoints, is_backup: bool, before: Option<&Group>| {
             let alone = alone && !is_backup;
             let epoch = || disabled_epoch.clone();
@@ -211,6 +215,11 @@ impl Upstream {
         if has_changed {
             self.health_changed();
         }
+    }
+
+    /// What is counted of it.
+    pub(crate) fn metrics(&self) -> &Arc<UpstreamMetrics> {
+        &self.load.metrics
     }
 
     /// The endpoints of each of its groups.
@@ -358,6 +367,7 @@ mod tests {
 
     use super::super::endpoint_set::IndexSet;
     use super::*;
+    use crate::metrics::Registry;
     use crate::names::Resolution;
     use crate::plugin::{BalancerParts, Compiler, PolicyContext, Runtime};
 
@@ -382,7 +392,9 @@ mod tests {
             continues: false,
         });
         let own = config.upstreams[0].clone();
-        Upstream::new(own, addresses.collect(), None, previous, |fleet, _| {
+        let (registry, addresses) = (Registry::uncounted(), addresses.collect());
+        let metrics = registry.upstream("u", false);
+        Upstream::new(own, addresses, None, previous, &metrics, |fleet, _| {
             let parts = BalancerParts {
                 policy: runtime.stock("round_robin").unwrap().unwrap(),
                 settings: &serde_json::json!({}),

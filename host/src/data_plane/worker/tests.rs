@@ -16,9 +16,11 @@ use super::*;
 use crate::access_log::AccessLogs;
 use crate::config::model::Config;
 use crate::data_plane::process::ConnectionBounds;
+use crate::data_plane::scrapes::Scrapes;
 use crate::data_plane::upstream::{Previous, Upstream};
 use crate::data_plane::wanted::tests_wanted;
-use crate::data_plane::worker_config::{Router, index_by_name};
+use crate::data_plane::worker_config::{Router, SnapshotMetrics, index_by_name};
+use crate::metrics::Registry;
 use crate::names::Resolution;
 use crate::plugin::{Balancer, BalancerParts, Compiler, PolicyContext, Runtime};
 
@@ -143,6 +145,7 @@ impl Builder {
             trials: Default::default(),
             page_files: Arc::default(),
             shows_notes: false,
+            metrics: SnapshotMetrics::new(&config, &Registry::uncounted().into(), None),
             logs_sent_header: false,
             config,
         });
@@ -163,21 +166,30 @@ impl Builder {
             upstream,
             continues: false,
         });
-        let built = Upstream::new(own.clone(), addresses, None, previous, |fleet, _| {
-            let stock = |name| self.runtime.stock(name).unwrap().unwrap();
-            let parts = BalancerParts {
-                policy: stock(&own.policy.plugin),
-                settings: &own.policy.settings,
-                filters: &[],
-                scorers: &[],
-                fallback: Some(stock("round_robin")),
-            };
-            let context = PolicyContext {
-                generation: self.generation,
-                ..PolicyContext::default()
-            };
-            Balancer::new(parts, fleet, &context)
-        });
+        let registry = Registry::uncounted();
+        let metrics = registry.upstream(name, false);
+        let built = Upstream::new(
+            own.clone(),
+            addresses,
+            None,
+            previous,
+            &metrics,
+            |fleet, _| {
+                let stock = |name| self.runtime.stock(name).unwrap().unwrap();
+                let parts = BalancerParts {
+                    policy: stock(&own.policy.plugin),
+                    settings: &own.policy.settings,
+                    filters: &[],
+                    scorers: &[],
+                    fallback: Some(stock("round_robin")),
+                };
+                let context = PolicyContext {
+                    generation: self.generation,
+                    ..PolicyContext::default()
+                };
+                Balancer::new(parts, fleet, &context)
+            },
+        );
         Arc::new(built.unwrap())
     }
 }
@@ -202,7 +214,12 @@ fn busiest_turn(before: (usize, u32), after: (usize, u32)) -> u64 {
             clients: 1,
             descriptors: 1,
         };
-        let process = Arc::new(Process::new(bounds, 1, "host".into(), tests_wanted()));
+        let process = Arc::new(Process::new(
+            bounds,
+            1,
+            "host".into(),
+            (tests_wanted(), Scrapes::new().0),
+        ));
         let logs = AccessLogs::start().unwrap();
         let (first, busiest) = (Arc::downgrade(&before), Busiest::default());
         let worker = busiest.of(Worker::new(0, before, process, logs.buffers()));

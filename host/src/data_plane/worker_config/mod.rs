@@ -3,6 +3,7 @@
 
 pub(crate) mod router; // host and path -> route
 mod page_files; // what error pages show
+mod snapshot_metrics; // where it is counted what routes do
 mod snapshot; // the immutable part
 mod pace; // how much is done at a time
 mod trials; // other versions of plugins
@@ -26,6 +27,7 @@ pub(crate) use page_files::PageFiles;
 pub(crate) use retired::RetiredUpstreams;
 pub(crate) use router::Router;
 pub(crate) use snapshot::{ListenerId, Snapshot, index_by_name};
+pub(crate) use snapshot_metrics::SnapshotMetrics;
 pub(crate) use trials::{HookTrial, RunInTrial, Trials};
 
 /// A snapshot as one worker uses it.
@@ -47,12 +49,13 @@ pub(crate) struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// Goes on where `previous` is: upstreams that stay as they are keep everything, those that
+    /// That of the worker of this index. Goes on where `previous` is: upstreams that stay as they are keep everything, those that
     /// change what they can. What it leaves goes to `retired`.
     ///
     /// Yields to the event loop after each upstream that is new or has changed, and after some that
     /// stay: there may be thousands, and requests are served meanwhile.
     pub(crate) async fn new(
+        worker: usize,
         snapshot: Arc<Snapshot>,
         previous: Option<&WorkerConfig>,
         retired: Rc<RetiredUpstreams>,
@@ -76,7 +79,7 @@ impl WorkerConfig {
                     pace.small_step().await;
                 }
                 changed => {
-                    let attached = WorkerUpstream::attach(shared.clone(), changed.cloned());
+                    let attached = WorkerUpstream::attach(worker, shared.clone(), changed.cloned());
                     attached.put_on_trial(trial(index), changed.map(|changed| &**changed));
                     upstreams.push(attached);
                     pace.large_step().await;
@@ -191,6 +194,11 @@ impl WorkerConfig {
                 (hook, Some(in_trial))
             }
         }
+    }
+
+    /// The index of a hook that serves; none of one that is on trial beside it.
+    pub(crate) fn hook_index(&self, hook: &Rc<WorkerHook>) -> Option<usize> {
+        self.hooks.iter().position(|known| Rc::ptr_eq(known, hook))
     }
 
     /// Calls the plugins whose time has come; false where none wants to be called.

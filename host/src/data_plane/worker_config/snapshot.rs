@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::page_files::PageFiles;
 use super::router::Router;
+use super::snapshot_metrics::SnapshotMetrics;
 use super::trials::Trials;
 use crate::access_log::UsedLog;
 use crate::config::model::{Config, HookConfig};
@@ -47,6 +48,8 @@ pub(crate) struct Snapshot {
     pub(crate) route_logs: Vec<Option<Vec<UsedLog>>>,
     /// By stream; none where it is off.
     pub(crate) stream_logs: Vec<Vec<UsedLog>>,
+    /// Where it is counted what routes and streams do.
+    pub(crate) metrics: SnapshotMetrics,
     /// Some log line has a variable `$sent_http_*`.
     pub(crate) logs_sent_header: bool,
     /// Some log line, or answer to a client, has `$plugin_note`.
