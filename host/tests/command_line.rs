@@ -117,7 +117,7 @@ fn with_config(text: &str, arguments: &[&str]) -> (i32, String, String) {
 fn a_configuration_without_an_admin_address_is_told_the_lines_to_add() {
     let expected = "error: the configuration has no `[admin]`\n\
                     hint: add these lines to `FOLDER/waypost.toml`, or name an address with `--admin`\n\n\
-                    [admin]\naddress = \"unix:/run/waypost.sock\"\n";
+                    [admin]\naddress = \"unix:/run/waypost/admin.sock\"\n";
     for arguments in [&["status"][..], &["plugin", "list"], &["upstream", "list"]] {
         let (code, out, err) = with_config("", arguments);
         assert_eq!((code, out.as_str(), err.as_str()), (1, "", expected));

@@ -207,6 +207,18 @@ async fn a_rollback_returns_to_the_version_before() {
     assert_eq!(mine(&proxy).await["version"], 1);
 }
 
+#[tokio::test]
+async fn what_is_loaded_twice_is_rolled_back_to_what_was_there_before_both() {
+    let origins = origins(2).await;
+    let grants = "grants = [\"request\", \"exchange\"]";
+    let proxy = with(&version("round_robin", 1), grants, &origins).await;
+    for _ in 0..2 {
+        assert_eq!(load(&proxy, &version("ip_hash", 2)).await.status, 200);
+    }
+    assert_eq!(rollback(&proxy).await.json()["version"], 1);
+    assert_ne!(proxy.get("/").await.text(), proxy.get("/").await.text());
+}
+
 /// Has the policy `ledger` trap until the log says so.
 async fn trap_until(proxy: &Proxy, said: &str) {
     eventually(said, async || {

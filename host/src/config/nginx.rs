@@ -599,9 +599,9 @@ static PROXYING: &[Directive] = &[
         &["mirror"],
         "the hook `mirror` in `hooks`: `hooks = [{ plugin = \"mirror\", upstream = \"NAME\" }]`",
     ),
-    not_there(
+    is(
         &["mirror_request_body"],
-        "the hook `mirror` sends copies without a body, as `off`",
+        "`body_limit` of the hook `mirror`, as far as bodies are to be copied; without it, as `off`",
     ),
 ];
 

@@ -13,6 +13,13 @@ const WORKER_DESCRIPTORS: u64 = 6;
 /// accepted, and waits until there is room for it.
 const LISTENER_DESCRIPTORS: u64 = 3;
 
+/// How many descriptors there have to be before the first connection.
+pub fn descriptors_needed(config: &Config) -> u64 {
+    let workers = config.server.workers as u64;
+    let listeners = LISTENER_DESCRIPTORS * (config.listeners.len() + config.streams.len()) as u64;
+    RESERVED_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + listeners)
+}
+
 /// How many clients are wanted at once, and how many descriptors there are for them and for
 /// connections to upstreams.
 pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<ConnectionBounds> {
@@ -29,8 +36,8 @@ pub(super) fn connection_bounds(config: &Config) -> anyhow::Result<ConnectionBou
     };
     let descriptors = descriptors.unwrap_or(1 << 20);
     let workers = config.server.workers as u64;
-    let listeners = LISTENER_DESCRIPTORS * (config.listeners.len() + config.streams.len()) as u64;
-    let needed = RESERVED_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + listeners);
+    let needed = descriptors_needed(config);
+
     anyhow::ensure!(
         descriptors >= needed + 2,
         "{descriptors} open files are too few for {workers} workers, which need {needed}: raise `ulimit -n` or lower `workers`",

@@ -50,4 +50,5 @@ use descriptors::connection_bounds;
 
 pub use check::{Checked, check, check_config, load};
 pub use demo::demo;
+pub use descriptors::descriptors_needed;
 pub use serve::run;

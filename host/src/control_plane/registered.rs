@@ -165,7 +165,11 @@ impl RegisteredPlugin {
     /// Puts a further version in force.
     pub(super) fn put(&mut self, plugin: Plugin) {
         self.last_version = plugin.version();
-        self.previous = Some(std::mem::replace(&mut self.current, plugin));
+        let before = std::mem::replace(&mut self.current, plugin);
+        // The same content again is none to go back to, and leaves what there is to go back to.
+        if before.hash() != self.current.hash() {
+            self.previous = Some(before);
+        }
         self.rolled_back = false;
         self.promoted_from = None;
         // It was compared with the version before.

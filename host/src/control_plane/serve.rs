@@ -14,7 +14,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::admin::{self, Admin, AdminServer, Demand};
 use super::assemble::{Parts, assemble};
@@ -176,6 +176,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         let mut control = Control {
             program,
             admin: None,
+            watchdog: None,
             sockets: Rc::new(RefCell::new(sockets)),
             workers,
             published,
@@ -234,7 +235,8 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         };
         if let Some(period) = systemd::watchdog() {
             let workers = control.workers.clone();
-            tokio::task::spawn_local(systemd::answer_watchdog(period, workers));
+            let answering = tokio::task::spawn_local(systemd::answer_watchdog(period, workers));
+            control.watchdog = Some(answering.abort_handle());
         }
         if let Err(late) = run_blocking("telling that this process serves", FILES, tell).await {
             tracing::error!("{late}");
@@ -261,6 +263,8 @@ struct Control {
     preparations: Preparations,
     program: Program,
     admin: Option<AdminServer>,
+    /// What answers systemd's watchdog.
+    watchdog: Option<AbortHandle>,
     error_log: Rc<ErrorLogs>,
     logs: Arc<AccessLogs>,
     file: std::path::PathBuf,
@@ -508,6 +512,8 @@ impl Control {
         let sockets = self.sockets.take();
         if handed_over {
             self.admin.iter_mut().for_each(AdminServer::hand_over);
+            // From here on systemd is to hear of the other process alone.
+            self.watchdog.iter().for_each(AbortHandle::abort);
             return;
         }
         let files = sockets.files();

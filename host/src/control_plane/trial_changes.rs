@@ -42,7 +42,10 @@ impl Operator {
             return Err(ChangeRefused::Conflict(message));
         };
         if entry.current.hash() == plugin.hash() {
-            let message = format!("`{name}` has this very content already");
+            let message = format!(
+                "`{name}` has this very content already, so there is nothing to compare: load or roll back \
+                 to the version that it is to be compared with"
+            );
             return Err(ChangeRefused::Conflict(message));
         }
         let registry = present.registry.with_trial(*plugin, terms);

@@ -80,6 +80,13 @@ pub(crate) struct HookRun {
 }
 
 impl HookRun {
+    /// It gave no answer about a body.
+    pub(crate) fn note_failed(&self) {
+        if let Some(in_trial) = &self.in_trial {
+            in_trial.note_failed_later();
+        }
+    }
+
     /// A further call about the same exchange at the same place.
     pub(crate) fn call(&self, now_us: u64) -> HookCall {
         HookCall {

@@ -145,10 +145,12 @@ impl Cache {
             }
         }
         files.sort_by(|one, other| other.cmp(one));
-        let mut bytes = 0_u64;
-        for (newer, (_, path, length)) in files.iter().enumerate() {
-            bytes = bytes.saturating_add(*length);
-            if newer >= ENTRIES || (newer > 0 && bytes > BYTES) {
+        let (mut kept, mut bytes) = (0, 0_u64);
+        for (_, path, length) in &files {
+            let with_this = bytes.saturating_add(*length);
+            if kept < ENTRIES && (with_this <= BYTES || kept == 0) {
+                (kept, bytes) = (kept + 1, with_this);
+            } else {
                 let _ = fs::remove_file(path);
             }
         }

@@ -313,6 +313,11 @@ impl Plugin {
         self.0.common.tick.is_some()
     }
 
+    /// Whether a call of it has failed.
+    pub(super) fn has_faulted(&self) -> bool {
+        self.0.stats.has_faulted()
+    }
+
     /// Whether calls about requests may wait, for upstreams or the store.
     pub fn waits(&self) -> bool {
         self.0.waits

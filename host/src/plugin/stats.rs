@@ -199,6 +199,11 @@ impl PluginStats {
         self.fault_budget.lock().is_over(Instant::now()) && !self.quarantined.swap(true, Relaxed)
     }
 
+    pub(super) fn has_faulted(&self) -> bool {
+        let counters = [&self.traps, &self.deadlines, &self.memory, &self.answers];
+        counters.iter().any(|counter| counter.load(Relaxed) > 0)
+    }
+
     #[inline]
     pub(super) fn is_quarantined(&self) -> bool {
         self.quarantined.load(Relaxed)

@@ -291,11 +291,13 @@ impl<S: InstanceSpec> WorkerRole<S> {
         }
     }
 
-    /// Calls the instances whose time has come. A shared one that is busy is called by the next
-    /// worker that looks.
+    /// Calls the instances whose time has come, and makes those anew that have failed: whoever asks
+    /// next shall find one. A shared one that is busy is called by the next worker that looks.
     pub(super) fn tick(&mut self, role: &Role<S>, now_us: u64) {
         let WorkerRole { own, account, .. } = self;
-        if !role.plugin().ticks() || account.is_in_debt() {
+        let plugin = role.plugin();
+        let has_reason = plugin.ticks() || plugin.has_faulted();
+        if !has_reason || account.is_in_debt() {
             return;
         }
         if let Some(slot) = own {

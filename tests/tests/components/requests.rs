@@ -91,6 +91,26 @@ async fn clients_that_send_little_and_slowly_hold_no_instance() {
 }
 
 #[tokio::test]
+async fn a_component_gets_the_trailers_that_a_server_would() {
+    let route = "body_buffer_size = \"0\"\nrequest_headers = { set = { X-Conf = \"1\" }, remove = [\"X-Gone\"] }";
+    for route in [route, route.split_once('\n').unwrap().1] {
+        let proxy = answered_by_probe("", route, "").await;
+        let mut client = proxy.client().await;
+        client
+            .send("POST /echo HTTP/1.1\r\nHost: test\r\nConnection: x-listed\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            .await;
+        client
+            .send("0\r\nX-Conf: 2\r\nX-Gone: 3\r\nX-Listed: 4\r\nX-Other: 5\r\n\r\n")
+            .await;
+        let answer = client.response().await;
+        assert_eq!(answer.text(), "first");
+        let trailers = ["x-conf", "x-gone", "x-listed", "x-other"];
+        let trailers = trailers.map(|name| answer.trailers.get(name));
+        assert_eq!(trailers, [None, None, None, Some("5")]);
+    }
+}
+
+#[tokio::test]
 async fn a_body_goes_through_http2_with_its_trailers() {
     let proxy = answered_by_probe("", "", "").await;
     let mut http2 = Http2::connect(proxy.address()).await;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use waypost_tests::admin::ADMIN;
+use waypost_tests::metrics::Metrics;
 use waypost_tests::{Load, Origin, Proxy, eventually, origin, plugin, proxy};
 
 use super::{GRANTS, asked, in_mode, probe, told};
@@ -68,6 +70,24 @@ async fn a_hook_that_fails_is_a_500_or_is_passed_over_and_the_log_names_hook_and
                 .await;
         }
     }
+}
+
+#[tokio::test]
+async fn after_a_fault_the_next_instance_is_there_before_anybody_asks() {
+    let origin = origin::says("hello").await;
+    let limits = format!("max_faults = 0\nbudget = 100\n{ADMIN}");
+    let proxy = failing(&origin, "workers = 1", &limits).await;
+    let mut answered = 0;
+    for _ in 0..4 {
+        next_instance(&proxy).await;
+        assert_eq!(asked(&proxy, "/", "trap").await.status, 500);
+        let instances = "waypost_plugin_instances{plugin=\"probe\"";
+        let is_there = |metrics: &Metrics| metrics.sum(instances) > 0.0;
+        proxy.counts("the next instance", is_there).await;
+        answered += usize::from(proxy.get("/").await.status == 200);
+    }
+    // One that is counted may still be configured at that moment.
+    assert!(answered >= 2, "{answered} of those who asked first");
 }
 
 #[tokio::test]

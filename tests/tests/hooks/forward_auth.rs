@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use waypost_tests::redis::{self, Redis};
-use waypost_tests::{Answer, Http2, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
+use waypost_tests::{Answer, Gate, Http2, Nginx, Origin, Proxy, eventually, nginx, origin, proxy};
 
 /// A server that answers as its path says: `/STATUS`, with what it knows of the user.
 async fn authority() -> Origin {
@@ -98,6 +98,45 @@ async fn the_server_judges_a_body_before_it_reaches_the_app() {
     let reached = app.requests();
     assert!(reached.iter().all(|request| request.body == b"good"));
     assert_eq!(reached.len(), 2);
+}
+
+#[tokio::test]
+async fn many_large_bodies_that_wait_for_a_verdict_keep_it_from_no_other() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let app = origin::says("app").await;
+    let auth = origin::answers(move |request| match request.body.len() {
+        4 => Answer::ok(""),
+        _ => Answer::ok("").when(&held),
+    })
+    .await;
+    let settings = ", method = \"POST\", body_limit = \"8m\"";
+    let proxy = proxy::to([&app])
+        .server("workers = 1")
+        .route(&format!(
+            "client_max_body_size = \"8m\"\n\
+             hooks = [{{ plugin = \"forward_auth\", upstream = \"auth\"{settings} }}]"
+        ))
+        .more(&format!("[upstream.auth]\nservers = [{}]\n", auth.with("")))
+        .start()
+        .await;
+    let large = vec![b'x'; 8 << 20];
+    let mut waiting = Vec::new();
+    for number in 1..=9 {
+        let mut client = proxy.client().await;
+        client
+            .send("PUT / HTTP/1.1\r\nHost: site.example\r\nContent-Length: 8388608\r\n\r\n")
+            .await;
+        client.send(&large).await;
+        auth.received(number).await;
+        waiting.push(client);
+    }
+    let mut http2 = Http2::connect(proxy.address()).await;
+    assert_eq!(http2.post("/", "good").await.status, 200);
+    gate.open();
+    for mut client in waiting {
+        assert_eq!(client.response().await.status, 200);
+    }
 }
 
 #[tokio::test]

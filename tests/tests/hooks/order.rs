@@ -48,6 +48,22 @@ async fn a_route_that_inherits_no_hooks_is_asked_about_by_its_own_alone() {
     assert_eq!(response.headers.all("X-Order"), ["c"]);
 }
 
+/// Nor in place of an error.
+#[tokio::test]
+async fn an_error_of_a_route_without_inherited_hooks_leads_to_no_other_route_past_them() {
+    let origin = origin::says("guarded").await;
+    let open = "[[route]]\npath = \"/open\"\ninherit_hooks = false\nreturn = { status = 404 }\n\
+                error_pages = { 404 = { route = \"inner\" } }\n\
+                [[route]]\nname = \"inner\"\ninternal = true\nproxy = \"backend\"\n";
+    let proxy = proxy::to([&origin])
+        .listen("hooks = [{ plugin = \"access\", rules = \"deny all\" }]")
+        .more(open)
+        .start()
+        .await;
+    assert_eq!(proxy.get("/open").await.status, 403);
+    assert!(origin.requests().is_empty());
+}
+
 /// It leads past them to none that inherits them, by its path or by name.
 #[tokio::test]
 async fn a_route_without_inherited_hooks_leads_to_no_other_route_past_them() {

@@ -118,12 +118,12 @@ impl Reach {
             Ok(Some(admin)) => Ok(AdminClient::new(admin.address)),
             Ok(None) => Err(CommandFailed::new(format!(
                 "the configuration has no `[admin]`\nhint: add these lines to `{file}`, or name an address with `--admin`\n\n\
-                 [admin]\naddress = \"unix:/run/waypost.sock\""
+                 [admin]\naddress = \"unix:/run/waypost/admin.sock\""
             ))),
             Err(problems) => Err(CommandFailed {
                 message: format!(
                     "`{file}` does not say where the process is asked\nhint: name an address with \
-                     `--admin`, as `--admin unix:/run/waypost.sock`, or mend the file"
+                     `--admin`, as `--admin unix:/run/waypost/admin.sock`, or mend the file"
                 ),
                 problems: problems.iter().map(ToString::to_string).collect(),
             }),

@@ -87,6 +87,15 @@ fn descriptors(config: &Config, machine: &Machine) -> Finding {
     let way_out = |needed: u64| {
         format!("`LimitNOFILE={needed}` in the unit of systemd, or `ulimit -Hn {needed}`")
     };
+    let needed = crate::control_plane::descriptors_needed(config) + 2;
+    if there < needed {
+        return Finding::bad(
+            Level::Problem,
+            about,
+            format!("{there} are too few to start, which takes {needed}"),
+            way_out(65_536),
+        );
+    }
     match config.server.max_connections {
         Some(clients) => {
             // Each client may have a connection to a server besides.
@@ -272,8 +281,10 @@ fn log_folder(folder: &Path) -> Finding {
             return Finding::bad(
                 Level::Problem,
                 about,
-                format!("there is no such folder: {error}"),
-                format!("`install -d {}`", folder.display()),
+                                format!("it cannot be looked into: {error}"),
+                "make the folder, or start the unit of the package once, which does; it has to be of the \
+                 user of the service"
+                    .to_owned(),
             );
         }
     };
@@ -292,7 +303,17 @@ fn log_folder(folder: &Path) -> Finding {
 fn admin(config: &Config) -> Finding {
     let about = "commands";
     match &config.admin {
-        Some(admin) => Finding::ok(about, format!("reach it at {}", admin.address)),
+        Some(admin) => match &admin.address {
+            Address::Unix(path) if path.parent().is_some_and(|folder| !folder.is_dir()) => {
+                Finding::bad(
+                    Level::Problem,
+                    about,
+                    format!("the folder of {} is not there, or hidden", admin.address),
+                    "make it, or start the unit of the package once, which does".to_owned(),
+                )
+            }
+            address => Finding::ok(about, format!("reach it at {address}")),
+        },
         None => Finding::bad(
             Level::Warning,
             about,

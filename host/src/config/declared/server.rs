@@ -311,7 +311,7 @@ pub(in crate::config) static ADMIN: Table = Table {
     groups: &[&[Key::new(
         "address",
         ValueKind::Text,
-        "`unix:/run/waypost.sock`, `127.0.0.1:9180` or `[::1]:9180`: a unix socket, or a loopback address with its port.",
+        "`unix:/run/waypost/admin.sock`, `127.0.0.1:9180` or `[::1]:9180`: a unix socket, or a loopback address with its port.",
     )
     .required()]],
     open: false,

@@ -8,7 +8,7 @@ use super::rest::Delivered;
 use super::settle::{body_limit, too_large};
 use super::state::Exchange;
 use super::{admit, error_page, local, refuse};
-use crate::config::model::Action;
+use crate::config::model::{Action, HookUse};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -78,15 +78,16 @@ async fn act_elsewhere(
     if let (Action::Proxy(_), Some(fault)) = (&route.action, too_large(framing, limit)) {
         return Err(fault);
     }
-    if !route.hooks.is_empty() {
-        let asked = hooks::ask(
-            session,
-            worker_config,
-            finish,
-            &route.hooks,
-            OnReroute::Stay,
-            body,
-        );
+    let listener = &worker_config.snapshot.config.listeners[session.listener];
+    // A route that inherits none must not lead past them to one that does.
+    let is_past = route.inherits_hooks && finish.exchange().is_past_listener.take();
+    let of_listener: &[HookUse] = if is_past { &listener.hooks } else { &[] };
+    for uses in [of_listener, &route.hooks] {
+        if uses.is_empty() {
+            continue;
+        }
+        let stay = OnReroute::Stay;
+        let asked = hooks::ask(session, worker_config, finish, uses, stay, body);
         match asked.await? {
             Decided::Proceed => {}
             Decided::Answer(HookAnswer { status, body: text }) => {

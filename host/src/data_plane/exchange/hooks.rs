@@ -350,6 +350,13 @@ async fn ask_about_body(
         Manner::Chunks | Manner::Watch => None,
     });
     let bounds: SmallVec<[Bound; 2]> = bounds.collect();
+    if finish.exchange().handed_on.borrow().is_some() {
+        // Another server had it: what is left of it is nobody's, and there is none to be asked about.
+        let timeout = session.limits().client_body_timeout;
+        let dropped = ahead::drop_body(session, progress, timeout).await;
+        dropped.map_err(Fault::Body)?;
+        finish.exchange().body_ahead.replace(Vec::new());
+    }
     let mut body = ahead::read_whole(session, finish.exchange(), progress, &bounds).await?;
     let is_whole = progress.is_done();
     let mut rerouted = None;
@@ -402,6 +409,7 @@ async fn ask_about_body(
             Ok(Decided::Reroute(route)) => rerouted = Some(route.or(rerouted.flatten())),
             Err(Failed::Fault(fault)) => return Err(fault),
             Err(Failed::Hook { why, fault }) => {
+                run.note_failed();
                 pass_over(finish.exchange(), run.on_error, &run.hook, &why, fault)?;
             }
         }

@@ -84,6 +84,7 @@ pub(super) async fn settle(
             }
         }
         let admitted = found?;
+        finish.exchange().is_past_listener.set(way.asks_listener);
         // Before the route's hooks, which count nothing then (`ngx_http_core_find_config_phase`).
         let limit = body_limit(session, worker_config, &admitted);
         let fault =

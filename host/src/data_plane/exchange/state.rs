@@ -76,6 +76,8 @@ pub(crate) struct Exchange {
     pub(super) status_instead: Cell<Option<u16>>,
     /// Hooks that have let it pass.
     pub(super) passed_hooks: PassedHooks,
+    /// Its route has none of the listener's hooks, which nobody has asked.
+    pub(super) is_past_listener: Cell<bool>,
     /// Its route answers in place of an error: what the request wants to be told of a file, such as
     /// a part of it, is not of this one.
     pub(super) in_place_of_error: Cell<bool>,
@@ -241,6 +243,7 @@ impl Exchange {
             to_tls: Cell::new(false),
             status_instead: Cell::new(None),
             passed_hooks: PassedHooks::default(),
+            is_past_listener: Cell::new(false),
             in_place_of_error: Cell::new(false),
             handed_on: RefCell::default(),
             body_ahead: RefCell::default(),

@@ -68,7 +68,7 @@ impl Carrying {
         is_left: bool,
     ) {
         let left = is_left.then(|| (origin.clone(), request.upstream.clone()));
-        let (carrying, answer) = match Carrying::new(origin, request, counted).await {
+        let (carrying, answer) = match Carrying::new(origin, request, counted, is_left).await {
             Ok(ready) => ready,
             Err((refused, answer)) => {
                 if let Some((origin, upstream)) = left {
@@ -84,6 +84,7 @@ impl Carrying {
         origin: Origin,
         request: HookRequest,
         mut counted: CountedRequest,
+        is_left: bool,
     ) -> Result<(Carrying, RequestAnswer), (RefusedRequest, RequestAnswer)> {
         let HookRequest {
             upstream: name,
@@ -100,7 +101,12 @@ impl Carrying {
             return Err((RefusedRequest::NoUpstream(name), answer));
         };
         let upstream = config.upstreams[index].clone();
-        let body = match body.read(BODY, |bytes| counted.hold(bytes)).await {
+        // Those that are waited for are as few as there are instances.
+        let hold = |bytes| match is_left {
+            true => counted.hold(bytes),
+            false => Ok(()),
+        };
+        let body = match body.read(BODY, hold).await {
             Ok(body) => body,
             Err(refused) => return Err((refused, answer)),
         };

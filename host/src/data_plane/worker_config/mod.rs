@@ -201,23 +201,22 @@ impl WorkerConfig {
         self.hooks.iter().position(|known| Rc::ptr_eq(known, hook))
     }
 
-    /// Calls the plugins whose time has come; false where none wants to be called.
+    /// Calls the plugins whose time has come, and has those come back that have failed; false where
+    /// none wants to be called.
     pub(crate) async fn tick(&self, clock: &Clock) -> bool {
-        if self.ticks {
-            let mut pace = Pace::default();
-            let on_trial = self.hook_trials.values().map(|trial| trial.candidate());
-            for hook in self.hooks.iter().chain(on_trial) {
-                hook.tick(clock.micros(Instant::now()));
-                pace.small_step().await;
-            }
-            for component in &self.components {
-                component.trim();
-                pace.small_step().await;
-            }
-            for upstream in &self.upstreams {
-                upstream.tick(clock.micros(Instant::now()));
-                pace.small_step().await;
-            }
+        let mut pace = Pace::default();
+        let on_trial = self.hook_trials.values().map(|trial| trial.candidate());
+        for hook in self.hooks.iter().chain(on_trial) {
+            hook.tick(clock.micros(Instant::now()));
+            pace.small_step().await;
+        }
+        for component in &self.components {
+            component.trim();
+            pace.small_step().await;
+        }
+        for upstream in &self.upstreams {
+            upstream.tick(clock.micros(Instant::now()));
+            pace.small_step().await;
         }
         self.ticks
     }

@@ -1,7 +1,7 @@
 //! Versions of plugins on trial under a configuration: another version of a policy in an upstream, of
 //! a hook beside that.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,6 +101,7 @@ impl WorkerHookTrial {
             version,
             shadow,
             asked_beside: RefCell::default(),
+            has_failed: Cell::new(false),
         };
         (hook, Rc::new(in_trial))
     }
@@ -113,6 +114,8 @@ pub(crate) struct RunInTrial {
     /// The version that is asked as well.
     shadow: Option<Rc<WorkerHook>>,
     asked_beside: RefCell<Option<Ran>>,
+    /// The hook gave no answer after its first one.
+    has_failed: Cell<bool>,
 }
 
 impl RunInTrial {
@@ -163,6 +166,11 @@ impl RunInTrial {
         self.trial.note_end(self.version, true, None);
     }
 
+    /// The hook gave an answer, and no further one: counted once the exchange ends.
+    pub(crate) fn note_failed_later(&self) {
+        self.has_failed.set(true);
+    }
+
     /// The exchange has ended: counts that, and tells a shadow.
     pub(crate) fn end(
         &self,
@@ -173,8 +181,8 @@ impl RunInTrial {
         let took = summary
             .complete
             .then(|| Duration::from_micros(summary.duration_us));
-        self.trial
-            .note_end(self.version, summary.status >= 500, took);
+        let has_failed = self.has_failed.get() || summary.status >= 500;
+        self.trial.note_end(self.version, has_failed, took);
         if let (Some(shadow), Some(ran)) = (&self.shadow, self.asked_beside.take()) {
             let beside = Beside::new(exchange, 0) as ExchangeAtHand;
             contained(|| shadow.on_end(&beside, call, ran, summary));

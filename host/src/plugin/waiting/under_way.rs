@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::requests::RefusedRequest;
 
-/// Requests at once, and bytes of their bodies.
+/// Requests at once, and bytes of the bodies of those that are left.
 const MOST: usize = 4096;
 const MOST_BYTES: usize = 64 << 20;
 
@@ -38,7 +38,7 @@ impl RequestsUnderWay {
 }
 
 impl CountedRequest {
-    /// Its body has so many bytes more.
+    /// Nobody waits for it, and its body has so many bytes more.
     ///
     /// # Errors
     /// There is no room for them.

@@ -137,6 +137,7 @@ async fn what_is_no_gzip_is_an_error_and_another_coding_is_left_alone() {
         assert_eq!(response.header("Content-Encoding"), coding);
     }
     // The page of the error alone.
+    proxy.log_contains("probe sees").await;
     assert_eq!(
         proxy.log().matches("probe sees").count(),
         1,

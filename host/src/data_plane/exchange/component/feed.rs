@@ -22,6 +22,8 @@ pub(in crate::data_plane::exchange) struct Feed<'a> {
     pub(super) hooks: Option<BodyHooks>,
     /// What was read before.
     pub(super) ahead: Bytes,
+    /// Which trailers the component gets: those that a server would.
+    pub(super) passes_trailer: &'a dyn Fn(&[u8]) -> bool,
     /// None once the component has all of it, or wants no more.
     pub(super) to: Option<ClientBodySender>,
     /// Between two reads.
@@ -91,6 +93,7 @@ impl Feed<'_> {
     }
 
     fn end(&mut self) {
+        self.body.retain_trailers(self.passes_trailer);
         let trailers = http2_trailers(self.body.trailers()).unwrap_or_default();
         if let Some(to) = self.to.take() {
             to.end(trailers);

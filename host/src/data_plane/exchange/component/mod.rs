@@ -16,14 +16,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::admit::Admitted;
-use super::ahead::read_ahead;
+use super::ahead::{drop_body, read_ahead};
 use super::body_hooks::BodyHooks;
 use super::deliver::Delivery;
 use super::error_page;
 use super::fault::Fault;
 use super::head::{ClientHead, HeadKind, HeadSource, passes_as_trailer};
 use super::proxy::{body_plan_for_empty, pass_ahead};
-use super::request::{BodyPlan, ConfiguredChanges, RequestPlan, write_request};
+use super::request::{self, BodyPlan, ConfiguredChanges, Listed, RequestPlan, write_request};
 use super::response::{coding_for, note_error};
 use super::rest::{Delivered, invite, may_keep};
 use super::source::ResponseSource;
@@ -75,7 +75,11 @@ pub(super) async fn serve(
 ) -> Result<Delivered, Fault> {
     let of_listener = session.limits().client_body_timeout;
     let timeout = route.limits.client_body_timeout.unwrap_or(of_listener);
-    if !progress.is_done() {
+    if exchange.handed_on.borrow().is_some() {
+        // A server had it: what is left of it is nobody's.
+        let dropped = drop_body(session, progress, timeout).await;
+        dropped.map_err(Fault::Body)?;
+    } else if !progress.is_done() {
         let invited = invite(session, exchange).await;
         invited.map_err(|error| Fault::Body(BodyError::Io(error)))?;
         // No instance waits for a client that sends little, and slowly.
@@ -95,6 +99,11 @@ pub(super) async fn serve(
     });
     let (handling, running) = begin(exchange, component, request.map(|()| body));
 
+    let fields = exchange.request.fields();
+    let listed = Listed::of(fields);
+    let changes = ConfiguredChanges::of(exchange, route);
+    let passes_to_component =
+        |name: &[u8]| request::passes_as_trailer(name, fields, changes, &listed);
     let buffers = session.worker.buffers.clone();
     let (keep, wait) = (may_keep_then(session, exchange), component.longest_wait());
     let Session {
@@ -109,6 +118,7 @@ pub(super) async fn serve(
         buffers: &buffers,
         hooks,
         ahead,
+        passes_trailer: &passes_to_component,
         to: Some(to),
         timeout,
         due: None,
