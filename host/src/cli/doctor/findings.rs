@@ -324,6 +324,7 @@ fn admin(config: &Config) -> Finding {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::*;
 

@@ -67,6 +67,7 @@ fn may_bind(status: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::*;
 
