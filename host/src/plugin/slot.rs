@@ -54,6 +54,8 @@ pub(super) trait InstanceSpec: Send + Sync + Sized + 'static {
     type Report;
     /// What becomes of requests without an instance, for the log.
     const MEANWHILE: &'static str;
+    /// The longest pause before the next instance.
+    const LONGEST_PAUSE: Duration = LONGEST_PAUSE;
 
     fn plugin(&self) -> &Plugin;
 
@@ -277,10 +279,17 @@ impl<S: InstanceSpec> InstanceSlot<S> {
         self.is_in_call = true;
     }
 
-    /// Waits for an instance that can be had without a pause, and is made on a thread of its own.
+    /// Waits for an instance that can be had without a pause, or the shortest one, and is made on a
+    /// thread of its own.
     async fn ready_in_time(&mut self) -> Option<()> {
         if self.spec.plugin().is_quarantined() {
             return None;
+        }
+        // The shortest pause is over sooner than anybody minds.
+        if let SlotState::Pausing { until } = self.state
+            && until.saturating_duration_since(Instant::now()) <= SHORTEST_PAUSE
+        {
+            tokio::time::sleep_until(until.into()).await;
         }
         match &self.state {
             SlotState::Unmade => self.make_in_background(),
@@ -472,7 +481,7 @@ impl<S: InstanceSpec> InstanceSlot<S> {
     fn pause(&mut self) -> Duration {
         let pause = SHORTEST_PAUSE
             .saturating_mul(1 << self.faults.min(16))
-            .min(LONGEST_PAUSE);
+            .min(S::LONGEST_PAUSE);
         self.faults = self.faults.saturating_add(1);
         self.state = SlotState::Pausing {
             until: Instant::now() + pause,

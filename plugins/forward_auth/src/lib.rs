@@ -207,7 +207,7 @@ impl ForwardAuth {
         } else {
             question.wanted_headers = Some(self.wanted_headers.clone());
         }
-        for (name, value) in request.headers() {
+        for (name, value) in request.headers_to_pass() {
             if self.is_sent(&name, body.is_some()) {
                 question = question.header(&name, value);
             }

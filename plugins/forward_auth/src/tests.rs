@@ -54,7 +54,9 @@ fn the_server_is_told_what_is_asked_for_and_who_asks_but_not_the_body() {
         .header("X-User", "forged")
         .header("x-real-ip", "10.0.0.1")
         .header("Forwarded", "for=10.0.0.1")
-        .header("X-Forwarded-Uri", "/forged");
+        .header("X-Forwarded-Uri", "/forged")
+        .header("Connection", "close, x-tenant")
+        .header("X-Tenant", "of the connection");
     let (verdict, _, asked) = ask(SETTINGS, request, Ok(Answer::new(204)));
     assert_eq!(verdict, Verdict::Proceed);
     let what = (&*asked.method, &*asked.upstream, &*asked.target);
@@ -69,7 +71,14 @@ fn the_server_is_told_what_is_asked_for_and_who_asks_but_not_the_body() {
     ] {
         assert_eq!(value(&asked, name), [expected], "{name}");
     }
-    for name in ["host", "content-length", "x-user", "x-real-ip", "forwarded"] {
+    for name in [
+        "host",
+        "content-length",
+        "x-user",
+        "x-real-ip",
+        "forwarded",
+        "x-tenant",
+    ] {
         assert!(value(&asked, name).is_empty(), "{name}");
     }
 }

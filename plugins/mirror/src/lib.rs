@@ -165,7 +165,7 @@ impl Mirror {
         };
         let mut copy = Request::new(&request.method(), &self.upstream, &target);
         copy.timeout = self.timeout;
-        for (name, value) in request.headers() {
+        for (name, value) in request.headers_to_pass() {
             let is = |other: &str| other.eq_ignore_ascii_case(&name);
             let is_replaced = self.set_headers.iter().any(|(set, _)| is(set));
             let is_left_out = body.is_none() && OF_BODY.iter().any(|of_body| is(of_body));

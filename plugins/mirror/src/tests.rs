@@ -30,7 +30,9 @@ fn a_copy_is_like_its_request_but_for_the_body() {
     let request = Request::new("POST", "/a?b")
         .header("Host", "site.example")
         .header("Content-Length", "3")
-        .header("X-Test", "no");
+        .header("X-Test", "no")
+        .header("Connection", "X-Listed")
+        .header("X-Listed", "of the connection");
     let settings = r#"{"upstream": "new", "set_headers": {"X-Test": "of $request_method"}}"#;
     let copies = copies(settings, vec![request]);
     let [copy] = copies.as_slice() else {

@@ -74,6 +74,29 @@ impl Request<'_> {
         request::cookie(name)
     }
 
+    /// The headers that go on to another server: all but `Connection` and those that it lists, which concern
+    /// the client's connection alone (RFC 9110, section 7.6.1). What frames a message the host leaves
+    /// out itself.
+    pub fn headers_to_pass(&self) -> Vec<(String, Vec<u8>)> {
+        let mut headers = self.headers();
+        let is_connection =
+            |(name, _): &&(String, Vec<u8>)| name.eq_ignore_ascii_case("connection");
+        let listed: Vec<String> = (headers.iter().filter(is_connection))
+            .flat_map(|(_, value)| {
+                let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+                let names = value.split(',').map(|name| name.trim().to_owned());
+                names.collect::<Vec<_>>()
+            })
+            .collect();
+        if !listed.is_empty() {
+            headers.retain(|(name, _)| {
+                let is_this = |other: &str| name.eq_ignore_ascii_case(other);
+                !is_this("connection") && !listed.iter().any(|listed| is_this(listed))
+            });
+        }
+        headers
+    }
+
     /// Whether a body may follow the head: one of HTTP/2 need not be announced.
     pub fn may_have_body(&self) -> bool {
         match self.header("content-length") {

@@ -36,6 +36,17 @@ async fn a_component_that_gives_no_answer_is_a_bad_gateway() {
 }
 
 #[tokio::test]
+async fn what_one_client_brings_to_fail_is_there_for_all_others() {
+    for reuse in ["", "component = { plugin = \"probe\", reuse = true }"] {
+        let proxy = answered_by_probe("limits = { instances = 2 }", reuse, "").await;
+        for _ in 0..20 {
+            assert_eq!(proxy.get("/trap").await.status, 502, "{reuse}");
+            assert_eq!(proxy.get("/status/200").await.status, 200, "{reuse}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_cut() {
     let proxy = answered_by_probe("", "body_buffer_size = \"0\"", "").await;
     for (path, why) in [

@@ -87,7 +87,11 @@ pub(super) async fn read_whole(
         }
         let invited = rest::invite(session, exchange).await;
         invited.map_err(|error| Fault::Body(BodyError::Io(error)))?;
-        let timeout = session.limits().client_body_timeout;
+        let of_route = exchange.stats.route.get().and_then(|route| {
+            let routes = &exchange.worker_config.snapshot.config.routes;
+            routes.get(route)?.limits.client_body_timeout
+        });
+        let timeout = of_route.unwrap_or(session.limits().client_body_timeout);
         let bound = least.unwrap_or(most).saturating_add(1);
         let read = read_ahead(session, progress, bound, (true, timeout), &mut body).await;
         exchange.stats.body_received.set(progress.length);

@@ -1,6 +1,7 @@
 //! The instance of a handler in its slot, and its call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiHttpView;
@@ -30,6 +31,9 @@ impl InstanceSpec for HandlerSpec {
     type World = Handler;
     type Report = ();
     const MEANWHILE: &'static str = "its requests have no answer";
+    // Each request may have an instance made for it anyway, and what one client brings to fail is not to
+    // be gone for others.
+    const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
     fn plugin(&self) -> &Plugin {
         &self.plugin
