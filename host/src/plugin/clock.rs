@@ -188,9 +188,14 @@ fn ticks(span: Duration) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use wasmtime::{Instance, Module, Store, Trap};
 
     use super::super::engine_config::engine_config;
+    use super::super::waiting;
     use super::*;
 
     /// Functions `loops` and `returns`, in a store of their own.
@@ -205,7 +210,7 @@ mod tests {
         function.call(&mut store, ())
     }
 
-    fn eventually(what: &str, holds: impl Fn() -> bool) {
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         let until = Instant::now() + Duration::from_secs(30);
         while !holds() {
             assert!(Instant::now() < until, "waited in vain for {what}");
@@ -224,12 +229,41 @@ mod tests {
         });
         eventually("the clock to stop", || !interrupted(TICK * 20));
 
-        clock.wake();
-        let looped = call(&engine, "loops", Duration::ZERO);
+        // A machine that is busy for longer than the clock's period does not have it stop meanwhile.
+        let is_over = AtomicBool::new(false);
+        let looped = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    clock.wake();
+                    thread::sleep(TICK);
+                }
+            });
+            let looped = call(&engine, "loops", Duration::ZERO);
+            is_over.store(true, Relaxed);
+            looped
+        });
         assert_eq!(
             looped.unwrap_err().downcast::<Trap>().unwrap(),
             Trap::Interrupt
         );
+    }
+
+    #[test]
+    fn the_clock_runs_again_when_a_call_goes_on_that_has_waited_for_long() {
+        let engine = Engine::new(&engine_config()).unwrap();
+        let clock = EpochClock::start(&engine, 5).unwrap();
+        let watch = waiting::CallWatch::default();
+        let waits = std::future::pending::<()>();
+        let mut call = pin!(waiting::run(&watch, &clock, None, waits));
+        let mut goes_on = || {
+            let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+            clock.shared.wanted.load(Relaxed)
+        };
+        eventually("the clock to be wanted", &mut goes_on);
+        let is_wanted = || clock.shared.wanted.load(Relaxed);
+        eventually("the clock to be wanted no more", || !is_wanted());
+        eventually("the clock to be wanted again", goes_on);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use wasmtime::UpdateDeadline;
 
-use super::super::clock::{FIRST_LOOK, TICK, nanos, processor_time};
+use super::super::clock::{EpochClock, FIRST_LOOK, TICK, nanos, processor_time};
 use super::super::context::ExchangeAtHand;
 use super::super::imports::AT_HAND;
 
@@ -100,8 +100,12 @@ impl CallWatch {
 }
 
 /// Runs a call. The exchange that it is about, if there is one, is at hand whenever the call goes on.
+///
+/// The clock, which may have stopped while the call waited, runs by then: without it nothing would
+/// stop what goes on for ever.
 pub(in crate::plugin) async fn run<T>(
     watch: &CallWatch,
+    clock: &EpochClock,
     exchange: Option<&ExchangeAtHand>,
     call: impl Future<Output = T>,
 ) -> T {
@@ -111,6 +115,7 @@ pub(in crate::plugin) async fn run<T>(
         reason = "who asks gives the call up when its time is over"
     )]
     poll_fn(|cx| {
+        clock.wake();
         watch.resume();
         let polled = match exchange {
             Some(exchange) => AT_HAND.set(exchange, || call.as_mut().poll(cx)),
