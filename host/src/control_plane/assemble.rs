@@ -414,7 +414,28 @@ fn in_force<'a>(name: &str, config: &Config, plugins: &'a Selection) -> Option<&
     None
 }
 
-pub(super) fn balanced(
+/// An upstream as a check has it: nobody is served by it, and nothing is counted there.
+pub(super) fn balanced_for_check(
+    of_upstream: (usize, UpstreamTraits),
+    tls: Option<Arc<ClientTls>>,
+    config: &Config,
+    plugins: &Selection,
+    resolution: &Resolution,
+) -> Result<Upstream, Problem> {
+    let addresses = resolved(&config.upstreams[of_upstream.0], resolution);
+    let uncounted = Registry::uncounted();
+    balanced(
+        of_upstream,
+        addresses,
+        tls,
+        config,
+        plugins,
+        None,
+        (1, &uncounted),
+    )
+}
+
+fn balanced(
     of_upstream: (usize, UpstreamTraits),
     addresses: Vec<ServerAddresses>,
     tls: Option<Arc<ClientTls>>,

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::assemble::{balanced, narrowing, problem, refusal, rehearsed, resolved, traits};
+use super::assemble::{balanced_for_check, narrowing, problem, refusal, rehearsed, traits};
 use super::bind_problem;
 use super::components;
 use super::hooks;
@@ -23,7 +23,6 @@ use crate::config::model::Config;
 use crate::config::problem::Problem;
 use crate::data_plane::worker_config::PageFiles;
 use crate::discovery;
-use crate::metrics::Registry;
 use crate::names::{Names, Resolution};
 use crate::plugin::{Kind, PolicyContext, Runtime, UpstreamTraits};
 use crate::store::Store;
@@ -219,7 +218,7 @@ fn check_valid(config: &Config) -> Checked {
     };
     problems.extend(unloadable);
     let selection = registry.selection();
-    let (traits, uncounted) = (traits(config), Registry::uncounted());
+    let traits = traits(config);
     for (index, upstream) in config.upstreams.iter().enumerate() {
         if !selection.contains_key(&upstream.policy.plugin) {
             continue; // a problem already
@@ -227,16 +226,8 @@ fn check_valid(config: &Config) -> Checked {
         let tls = secured
             .as_ref()
             .and_then(|secured| secured.upstreams[index].clone());
-        let addresses = resolved(upstream, &resolution);
-        let built = balanced(
-            (index, traits[index]),
-            addresses,
-            tls,
-            config,
-            &selection,
-            None,
-            (1, &uncounted),
-        );
+        let of_upstream = (index, traits[index]);
+        let built = balanced_for_check(of_upstream, tls, config, &selection, &resolution);
         problems.extend(built.and_then(|built| rehearsed(&built)).err());
     }
     if problems.is_empty() {

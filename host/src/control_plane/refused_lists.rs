@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use super::assemble::{balanced, resolved, traits};
+use super::assemble::{balanced_for_check, traits};
 use super::plugins::Selection;
 use super::servers;
 use crate::config::model::{Config, UpstreamConfig};
 use crate::config::problem::Problem;
 use crate::discovery::{Listed, Sources};
-use crate::metrics::Registry;
 use crate::names::Resolution;
 
 /// The upstreams, by index, that can be served without the servers that are listed for them, and
@@ -20,23 +19,13 @@ pub(super) fn refused(
     plugins: &Selection,
     resolution: &Resolution,
 ) -> Vec<(usize, Problem)> {
-    let uncounted = Registry::uncounted();
     let all_traits = traits(config);
     let upstreams = config.upstreams.iter().enumerate();
     let listing =
         upstreams.filter(|(_, upstream)| upstream.servers.iter().any(|server| server.listed));
     let refused = listing.filter_map(|(index, _)| {
         let build = |config: &Config, traits| {
-            let addresses = resolved(&config.upstreams[index], resolution);
-            balanced(
-                (index, traits),
-                addresses,
-                None,
-                config,
-                plugins,
-                None,
-                (1, &uncounted),
-            )
+            balanced_for_check((index, traits), None, config, plugins, resolution)
         };
         let problem = build(config, all_traits[index]).err()?;
         let mut without = config.clone();

@@ -7,14 +7,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use super::assemble::{Balancing, balanced, narrowing, refusal, resolved, traits};
+use super::assemble::{Balancing, balanced_for_check, narrowing, refusal, traits};
 use super::hooks;
 use super::plugins::Selection;
 use crate::config::model::{Config, PolicyUse};
 use crate::config::problem::{Place, Problem};
 use crate::data_plane::upstream::{Upstream, UpstreamTrial};
 use crate::data_plane::worker_config::{HookTrial, Snapshot, Trials};
-use crate::metrics::Registry;
 use crate::names::Resolution;
 use crate::plugin::{SharedHook, Trial, UpstreamTraits};
 
@@ -68,21 +67,9 @@ pub(super) fn problems(
     if trials.is_empty() {
         return Vec::new();
     }
-    let uncounted = Registry::uncounted();
-    let upstreams = config.upstreams.iter().zip(traits(config)).enumerate();
-    let upstreams = upstreams.map(|(index, (upstream, traits))| {
-        let addresses = resolved(upstream, resolution);
-        let of_upstream = (index, traits);
-        balanced(
-            of_upstream,
-            addresses,
-            None,
-            config,
-            plugins,
-            None,
-            (1, &uncounted),
-        )
-        .map(Arc::new)
+    let upstreams = traits(config).into_iter().enumerate();
+    let upstreams = upstreams.map(|of_upstream| {
+        balanced_for_check(of_upstream, None, config, plugins, resolution).map(Arc::new)
     });
     // What is wrong with these is said elsewhere.
     let (Ok(upstreams), Ok(hooks)) = (

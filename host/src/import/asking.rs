@@ -153,21 +153,17 @@ impl Translator<'_> {
             match self.asked(scope, directive, "mirror") {
                 Ok(asked) => {
                     let mut table = asked.table("mirror");
-                    match body_limit(scope).filter(|_| asked.with_body) {
-                        None => accounts.translated(directive, "the hook `mirror` in `hooks`"),
-                        Some(bytes) => {
-                            table.set("body_limit", text(&size_text(bytes.min(MIRRORED))));
-                            match bytes <= MIRRORED {
-                                true => {
-                                    accounts.translated(directive, "the hook `mirror` in `hooks`");
-                                }
-                                false => accounts.changed(
-                                    directive,
-                                    "the hook `mirror` in `hooks`: requests with a body of more than 8m \
-                                     are not copied",
-                                ),
-                            }
-                        }
+                    let limit = body_limit(scope).filter(|_| asked.with_body);
+                    if let Some(bytes) = limit {
+                        table.set("body_limit", text(&size_text(bytes.min(MIRRORED))));
+                    }
+                    match limit {
+                        Some(bytes) if bytes > MIRRORED => accounts.changed(
+                            directive,
+                            "the hook `mirror` in `hooks`: requests with a body of more than 8m are not \
+                             copied",
+                        ),
+                        _ => accounts.translated(directive, "the hook `mirror` in `hooks`"),
                     }
                     hooks.push(table.inline());
                 }

@@ -318,8 +318,8 @@ impl<W: World> Instance<W> {
         watch.begin(deadline);
         self.store.set_epoch_deadline(FIRST_LOOK);
         let call = function.call_async(&mut self.store, params);
-        let clock = self.plugin.inner().clock.clone();
-        let called = waiting::run(&watch, &clock, exchange, call).await;
+        let clock = &self.plugin.inner().clock;
+        let called = waiting::run(&watch, clock, exchange, call).await;
         self.time_used = watch.end();
         self.state().waiting().port.close();
         called.map_err(|error| last_words(&mut self.store, &self.plugin, &error))

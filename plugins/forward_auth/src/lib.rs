@@ -116,7 +116,10 @@ impl Hook for ForwardAuth {
                 .unwrap_or(500),
             timeout: settings.duration("timeout")?,
             cache: Cache::read(&mut settings, passes_refusals)?,
-            body_limit: written::body_limit(&mut settings)?,
+            body_limit: settings.body_limit(
+                "body_limit",
+                "a body that is sent has from 1 byte to 8m: without `body_limit` none is",
+            )?,
         };
         if hook.body_limit.is_some() {
             if matches!(&*hook.method, "GET" | "HEAD") {

@@ -52,23 +52,6 @@ pub(crate) fn attributes(settings: &mut Settings) -> Result<Vec<(String, String)
     Ok(attributes)
 }
 
-/// Half of the memory that an instance has: bodies come in all sizes, and leave holes in it.
-const LARGEST: u64 = 8 << 20;
-
-/// Reads `body_limit`.
-pub(crate) fn body_limit(settings: &mut Settings) -> Result<Option<u32>, SettingsError> {
-    let Some(limit) = settings.size("body_limit")? else {
-        return Ok(None);
-    };
-    match u32::try_from(limit) {
-        Ok(limit @ 1..) if u64::from(limit) <= LARGEST => Ok(Some(limit)),
-        _ => {
-            let message = "a body that is sent has from 1 byte to 8m: without `body_limit` none is";
-            Err(settings.error("body_limit", message))
-        }
-    }
-}
-
 fn check(settings: &Settings, key: &str, name: &str) -> Result<(), SettingsError> {
     if !headers::is_name(name) {
         let message = format!("`{name}` cannot be a header's name");

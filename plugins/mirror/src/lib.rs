@@ -15,8 +15,6 @@ use waypost_sdk::{
 
 /// Headers of a request that are about a body, where a copy has none.
 const OF_BODY: [&str; 3] = ["content-length", "content-type", "content-encoding"];
-/// Half of the memory that an instance has: bodies come in all sizes, and leave holes in it.
-const LARGEST: u64 = 8 << 20;
 
 /// Sends copies.
 pub struct Mirror {
@@ -71,7 +69,10 @@ impl Hook for Mirror {
             methods,
             set_headers,
             timeout: settings.duration("timeout")?,
-            body_limit: body_limit(&mut settings)?,
+            body_limit: settings.body_limit(
+                "body_limit",
+                "a body that is copied has from 1 byte to 8m: without `body_limit` copies have none",
+            )?,
             sent: Counter::named("sent"),
             refused: Counter::named("refused"),
         };
@@ -81,21 +82,6 @@ impl Hook for Mirror {
 
     fn sharing(&self) -> Sharing {
         Sharing::PerWorker
-    }
-}
-
-/// Reads `body_limit`.
-fn body_limit(settings: &mut Settings) -> Result<Option<u32>, SettingsError> {
-    let Some(limit) = settings.size("body_limit")? else {
-        return Ok(None);
-    };
-    match u32::try_from(limit) {
-        Ok(limit @ 1..) if u64::from(limit) <= LARGEST => Ok(Some(limit)),
-        _ => {
-            let message = "a body that is copied has from 1 byte to 8m: without `body_limit` copies \
-                           have none";
-            Err(settings.error("body_limit", message))
-        }
     }
 }
 

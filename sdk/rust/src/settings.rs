@@ -251,6 +251,27 @@ impl Settings {
         )
     }
 
+    /// Bytes of a body that the hook has in its memory as a whole: from 1 to 8 MiB, which is half of
+    /// what an instance has, as bodies come in all sizes and leave holes in it. `otherwise`: what is
+    /// said of any other size.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn body_limit(
+        &mut self,
+        key: &'static str,
+        otherwise: &str,
+    ) -> Result<Option<u32>, SettingsError> {
+        const LARGEST: u32 = 8 << 20;
+        let Some(limit) = self.size(key)? else {
+            return Ok(None);
+        };
+        match u32::try_from(limit) {
+            Ok(limit @ 1..=LARGEST) => Ok(Some(limit)),
+            _ => Err(self.error(key, otherwise)),
+        }
+    }
+
     /// A table within this one: `key = { ... }`. It wants a [`finish`](Settings::finish) of its
     /// own.
     ///

@@ -7,7 +7,7 @@ use rustix::fs::statvfs;
 use serde::Serialize;
 
 use super::machine::Machine;
-use crate::config::model::{Address, Config, LogPath};
+use crate::config::model::{Address, Bind, Config, LogPath, PluginLimits};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,8 +61,10 @@ const FEW_PORTS: u64 = 20_000;
 const OF_INSTANCE: u64 = 4 << 30;
 /// Mappings of one instance, with its stack.
 const MAPPINGS_OF_INSTANCE: u64 = 7;
-/// Instances that a worker may have of a hook that waits, unless its entry says otherwise.
-const WAITING_INSTANCES: u64 = 256;
+/// The stock hooks that wait for servers.
+const WAITING: [&str; 2] = ["forward_auth", "mirror"];
+/// Bytes of a plugin's file of which there may be the most instances.
+const SMALL: usize = 0;
 /// Hundredths of a disk that should be free.
 const FREE: u64 = 5;
 
@@ -142,27 +144,24 @@ fn workers(config: &Config, machine: &Machine) -> Finding {
     }
 }
 
-/// The addresses that are listened on, each with its backlog.
-fn listeners(config: &Config) -> impl Iterator<Item = (&Address, u32)> {
-    let http = config.listeners.iter();
-    let http = http.map(|listener| (&listener.address, listener.backlog));
-    let streams = config.streams.iter();
-    http.chain(streams.map(|stream| (&stream.address, stream.backlog)))
-}
-
 fn backlogs(config: &Config, machine: &Machine) -> Vec<Finding> {
     let Some(most) = machine.somaxconn else {
         return Vec::new();
     };
-    let cut = listeners(config).filter(|(_, backlog)| u64::from(*backlog) > most);
-    cut.map(|(address, backlog)| {
-        Finding::bad(
-            Level::Warning,
-            format_args!("backlog of {address}"),
-            format!("the kernel cuts `backlog = {backlog}` to {most}"),
-            format!("`sysctl -w net.core.somaxconn={backlog}`"),
-        )
-    })
+    let binds = config.binds().into_iter();
+    let cut = binds.filter(|bind| u64::from(bind.backlog) > most);
+    cut.map(
+        |Bind {
+             address, backlog, ..
+         }| {
+            Finding::bad(
+                Level::Warning,
+                format_args!("backlog of {address}"),
+                format!("the kernel cuts `backlog = {backlog}` to {most}"),
+                format!("`sysctl -w net.core.somaxconn={backlog}`"),
+            )
+        },
+    )
     .collect()
 }
 
@@ -173,10 +172,13 @@ fn privileged_ports(config: &Config, machine: &Machine) -> Vec<Finding> {
     else {
         return Vec::new();
     };
-    let privileged = listeners(config).filter_map(|(address, _)| match address {
-        Address::Tcp(address) if address.port() != 0 && address.port() < first => Some(address),
-        _ => None,
-    });
+    let privileged = config
+        .binds()
+        .into_iter()
+        .filter_map(|bind| match bind.address {
+            Address::Tcp(address) if address.port() != 0 && address.port() < first => Some(address),
+            _ => None,
+        });
     privileged
         .map(|address| {
             Finding::bad(
@@ -229,16 +231,24 @@ fn address_space(machine: &Machine) -> Option<Finding> {
 fn mappings(config: &Config, machine: &Machine) -> Option<Finding> {
     let most = machine.mappings?;
     let waits = |plugin: &str| match config.plugins.iter().find(|known| known.name == plugin) {
-        Some(plugin) => plugin.grants.http.then(|| {
-            let instances = plugin.limits.instances.map(u64::from);
-            instances.unwrap_or(WAITING_INSTANCES)
-        }),
-        None => matches!(plugin, "forward_auth" | "mirror").then_some(WAITING_INSTANCES),
+        Some(plugin) => plugin
+            .grants
+            .http
+            .then(|| plugin.limits.instances_of(SMALL)),
+        None => WAITING
+            .contains(&plugin)
+            .then(|| PluginLimits::default().instances_of(SMALL)),
     };
     let hooks = config.hooks.iter().filter_map(|hook| waits(&hook.plugin));
-    let components = config.components.iter().map(|_| WAITING_INSTANCES);
-    let instances: u64 = hooks.chain(components).sum();
-    let needed = instances
+    let components = config.components.iter().map(|component| {
+        let plugin = config
+            .plugins
+            .iter()
+            .find(|known| known.name == component.plugin);
+        plugin.map_or(0, |plugin| plugin.limits.instances_of(SMALL))
+    });
+    let instances: usize = hooks.chain(components).sum();
+    let needed = (instances as u64)
         .saturating_mul(config.server.workers as u64)
         .saturating_mul(MAPPINGS_OF_INSTANCE);
     (needed > most).then(|| {
@@ -254,14 +264,9 @@ fn mappings(config: &Config, machine: &Machine) -> Option<Finding> {
 }
 
 fn logs(config: &Config) -> Vec<Finding> {
-    let of_listeners = config
-        .listeners
-        .iter()
-        .flat_map(|listener| &listener.access_logs);
-    let access = config.server.access_logs.iter().chain(of_listeners);
-    let paths = access
-        .map(|log| &log.path)
-        .chain([&config.server.error_log.path]);
+    let access_logs = config.server.access_logs.iter().chain(config.access_logs());
+    let paths = access_logs.map(|log| &log.path);
+    let paths = paths.chain([&config.server.error_log.path]);
     let mut folders: Vec<PathBuf> = paths
         .filter_map(|path| match path {
             LogPath::File(path) => Some(path.parent()?.to_owned()),

@@ -51,6 +51,24 @@ pub(super) struct OwnHead<'a> {
     pub(super) held: Option<HeldAnswer<'a>>,
 }
 
+/// Answers 200 with a text of our own.
+pub(super) async fn send_text(
+    session: &mut Session<'_>,
+    exchange: &Rc<Exchange>,
+    request_body: &mut BodyPipe,
+    content_type: &str,
+    text: &str,
+) -> Delivered {
+    let answer = LocalAnswer {
+        status: 200,
+        content_type,
+        body: text.as_bytes(),
+        location: b"",
+        keep: true,
+    };
+    send_local(session, exchange, Some(request_body), &answer).await
+}
+
 /// Sends an answer of our own that is there as a whole.
 pub(super) async fn send_local(
     session: &mut Session<'_>,

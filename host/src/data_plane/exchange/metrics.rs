@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::files::method_not_allowed;
-use super::local::{LocalAnswer, send_local};
+use super::local::send_text;
 use super::rest::Delivered;
 use super::state::Exchange;
 use super::wait::watched;
@@ -37,12 +37,6 @@ pub(super) async fn serve(
     let Ok(Ok(text)) = answered else {
         return Err(Fault::Said(503));
     };
-    let answer = LocalAnswer {
-        status: 200,
-        content_type: format.content_type(),
-        body: text.as_bytes(),
-        location: b"",
-        keep: true,
-    };
-    Ok(send_local(session, exchange, Some(request_body), &answer).await)
+    let content_type = format.content_type();
+    Ok(send_text(session, exchange, request_body, content_type, &text).await)
 }

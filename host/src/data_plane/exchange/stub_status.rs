@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::fault::Fault;
 use super::files::method_not_allowed;
-use super::local::{LocalAnswer, send_local};
+use super::local::send_text;
 use super::rest::Delivered;
 use super::state::Exchange;
 use crate::data_plane::body::BodyPipe;
@@ -25,14 +25,7 @@ pub(super) async fn serve(
         return Err(method_not_allowed());
     }
     let text = text(&session.worker.process);
-    let answer = LocalAnswer {
-        status: 200,
-        content_type: "text/plain",
-        body: text.as_bytes(),
-        location: b"",
-        keep: true,
-    };
-    Ok(send_local(session, exchange, Some(request_body), &answer).await)
+    Ok(send_text(session, exchange, request_body, "text/plain", &text).await)
 }
 
 /// The blanks at the ends of lines are nginx's (`ngx_http_stub_status_handler`): there are programs

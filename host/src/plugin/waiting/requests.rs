@@ -115,6 +115,7 @@ impl Patience {
         (Waits(waits), Patience(Some(patience)))
     }
 
+    /// Whether nobody waits for the answer, and nobody did.
     pub fn is_of_nobody(&self) -> bool {
         self.0.is_none()
     }
