@@ -299,12 +299,21 @@ async fn a_body_that_is_still_coming_is_dropped() {
         client.send(&long[200_000..]).await;
         assert_eq!(client.response().await.text(), text);
     }
+    let mut http2 = Http2::connect(proxy.address()).await;
+    for (led, text) in [("/echo", ""), ("/judged", "next")] {
+        let mut stream = http2.begin("POST", &format!("/hasty?{led}"), &[]).await;
+        stream.send(&long[..200_000], false);
+        has_answered.recv().await.unwrap();
+        stream.try_send(&long[200_000..], true).unwrap_or_default();
+        assert_eq!(stream.response().await.text(), text);
+    }
     // A byte of it behind the head would be the beginning of another request.
-    for _ in 0..2 {
+    for _ in 0..3 {
         let behind = hears.recv().await.unwrap();
         assert!(behind.is_empty(), "{} bytes", behind.len());
     }
-    assert!(auth.request().body.is_empty());
+    assert!((auth.requests().iter()).all(|asked| asked.body.is_empty()));
+    assert_eq!(auth.requests().len(), 2);
 }
 
 #[tokio::test]

@@ -350,15 +350,18 @@ async fn ask_about_body(
         Manner::Chunks | Manner::Watch => None,
     });
     let bounds: SmallVec<[Bound; 2]> = bounds.collect();
-    if finish.exchange().handed_on.borrow().is_some() {
+    let is_gone = finish.exchange().handed_on.borrow().is_some();
+    let mut body = if is_gone {
         // Another server had it: what is left of it is nobody's, and there is none to be asked about.
         let timeout = session.limits().client_body_timeout;
         let dropped = ahead::drop_body(session, progress, timeout).await;
         dropped.map_err(Fault::Body)?;
-        finish.exchange().body_ahead.replace(Vec::new());
-    }
-    let mut body = ahead::read_whole(session, finish.exchange(), progress, &bounds).await?;
-    let is_whole = progress.is_done();
+        Vec::new()
+    } else {
+        ahead::read_whole(session, finish.exchange(), progress, &bounds).await?
+    };
+    // Of HTTP/2 the rest is not read even so.
+    let is_whole = is_gone || progress.is_done();
     let mut rerouted = None;
     for ((run, _), bound) in waiting.iter().zip(bounds) {
         if !is_whole || body.len() > bound.bytes() {

@@ -75,7 +75,8 @@ pub(super) async fn serve(
 ) -> Result<Delivered, Fault> {
     let of_listener = session.limits().client_body_timeout;
     let timeout = route.limits.client_body_timeout.unwrap_or(of_listener);
-    if exchange.handed_on.borrow().is_some() {
+    let is_gone = exchange.handed_on.borrow().is_some();
+    if is_gone {
         // A server had it: what is left of it is nobody's.
         let dropped = drop_body(session, progress, timeout).await;
         dropped.map_err(Fault::Body)?;
@@ -119,7 +120,8 @@ pub(super) async fn serve(
         hooks,
         ahead,
         passes_trailer: &passes_to_component,
-        to: Some(to),
+        // Of HTTP/2 the rest is left unread, and not to be handed over either.
+        to: (!is_gone).then_some(to),
         timeout,
         due: None,
         has_moved: false,
