@@ -49,6 +49,43 @@ pub(crate) struct RemoteStoreStatus {
     pub(crate) error: Option<String>,
 }
 
+/// `GET /certificates`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CertificateList {
+    pub(crate) certificates: Vec<CertificateStatus>,
+}
+
+/// A certificate that clients are shown, or are to be shown.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct CertificateStatus {
+    /// Its domain if it is ordered, or else the first name that it is made out for.
+    pub(crate) name: String,
+    pub(crate) names: Vec<String>,
+    /// `valid`, `expired`, `not yet valid`; of one that is ordered also `waiting`, `ordering`,
+    /// `failing`.
+    pub(crate) state: String,
+    /// As `CN=R11,O=Let's Encrypt,C=US`.
+    pub(crate) issuer: Option<String>,
+    /// RFC 3339, in UTC.
+    pub(crate) not_before: Option<String>,
+    pub(crate) not_after: Option<String>,
+    pub(crate) days_left: Option<i64>,
+    pub(crate) file: String,
+    pub(crate) listeners: Vec<String>,
+    /// None where whoever wrote the file renews it.
+    pub(crate) ordered: Option<OrderedStatus>,
+}
+
+/// How a certificate does that is ordered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OrderedStatus {
+    /// The URL of the authority's directory.
+    pub(crate) directory: String,
+    /// When it is ordered next: RFC 3339, in UTC.
+    pub(crate) next: String,
+    pub(crate) last_error: Option<String>,
+}
+
 /// How reloads went so far.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct ReloadCounts {

@@ -38,6 +38,11 @@ mod discovery; // servers that are listed elsewhere
     reason = "each question has its time; beside that its thread waits for what is asked"
 )]
 pub mod store; // what plugins share
+#[allow(
+    clippy::disallowed_methods,
+    reason = "each request has its time; beside that it waits for what is due"
+)]
+mod acme; // certificates that are ordered
 pub mod plugin;
 pub mod testbed; // plugins tried without a proxy
 pub mod scaffold; // the files of a new plugin

@@ -4,7 +4,7 @@
 //! beside this one. Defaults are nginx 1.29.7's, cited by directive; departures say so.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::problem::{Place, Problem};
 use crate::http::definition::Definitions;
 use crate::http::template::Template;
 
+mod acme;
 mod answer_templates;
 mod answers;
 mod cipher;
@@ -39,6 +40,10 @@ mod source;
 mod store;
 mod tls;
 
+pub use self::acme::{
+    Acme, AcmeAuthority, AcmeCertificate, AcmeStore, ChallengeKind, Eab, LETS_ENCRYPT,
+    LETS_ENCRYPT_STAGING,
+};
 pub(crate) use self::answers::WITH_HEADERS;
 pub use self::answers::{CacheTime, Statuses};
 pub use self::cipher::{CIPHERS, Cipher};
@@ -104,6 +109,8 @@ pub struct Config {
     pub store: StoreConfig,
     pub metrics: MetricsConfig,
     pub admin: Option<AdminConfig>,
+    /// Where listeners without TLS look for tokens of HTTP-01.
+    pub http_challenges: Vec<Arc<Path>>,
     /// What was met when it was read, and can be served all the same.
     pub warnings: Vec<Problem>,
 }
@@ -172,6 +179,14 @@ impl Config {
             .chain(of_streams)
             .flat_map(ListenerTls::files)
             .chain(of_upstreams.flat_map(UpstreamTls::files))
+    }
+
+    /// The `acme` of each listener and stream that has one.
+    pub fn acme(&self) -> impl Iterator<Item = &Acme> {
+        let of_listeners = self.listeners.iter().map(|listener| &listener.tls);
+        let of_streams = self.streams.iter().map(|stream| &stream.tls);
+        let all = of_listeners.chain(of_streams);
+        all.filter_map(|tls| tls.as_ref()?.acme.as_ref())
     }
 
     /// The files with lists of servers.

@@ -69,7 +69,7 @@ pub fn check(file: &Path) -> Checked {
         .map(|listener| &mut listener.tls);
     let of_streams = config.streams.iter_mut().map(|stream| &mut stream.tls);
     for tls in of_listeners.chain(of_streams) {
-        tls.take_if(|tls| tls.certificates.is_empty());
+        tls.take_if(|tls| tls.certificates.is_empty() && tls.acme.is_none());
     }
     let outside = Outside::of(&config, &mut Warnings::new());
     add_new(&mut problems, outside.problems);

@@ -31,6 +31,7 @@ use super::tls_files::{Secured, TlsFiles};
 use super::watch::Watcher;
 use super::workers::Workers;
 use crate::access_log::AccessLogs;
+use crate::acme::Acme;
 use crate::admin_api::ReloadCounts;
 use crate::config::model::TrialTerms;
 use crate::config::problem::Problem;
@@ -230,6 +231,7 @@ pub(super) struct Operator {
     pub(super) written: Written,
     pub(super) compiling: Compiling,
     pub(super) preparations: Preparations,
+    pub(super) acme: Acme,
     /// What names are taken to stand for that the change under way brings with it.
     pub(super) supposed: Supposed,
 }

@@ -134,6 +134,7 @@ impl Operator {
         self.sockets.replace(sockets);
         free_when_unused(present.snapshot.clone());
         self.health.follow(&snapshot.upstreams);
+        self.acme.follow(&snapshot.config);
         self.workers.serve(&snapshot, shares).await;
         for address in opened.addresses() {
             tracing::info!("listening on {address}");

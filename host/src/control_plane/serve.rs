@@ -41,6 +41,7 @@ use super::upgrade::{self, Knowledge, Program, Progress, Successor};
 use super::watch::Watcher;
 use super::workers::{WorkerEnd, Workers};
 use crate::access_log::AccessLogs;
+use crate::acme::Acme;
 use crate::admin_api::ReloadCounts;
 use crate::config;
 use crate::config::model::{BindKind, Config};
@@ -172,6 +173,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         let (changes, requested) = unbounded_channel();
         let (demands, demanded) = unbounded_channel();
         let (preparations, to_prepare) = Preparations::new();
+        let (acme, certificates_written) = Acme::new();
         let (workers, ends) = Workers::start(&snapshot, &sockets, process, logs.clone())?;
         let mut control = Control {
             program,
@@ -188,6 +190,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             cleaning_up: None,
             names,
             sources,
+            acme,
         };
         let admin = Admin {
             published: control.published.clone(),
@@ -199,6 +202,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             file: file.to_owned(),
             names: control.names.clone(),
             sources: control.sources.clone(),
+            acme: control.acme.clone(),
             started: Instant::now(),
         };
         tokio::task::spawn_local(metrics::heed(admin.clone(), asked));
@@ -226,6 +230,8 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         control.heed_names();
         control.heed_sources();
         control.heed_requests(heard);
+        control.heed_certificates(certificates_written);
+        control.acme.follow(&snapshot.config);
         for address in control.sockets.borrow().addresses() {
             tracing::info!("listening on {address}");
         }
@@ -270,6 +276,7 @@ struct Control {
     file: std::path::PathBuf,
     names: Names,
     sources: Sources,
+    acme: Acme,
     /// What is done before the process ends.
     cleaning_up: Option<JoinHandle<()>>,
 }
@@ -301,6 +308,7 @@ impl Control {
             written,
             compiling: Compiling::new(self.changes.clone()),
             preparations: self.preparations.clone(),
+            acme: self.acme.clone(),
             supposed: Supposed::new(),
         }
     }
@@ -376,6 +384,23 @@ impl Control {
             changes: self.changes.clone(),
         };
         tokio::task::spawn_local(listing.heed());
+    }
+
+    /// Has the operator serve certificates that were ordered, whether or not their files are noticed:
+    /// a directory that several machines share may tell of nothing.
+    fn heed_certificates(&self, mut written: UnboundedReceiver<()>) {
+        let changes = self.changes.clone();
+        tokio::task::spawn_local(async move {
+            while written.recv().await.is_some() {
+                while written.try_recv().is_ok() {}
+                let (done, served) = tokio::sync::oneshot::channel();
+                if changes.send((Change::TlsFilesChanged, Some(done))).is_err() {
+                    return;
+                }
+                // Its outcome is in the log.
+                let _ = served.await;
+            }
+        });
     }
 
     /// Has the operator serve the upstreams that requests name.
@@ -492,6 +517,7 @@ impl Control {
             return;
         }
         tracing::info!("draining: finishing what is under way");
+        self.acme.stop();
         let limit = self
             .published
             .load()

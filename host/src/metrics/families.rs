@@ -88,6 +88,10 @@ families! {
         "Handshakes with clients that came to nothing.";
     CERTIFICATE_END = gauge "waypost_tls_certificate_not_after_timestamp_seconds" ["listener", "certificate"]
         "When the certificate of this file ends, since 1970.";
+    CERTIFICATE_ORDERS = counter "waypost_certificate_orders" ["outcome"]
+        "Certificates that were ordered, by whether they were `issued` or that `failed`.";
+    CERTIFICATE_RENEWAL = gauge "waypost_certificate_renewal_timestamp_seconds" ["certificate"]
+        "When the certificate of this file is ordered next, since 1970.";
 
     HOOKS = counter "waypost_hook_verdicts" ["hook", "verdict"]
         "What hooks have decided, each time that they were asked about a request or a session.";

@@ -8,6 +8,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::end;
+use super::facts::CertificateFacts;
 use super::ocsp::Staple;
 
 /// A certificate with its key, as it is shown.
@@ -39,6 +40,11 @@ impl Shown {
         self.key.cert.first().map_or(0, end)
     }
 
+    /// What the certificate says.
+    pub(super) fn facts(&self) -> Option<CertificateFacts> {
+        self.key.cert.first().and_then(CertificateFacts::of)
+    }
+
     fn at(&self, now: UnixTime) -> &Arc<CertifiedKey> {
         match &self.stapled {
             Some((stapled, until)) if until.is_none_or(|until| now <= until) => stapled,
@@ -61,7 +67,7 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// At least one, each with the names that it is shown for, in lower case.
+    /// Each with the names that it is shown for, in lower case.
     pub(super) fn new(certificates: Vec<(Shown, Vec<String>)>) -> Certificates {
         let mut chosen = Certificates {
             shown: Vec::new(),
@@ -92,6 +98,11 @@ impl Certificates {
             }
         }
         chosen
+    }
+
+    /// In the order of the configuration.
+    pub(super) fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
     /// The certificates of a name in lower case: exact before wildcard, which stands for one label

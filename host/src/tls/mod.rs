@@ -7,6 +7,8 @@
 pub mod ciphers; // which suites are offered
 mod file; // what is in a file that the configuration names
 mod certificate; // chains, keys, and whether they go together
+mod facts; // what they say to operators
+mod ordered; // those that were ordered, and those that prove a domain
 mod ocsp; // responses, and whether they are worth stapling
 mod choose; // by the name that a client asks for
 mod resumption; // tickets and sessions, shared by all workers
@@ -24,6 +26,8 @@ use crate::config::model::{Cipher, TlsVersion};
 use crate::config::problem::Problem;
 
 pub(crate) use self::client::{ClientTls, SystemRoots};
+pub(crate) use self::facts::CertificateFacts;
+pub(crate) use self::ordered::{ACME_TLS, challenge, usable};
 pub(crate) use self::server::ServerTls;
 pub(crate) use self::verify::{is_self_signed, reason_with_number};
 

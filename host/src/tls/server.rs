@@ -1,6 +1,8 @@
 //! TLS towards clients: what one listener needs, made anew whenever its files change.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -10,11 +12,14 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio::sync::Semaphore;
 
 use super::choose::{Certificates, Shown};
+use super::facts::CertificateFacts;
 use super::file::{Digest, FileReader, problem};
 use super::resumption::{Resumption, ResumptionSettings};
 use super::verify::{JudgedLater, explained, in_time, reason};
 use super::{Warnings, certificate, ocsp, provider, versions};
-use crate::config::model::{CertificateFiles, ClientCertificate, ListenerTls, UnknownNames};
+use crate::config::model::{
+    AcmeCertificate, CertificateFiles, ClientCertificate, ListenerTls, UnknownNames,
+};
 use crate::config::problem::Problem;
 
 /// The protocols that a client may choose from by ALPN (RFC 7301), best first; with none, the
@@ -34,8 +39,10 @@ pub(crate) struct ServerTls {
     settings: ListenerTls,
     protocols: Protocols,
     contents: Digest,
-    /// When each of its certificates ends, in seconds since 1970, as `settings` have them.
-    ends: Vec<i64>,
+    /// The file of each of its certificates, and when it ends, in seconds since 1970.
+    ends: Vec<(PathBuf, i64)>,
+    /// Domains whose certificates are ordered and not there yet, in lower case.
+    awaited: BTreeSet<String>,
 }
 
 /// What is asked of clients.
@@ -77,9 +84,22 @@ impl ServerTls {
         let mut certificates = Vec::new();
         for (index, of) in settings.certificates.iter().enumerate() {
             match certified(of, index, &provider, &mut files, warnings) {
-                Ok(certificate) => certificates.push(certificate),
+                Ok(certificate) => certificates.push((&of.certificate, certificate)),
                 Err(found) => problems.extend(found),
             }
+        }
+        let mut awaited = BTreeSet::new();
+        for of in settings.acme.iter().flat_map(|acme| &acme.certificates) {
+            match ordered(of, &provider, &mut files, warnings) {
+                Some(certificate) => certificates.push((&of.file, certificate)),
+                None => drop(awaited.insert(of.domain.clone())),
+            }
+        }
+        let trusted = settings.acme.as_ref();
+        if let Some(file) = trusted.and_then(|acme| acme.authority.trusted_certificate.as_ref()) {
+            // Read again when it is needed; told of now, if it cannot be.
+            let read = certificate::authorities(file, &mut FileReader::new());
+            problems.extend(read.err());
         }
         let (clients, proven) = match clients(settings, &provider, warnings) {
             Ok(clients) => clients,
@@ -122,8 +142,10 @@ impl ServerTls {
             _ => Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
         };
         let ends = certificates.iter();
-        let ends = ends.map(|(shown, _)| shown.end()).collect();
-        let certificates = Arc::new(Certificates::new(certificates));
+        let ends = ends.map(|(file, (shown, _))| (file.path.clone(), shown.end()));
+        let ends = ends.collect();
+        let certificates = certificates.into_iter().map(|(_, shown)| shown);
+        let certificates = Arc::new(Certificates::new(certificates.collect()));
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(settings.min_version, settings.max_version))
             .map_err(failed)?;
@@ -153,6 +175,7 @@ impl ServerTls {
             protocols,
             contents,
             ends,
+            awaited,
         }))
     }
 
@@ -167,9 +190,25 @@ impl ServerTls {
 
     /// Its certificates by their files, and when each ends, in seconds since 1970.
     pub(crate) fn certificate_ends(&self) -> impl Iterator<Item = (&Path, i64)> {
-        let files = self.settings.certificates.iter();
-        let files = files.map(|files| files.certificate.path.as_path());
-        files.zip(self.ends.iter().copied())
+        let ends = self.ends.iter();
+        ends.map(|(file, end)| (file.as_path(), *end))
+    }
+
+    /// Its certificates by their files, and what they say.
+    pub(crate) fn certificate_facts(&self) -> impl Iterator<Item = (&Path, CertificateFacts)> {
+        let files = self.ends.iter().map(|(file, _)| file.as_path());
+        let facts = self.certificates.shown().iter().map(Shown::facts);
+        files
+            .zip(facts)
+            .filter_map(|(file, facts)| Some((file, facts?)))
+    }
+
+    /// Whether the certificate for a name, in lower case, is ordered and not there yet: another one
+    /// would be refused for its name. Where there is none at all, that holds for any name.
+    pub(crate) fn awaits(&self, name: Option<&str>) -> bool {
+        let is_awaited =
+            |name: &str| self.awaited.contains(name) && self.certificates.of(name).is_none();
+        self.ends.is_empty() || name.is_some_and(is_awaited)
     }
 
     /// Whether a client that asks for this name, in lower case, gets an answer at all.
@@ -211,6 +250,28 @@ impl ServerTls {
                     Err(error) => ClientVerdict::Invalid(reason(&error)),
                 }
             }
+        }
+    }
+}
+
+/// A certificate that was ordered; none where it is not there yet. One that cannot be used is
+/// ordered anew: it is no reason to serve nothing.
+fn ordered(
+    of: &AcmeCertificate,
+    provider: &rustls::crypto::CryptoProvider,
+    files: &mut FileReader,
+    warnings: &mut Warnings,
+) -> Option<(Shown, Vec<String>)> {
+    let known = std::fs::metadata(&of.file.path);
+    if known.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return None;
+    }
+    let read = certificate::certified(&of.file, &of.file, provider, files, warnings);
+    match read {
+        Ok(key) => Some((Shown::new(key, None), vec![of.domain.clone()])),
+        Err(problems) => {
+            warnings.extend(problems);
+            None
         }
     }
 }

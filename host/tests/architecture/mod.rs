@@ -133,6 +133,7 @@ const FLOORS: &[&str] = &[
     "scaffold",        // the files of a new plugin
     "names",           // what names of servers stand for
     "tls",             // certificates and sessions
+    "acme",            // certificates that are ordered
     "discovery",       // servers that are listed elsewhere
     "store",           // what plugins share
     "plugin",          // runs components

@@ -6,6 +6,7 @@ mod process;
 mod plugin;
 mod plugin_words;
 mod candidate;
+mod certificate;
 mod upstream;
 mod servers;
 mod table;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(super) use self::asked::Asked;
+use self::certificate::CertificateCommand;
 use self::client::AdminClient;
 pub(super) use self::plugin::PluginAdminCommand;
 use self::upstream::UpstreamCommand;
@@ -52,6 +54,9 @@ pub(super) enum AdminCommand {
     /// See and change the servers of upstreams, until the next reload or restart
     #[command(subcommand)]
     Upstream(UpstreamCommand),
+    /// See the certificates that clients are shown, and order one at once
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
 }
 
 /// Which process is meant.
@@ -105,6 +110,7 @@ async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
         AdminCommand::Upgrade(reach) => process::upgrade(&reach.client()?).await,
         AdminCommand::Plugin(command) => plugin::answer(command).await,
         AdminCommand::Upstream(command) => upstream::answer(command).await,
+        AdminCommand::Certificate(command) => certificate::answer(command).await,
     }
 }
 

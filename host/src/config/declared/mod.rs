@@ -1,6 +1,7 @@
 //! Every key of the file. One word per thing, nginx's names and defaults (1.29.7) unless a line
 //! says otherwise.
 
+mod acme;
 mod log;
 mod server;
 mod tls;
@@ -21,6 +22,7 @@ mod variable;
 mod component;
 mod compression;
 
+pub(super) use self::acme::{ACME, EAB};
 pub(super) use self::component::COMPONENT_TABLE;
 pub(crate) use self::compression::COMPRESSED_TYPES;
 pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
@@ -168,6 +170,8 @@ mod tests {
             &SERVER,
             &LISTEN,
             &TLS,
+            &ACME,
+            &EAB,
             &UPSTREAM_TLS,
             &HTTP2,
             &UPSTREAM,

@@ -1,6 +1,6 @@
 //! TLS on either side.
 
-use super::{COUNT, POSITIVE, SECOND, TEXTS, WAIT};
+use super::{ACME, COUNT, POSITIVE, SECOND, TEXTS, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 const VERSION: ValueKind = ValueKind::Word(&["1.2", "1.3"]);
@@ -40,6 +40,11 @@ pub(in crate::config) static TLS: Table = Table {
                 ValueKind::List(&ValueKind::Table(&CERTIFICATE)),
                 "Further certificates, chosen by the name that a client asks for: exact before wildcard, else the first \
                  of all. Several of one name: the first whose key the client can check.",
+            ),
+            Key::new(
+                "acme",
+                ValueKind::Table(&ACME),
+                "Certificates that are ordered and renewed by themselves (`acme_certificate`).",
             ),
             Key::new(
                 "unknown_names",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
-use super::Cipher;
+use super::{Acme, Cipher};
 use crate::config::problem::Place;
 
 /// A file that the configuration names. Equal to another one of the same path, wherever that is
@@ -36,6 +36,8 @@ pub struct ListenerTls {
     /// In the order of the file; the first one is shown to clients that send no server name (SNI),
     /// or an unknown one.
     pub certificates: Vec<CertificateFiles>,
+    /// Further ones, that are ordered; some may not be there yet.
+    pub acme: Option<Acme>,
     pub unknown_names: UnknownNames,
     /// Default TLS 1.2.
     pub min_version: TlsVersion,
@@ -126,8 +128,10 @@ impl ListenerTls {
                 files.ocsp.as_ref(),
             ]
         });
+        let of_acme = self.acme.iter().flat_map(|acme| &acme.certificates);
+        let of_acme = of_acme.map(|certificate| Some(&certificate.file));
         let of_clients = [self.client_ca.as_ref(), self.client_crl.as_ref()];
-        of_certificates.chain(of_clients).flatten()
+        of_certificates.chain(of_acme).chain(of_clients).flatten()
     }
 }
 

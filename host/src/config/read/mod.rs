@@ -4,6 +4,7 @@
 mod address;
 mod log;
 mod access_log;
+mod acme;
 mod tls;
 mod real_ip;
 mod server;
@@ -71,7 +72,8 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     let mut hooks = hook::Hooks::named(&root, &plugin_names, reader);
     let mut taken = server::TakenAddresses::new();
     let of_server = server::server(&server, &mut hooks, names);
-    let listeners = server::listeners(&root, &server, &of_server, &mut taken, &mut hooks, names);
+    let mut listeners =
+        server::listeners(&root, &server, &of_server, &mut taken, &mut hooks, names);
     // What is no list of tables is a problem of its own.
     let is_given = |name: &str| {
         let is_empty = |node: &Node| matches!(&node.value, Value::Array(items) if items.is_empty());
@@ -95,12 +97,19 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         reader,
     );
     let (components, files) = components.into_lists();
-    let streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, names, reader);
+    acme::complete(&mut listeners, &routes, problems);
+    let mut streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, names, reader);
+    let has_plain = acme::listeners_without_tls(&listeners).next().is_some();
+    for stream in &mut streams {
+        if let Some(acme) = stream.tls.as_mut().and_then(|tls| tls.acme.as_mut()) {
+            acme::complete_stream(acme, has_plain, &stream.place, problems);
+        }
+    }
     let of_listeners = listeners.iter().flat_map(|listener| &listener.error_pages);
     let of_routes = routes.iter().flat_map(|route| &route.error_pages);
     error_page::check_routes(of_listeners.chain(of_routes), &routes, reader);
     let admin = admin::admin(&root, &taken);
-    Config {
+    let mut config = Config {
         server: of_server,
         listeners,
         upstreams: upstreams.list.into_iter().map(Arc::new).collect(),
@@ -118,7 +127,10 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
             problems.take_warnings(&document.files),
         ]
         .concat(),
-    }
+        http_challenges: Vec::new(),
+    };
+    config.http_challenges = acme::http_challenges(&config);
+    config
 }
 
 /// A server that an upstream is to get, as one of its `servers`.

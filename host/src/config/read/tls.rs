@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Complaint, ConfigReader, noted};
+use super::{Complaint, ConfigReader, acme, noted};
 use crate::config::declared::{CERTIFICATE, TLS, UPSTREAM_TLS};
 use crate::config::model::{
     CIPHERS, CertificateFiles, Cipher, ClientCertificate, ListenerTls, NamedFile, TlsVersion,
@@ -22,7 +22,10 @@ pub(super) fn listener(section: &Section<'_>) -> Option<ListenerTls> {
     let tls = section.table("tls", &TLS)?;
     let mut certificates = Vec::new();
     let given = |name| tls.entries().iter().any(|entry| entry.key == name);
-    if given("certificate") || given("key") || tls.list("certificates").is_empty() {
+    if given("certificate")
+        || given("key")
+        || (tls.list("certificates").is_empty() && !given("acme"))
+    {
         certificates.extend(certificate(&tls));
     } else if let Some(name) = ["ocsp", "names"].into_iter().find(|name| given(name)) {
         let message = format!("`{name}` without a `certificate` beside it");
@@ -53,6 +56,7 @@ pub(super) fn listener(section: &Section<'_>) -> Option<ListenerTls> {
     }
     Some(ListenerTls {
         certificates,
+        acme: acme::acme(&tls),
         unknown_names: match tls.word("unknown_names") {
             "refuse" => UnknownNames::Refuse,
             _ => UnknownNames::Default,
@@ -160,7 +164,7 @@ fn client_certificate(section: &Section<'_>) -> (ClientCertificate, Option<Named
 }
 
 /// A file beside the configuration.
-fn file(section: &Section<'_>, name: &str) -> Option<NamedFile> {
+pub(super) fn file(section: &Section<'_>, name: &str) -> Option<NamedFile> {
     let (text, node) = section.text_given(name)?;
     if text.is_empty() {
         section.problems.add(Problem::new(

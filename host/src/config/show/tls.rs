@@ -1,7 +1,7 @@
 //! TLS on either side, as the file writes it.
 
 use super::{inline_table, text, texts};
-use crate::config::model::{CertificateFiles, ListenerTls, NamedFile, UpstreamTls};
+use crate::config::model::{Acme, CertificateFiles, Eab, ListenerTls, NamedFile, UpstreamTls};
 use crate::config::units::duration_text;
 
 pub(super) fn listener(tls: &ListenerTls) -> String {
@@ -10,8 +10,11 @@ pub(super) fn listener(tls: &ListenerTls) -> String {
         .iter()
         .map(|files| inline_table(certificate(files)))
         .collect();
-    let mut parts = vec![
-        format!("certificates = [{}]", certificates.join(", ")),
+    let mut parts = Vec::new();
+    if !certificates.is_empty() || tls.acme.is_none() {
+        parts.push(format!("certificates = [{}]", certificates.join(", ")));
+    }
+    parts.extend([
         format!("unknown_names = {}", text(tls.unknown_names.spelling())),
         format!("min_version = {}", text(tls.min_version.spelling())),
         format!("max_version = {}", text(tls.max_version.spelling())),
@@ -30,7 +33,7 @@ pub(super) fn listener(tls: &ListenerTls) -> String {
             text(&duration_text(tls.handshake_timeout))
         ),
         format!("max_handshakes = {}", tls.max_handshakes),
-    ];
+    ]);
     if !tls.ciphers.is_empty() {
         let names = tls.ciphers.iter().map(|cipher| cipher.openssl);
         parts.push(format!("ciphers = {}", texts(names)));
@@ -41,7 +44,39 @@ pub(super) fn listener(tls: &ListenerTls) -> String {
     if let Some(crl) = &tls.client_crl {
         parts.push(format!("client_crl = {}", path(crl)));
     }
+    if let Some(acme) = &tls.acme {
+        parts.push(format!("acme = {}", inline_table(self::acme(acme))));
+    }
     inline_table(parts)
+}
+
+fn acme(acme: &Acme) -> Vec<String> {
+    let authority = &acme.authority;
+    let domains = acme.certificates.iter().map(|of| of.domain.as_str());
+    let challenges = authority.challenges.iter().map(|kind| kind.spelling());
+    let mut parts = vec![
+        format!("domains = {}", texts(domains)),
+        format!("directory = {}", text(&authority.directory)),
+        format!(
+            "store = {}",
+            text(&authority.store.path.display().to_string())
+        ),
+        format!("challenges = {}", texts(challenges)),
+    ];
+    if let Some(email) = &authority.email {
+        parts.push(format!("email = {}", text(email)));
+    }
+    if let Some(Eab { kid, key }) = &authority.eab {
+        let eab = [
+            format!("kid = {}", text(kid)),
+            format!("key = {}", text(key)),
+        ];
+        parts.push(format!("eab = {}", inline_table(eab)));
+    }
+    if let Some(file) = &authority.trusted_certificate {
+        parts.push(format!("trusted_certificate = {}", path(file)));
+    }
+    parts
 }
 
 fn certificate(files: &CertificateFiles) -> Vec<String> {

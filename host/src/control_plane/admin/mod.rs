@@ -8,6 +8,7 @@ mod connections; // how many, and for how long
 mod guard; // which requests are let in
 pub(super) mod standing; // why a server is in rotation or not
 mod view; // what is shown
+mod certificates; // which there are, and ordered anew
 mod routes; // which path does what
 
 use std::io;
@@ -31,6 +32,7 @@ use super::preparing::Preparations;
 use super::sockets::{Sockets, listen_unix, remove_files, socket_file};
 use super::upgrade::Asker;
 use super::workers::WorkerCounts;
+use crate::acme::Acme;
 use crate::config::model::{Address, AdminConfig, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::stream::Socket;
@@ -58,6 +60,7 @@ pub(super) struct Admin {
     pub(super) file: PathBuf,
     pub(super) names: Names,
     pub(super) sources: Sources,
+    pub(super) acme: Acme,
     pub(super) started: Instant,
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::guard::guard;
-use super::{Admin, Demand, view};
+use super::{Admin, Demand, certificates, view};
 use crate::admin_api::{
     PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded, UpstreamStatus,
 };
@@ -60,6 +60,8 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/upstreams",
             get(async |State(admin): State<Admin>| Json(view::upstreams(&admin))),
         )
+        .route("/certificates", get(certificates::list))
+        .route("/certificates/{name}/renew", post(certificates::renew))
         .route("/upstreams/{name}", get(upstream))
         .route("/upstreams/{name}/servers", post(add))
         .route(
@@ -99,7 +101,11 @@ impl ApiError {
     }
 
     /// `known`: what there is to choose from.
-    fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> ApiError {
+    pub(super) fn unknown<'a>(
+        what: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> ApiError {
         let known = suggestion(name, known, &format!("its {what}s are"));
         ApiError::new(
             StatusCode::NOT_FOUND,
@@ -139,6 +145,11 @@ async fn ask(admin: &Admin, change: Change) -> Result<Changed, ApiError> {
     answer(outcome).await
 }
 
+/// Has certificates served that were written a moment ago.
+pub(super) async fn serve_certificates(admin: &Admin) -> Result<(), ApiError> {
+    ask(admin, Change::TlsFilesChanged).await.map(drop)
+}
+
 /// Waits for the outcome of what was asked for.
 async fn answer(outcome: oneshot::Receiver<ChangeResult>) -> Result<Changed, ApiError> {
     let ending = |_| ApiError::from(ChangeRefused::ending());
@@ -146,7 +157,7 @@ async fn answer(outcome: oneshot::Receiver<ChangeResult>) -> Result<Changed, Api
 }
 
 /// Leave to wait for name servers, sources and compilers.
-fn wait(admin: &Admin) -> Result<OwnedSemaphorePermit, ApiError> {
+pub(super) fn wait(admin: &Admin) -> Result<OwnedSemaphorePermit, ApiError> {
     admin.waits.clone().try_acquire_owned().map_err(|_| {
         let message = "too many reloads, additions and loads of plugins wait for others: ask again";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
@@ -463,7 +474,7 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
 }
 
 /// What a path names; what is wrong with one is said as everything else is.
-struct Named<T>(T);
+pub(super) struct Named<T>(pub(super) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> axum::extract::FromRequestParts<S>
     for Named<T>

@@ -24,4 +24,11 @@ pub(super) fn tell(told: &Told<'_>, sums: &WorkerSums, text: &mut MetricsText) {
     for ((listener, file), end) in &ends {
         text.sample(&families::CERTIFICATE_END, &[listener, file], *end as f64);
     }
+    let orders = told.admin.acme.counts();
+    text.count(&families::CERTIFICATE_ORDERS, &["issued"], orders.issued);
+    text.count(&families::CERTIFICATE_ORDERS, &["failed"], orders.failed);
+    for (file, order) in told.admin.acme.statuses() {
+        let file = file.display().to_string();
+        text.sample(&families::CERTIFICATE_RENEWAL, &[&file], order.next as f64);
+    }
 }

@@ -14,19 +14,21 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use rustls::pki_types::CertificateDer;
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, ClientHello};
 use rustls::{HandshakeKind, InvalidMessage, ProtocolVersion, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsStream};
 
 use super::Client;
+use crate::acme::challenge_for;
 use crate::data_plane::stream::{Alarm, Stream, Transport};
+use crate::files;
 use crate::http::variable::Variable;
 use crate::metrics::WorkerCells;
 use crate::tls::ciphers::openssl_name;
 use crate::tls::server::ClientVerdict;
-use crate::tls::{ServerTls, peer};
+use crate::tls::{ACME_TLS, ServerTls, peer};
 
 /// The first bytes of TLS records, from `change_cipher_spec` to `application_data` (RFC 8446
 /// section 5.1). No request begins so.
@@ -95,6 +97,22 @@ async fn handshake(
         .client_hello()
         .server_name()
         .map(str::to_ascii_lowercase);
+    let offers = |hello: ClientHello<'_>| {
+        let mut offered = hello.alpn().into_iter().flatten();
+        offered.any(|protocol| protocol == ACME_TLS)
+    };
+    if tls.settings().acme.is_some() && offers(start.client_hello()) {
+        // Few connections get here: the others need not carry the room for it.
+        let validated = Box::pin(validated(tls, name, start)).await;
+        return validated.map(|()| None);
+    }
+    if tls.awaits(name.as_deref()) {
+        start.io.write_all(&fatal(UNRECOGNIZED_NAME)).await?;
+        let name = name.as_deref().unwrap_or("no name");
+        return Err(io::Error::other(format!(
+            "the certificate for {name} is not there yet: `waypost certificate list` tells why"
+        )));
+    }
     if !tls.serves(name.as_deref()) {
         start.io.write_all(&fatal(UNRECOGNIZED_NAME)).await?;
         let name = name.as_deref().unwrap_or("none");
@@ -110,6 +128,36 @@ async fn handshake(
         Stream::Tls(Box::new(TlsStream::Server(stream))),
         Some(facts),
     )))
+}
+
+/// Answers an authority that validates a domain by TLS-ALPN-01 (RFC 8737): the handshake is the
+/// answer, and nothing follows.
+async fn validated(
+    tls: &Arc<ServerTls>,
+    name: Option<String>,
+    mut start: StartHandshake<Transport>,
+) -> io::Result<()> {
+    let under_way = match (&tls.settings().acme, name.clone()) {
+        (Some(acme), Some(name)) => {
+            let directory = acme.authority.store.tls_challenges().clone();
+            let of = directory.clone();
+            let found = files::run(&directory, move || challenge_for(&of, &name));
+            // By `handshake_timeout`, within which all of this is.
+            found.map_err(io::Error::other)?.await.ok().flatten()
+        }
+        _ => None,
+    };
+    let Some(config) = under_way else {
+        start.io.write_all(&fatal(UNRECOGNIZED_NAME)).await?;
+        let name = name.as_deref().unwrap_or("no name");
+        let why = format!("no validation of {name} by acme-tls/1 is under way");
+        return Err(io::Error::other(why));
+    };
+    let shaken = async { start.into_stream(config).await };
+    let mut stream = in_turns(&tls.handshakes, shaken).await?;
+    // That the authority has left is no news.
+    let _ = stream.shutdown().await;
+    Ok(())
 }
 
 /// Reads a ClientHello. A client that sends anything else is told so by an alert.

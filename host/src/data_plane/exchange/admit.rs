@@ -47,6 +47,8 @@ pub(super) enum Admission {
     Route(Framing),
     /// The same on a listener with TLS.
     Redirect { port: u16 },
+    /// This, which an authority asks for that validates a domain.
+    Challenge(Vec<u8>),
 }
 
 /// A request that has a route.

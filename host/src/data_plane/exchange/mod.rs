@@ -9,6 +9,7 @@ mod fault_class; // ... as it is counted
 mod changes; // ... and is changed by hooks
 mod conditions; // is it one of those that a route takes
 mod admit; // is the request acceptable, and what does it ask for
+mod challenge; // of an authority that issues certificates
 mod hooks; // what plugins decide about it
 mod body_hooks; // ... and make of a body on its way
 mod settle; // which route it takes
@@ -64,7 +65,7 @@ use admit::Admission;
 use fault::Level;
 use fault_class::FaultClass;
 use finish::Finish;
-use local::LocalFault;
+use local::{LocalAnswer, LocalFault};
 use rest::Delivered;
 use settle::{Settled, Way, body_limit, settle};
 
@@ -80,7 +81,26 @@ pub(crate) async fn serve(
     let admission = admit::examine(&mut exchange, session);
     let mut body = exchange.framing.map(BodyPipe::of_request);
     let mut finish = Finish::new(session, exchange);
+    let token = challenge::token(session, &worker_config, finish.exchange());
+    let admission = match (admission, token) {
+        // Few exchanges get here: the others need not carry the room for it.
+        (Ok(admission), Some(token)) => {
+            let answer = Box::pin(challenge::answer(session, &worker_config, token)).await;
+            answer.map(|answer| answer.map_or(admission, Admission::Challenge))
+        }
+        (admission, _) => admission,
+    };
     let delivered = match (admission, &mut body) {
+        (Ok(Admission::Challenge(answer)), body) => {
+            let answer = LocalAnswer {
+                status: 200,
+                content_type: "application/octet-stream",
+                body: &answer,
+                location: b"",
+                keep: true,
+            };
+            local::send_local(session, finish.exchange(), body.as_mut(), &answer).await
+        }
         (Ok(Admission::Route(framing)), Some(body)) => {
             carry(session, &worker_config, &mut finish, framing, body).await
         }

@@ -1,0 +1,491 @@
+//! All certificates of one authority, ordered one after the other: what is due, what has failed and
+//! for how long it is left alone, who is waited for.
+//!
+//! Another process may order the same: whoever has the lock does, and the others take what it wrote.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use instant_acme::{Account, Error};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::challenges;
+use super::failure::Failure;
+use super::http::AuthorityClient;
+use super::order::{self, Wanted};
+use super::renewal;
+use super::store::{self, Lock};
+use super::thread::{OrderStatus, Shared};
+use crate::config::model::AcmeAuthority;
+use crate::file::read_regular;
+use crate::tls::{self, CertificateFacts};
+
+/// How often files are looked at that another process may have written, and the clock.
+const LOOK: Duration = Duration::from_secs(60);
+/// Until the lock is tried again.
+const LOCKED: Duration = Duration::from_secs(1);
+/// For an order as a whole.
+const ORDER: Duration = Duration::from_secs(300);
+/// Between two questions whether the authority wants a certificate renewed, unless it says how long
+/// (RFC 9773 section 4.3).
+const ASK: Duration = Duration::from_secs(6 * 3600);
+const ASK_LEAST: Duration = Duration::from_secs(60);
+/// Bytes of a certificate's file.
+const MOST: u64 = 1 << 20;
+
+/// Where the outcome of an order is awaited.
+pub(super) type Asker = oneshot::Sender<Result<(), String>>;
+
+/// What the task is told.
+pub(super) enum Told {
+    /// These domains, with these settings, and no others.
+    Follow(Arc<AcmeAuthority>, BTreeMap<String, PathBuf>),
+    /// Order at once.
+    Renew(String, Asker),
+}
+
+/// The task of an authority.
+pub(super) struct Authority {
+    pub(super) settings: Arc<AcmeAuthority>,
+    pub(super) certificates: BTreeMap<String, Certificate>,
+    pub(super) shared: Arc<Shared>,
+    /// Nothing is asked before, and how often that went wrong in a row.
+    held_until: Option<Instant>,
+    failures: u32,
+    locked_until: Option<Instant>,
+    /// The authority has no renewal information.
+    no_information: bool,
+}
+
+/// A certificate of it.
+pub(super) struct Certificate {
+    file: PathBuf,
+    seen: Option<Seen>,
+    facts: Option<CertificateFacts>,
+    /// The moment that was chosen in the window that the authority has suggested.
+    suggested: Option<i64>,
+    ask_at: Instant,
+    held_until: Option<Instant>,
+    failures: u32,
+    last_error: Option<String>,
+    asked: Vec<Asker>,
+}
+
+/// What tells a file from the one before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen(SystemTime, u64);
+
+impl Certificate {
+    fn new(file: PathBuf) -> Certificate {
+        Certificate {
+            file,
+            seen: None,
+            facts: None,
+            suggested: None,
+            ask_at: Instant::now(),
+            held_until: None,
+            failures: 0,
+            last_error: None,
+            asked: Vec::new(),
+        }
+    }
+
+    /// Looks at its file. True if it is another one than before.
+    fn look(&mut self) -> bool {
+        let seen = std::fs::metadata(&self.file).ok();
+        let seen = seen.and_then(|seen| Some(Seen(seen.modified().ok()?, seen.len())));
+        if seen == self.seen {
+            return false;
+        }
+        let read = read_regular(&self.file, MOST).ok();
+        // One that cannot be used is ordered anew.
+        self.facts = read.and_then(|pem| tls::usable(&pem).ok());
+        self.seen = seen;
+        (self.suggested, self.ask_at) = (None, Instant::now());
+        (self.failures, self.held_until) = (0, None);
+        true
+    }
+
+    /// In seconds since 1970.
+    fn due(&self) -> i64 {
+        let due = |facts| renewal::due(facts, self.suggested);
+        self.facts.as_ref().map_or(i64::MIN, due)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        !self.asked.is_empty()
+            || (self.due() <= renewal::now() && self.held_until.is_none_or(|held| held <= now))
+    }
+
+    /// Tells whoever waits for it.
+    fn answer(&mut self, outcome: &Result<(), String>) {
+        for asker in self.asked.drain(..) {
+            // The caller may have gone meanwhile.
+            let _ = asker.send(outcome.clone());
+        }
+    }
+}
+
+impl Authority {
+    pub(super) fn new(settings: Arc<AcmeAuthority>, shared: Arc<Shared>) -> Authority {
+        Authority {
+            settings,
+            certificates: BTreeMap::new(),
+            shared,
+            held_until: None,
+            failures: 0,
+            locked_until: None,
+            no_information: false,
+        }
+    }
+
+    /// Until nobody is left who could want anything.
+    pub(super) async fn run(mut self, mut told: UnboundedReceiver<Told>) {
+        loop {
+            while let Ok(told) = told.try_recv() {
+                self.hear(told);
+            }
+            self.look();
+            if let Some(domain) = self.next_due() {
+                self.attend(&domain).await;
+                self.publish();
+                // Panics and endless loops of ours must not become a load for others.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if let Some(domain) = self.next_to_ask() {
+                self.ask_when(&domain).await;
+                continue;
+            }
+            self.publish();
+            tokio::select! {
+                told = told.recv() => match told {
+                    Some(told) => self.hear(told),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(self.wakes_at()) => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Follow(settings, files) => {
+                if *settings != *self.settings {
+                    // What was wrong may be mended.
+                    (self.failures, self.held_until) = (0, None);
+                    for certificate in self.certificates.values_mut() {
+                        (certificate.failures, certificate.held_until) = (0, None);
+                    }
+                }
+                self.settings = settings;
+                self.certificates
+                    .retain(|domain, _| files.contains_key(domain));
+                for (domain, file) in files {
+                    let new = || Certificate::new(file);
+                    self.certificates.entry(domain).or_insert_with(new);
+                }
+            }
+            Told::Renew(domain, asker) => match self.certificates.get_mut(&domain) {
+                Some(certificate) => certificate.asked.push(asker),
+                // It was taken out of the configuration a moment ago.
+                None => drop(asker),
+            },
+        }
+    }
+
+    /// Looks at all files: another process may have written one.
+    fn look(&mut self) {
+        let mut changed = false;
+        for certificate in self.certificates.values_mut() {
+            let was_seen = certificate.seen.is_some();
+            changed |= certificate.look() && was_seen;
+        }
+        if changed {
+            self.shared.tell();
+        }
+    }
+
+    fn next_due(&self) -> Option<String> {
+        let now = Instant::now();
+        if self.locked_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        let is_held = self.held_until.is_some_and(|until| until > now);
+        let mut due: Vec<_> = self
+            .certificates
+            .iter()
+            .filter(|(_, of)| of.is_due(now) && (!is_held || !of.asked.is_empty()))
+            .collect();
+        // Whoever waits goes first, then what ends first.
+        due.sort_by_key(|(_, of)| (of.asked.is_empty(), of.failures, of.due()));
+        due.first().map(|(domain, _)| (*domain).clone())
+    }
+
+    fn next_to_ask(&self) -> Option<String> {
+        let now = Instant::now();
+        let is_held = self.held_until.is_some_and(|until| until > now);
+        if self.no_information || is_held {
+            return None;
+        }
+        let mut all = self.certificates.iter();
+        let next = all.find(|(_, of)| of.facts.is_some() && of.ask_at <= now);
+        next.map(|(domain, _)| domain.clone())
+    }
+
+    /// When there may be something to do.
+    fn wakes_at(&self) -> Instant {
+        let (now, clock) = (Instant::now(), renewal::now());
+        let of = |certificate: &Certificate| {
+            let until = certificate.due().saturating_sub(clock);
+            let until = u64::try_from(until).unwrap_or_default();
+            let due = now + Duration::from_secs(until).min(LOOK);
+            let held = certificate.held_until.into_iter();
+            let held = held.chain(self.held_until).chain(self.locked_until);
+            held.fold(due, Instant::max)
+        };
+        let first = self.certificates.values().map(of).min();
+        let look = now + LOOK;
+        first
+            .map_or(look, |first| first.min(look))
+            // The clock that tells what is due has seconds.
+            .max(now + Duration::from_millis(200))
+    }
+
+    /// Orders a certificate, unless another process does.
+    async fn attend(&mut self, domain: &str) {
+        let store = self.settings.store.path.clone();
+        let lock = match Lock::take(&store) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => {
+                self.locked_until = Some(Instant::now() + LOCKED);
+                return;
+            }
+            Err(error) => {
+                let failure = Failure::of_store(&store, &error);
+                return self.failed(domain, failure);
+            }
+        };
+        // Another process may have ordered it a moment ago.
+        let Some(certificate) = self.certificates.get_mut(domain) else {
+            return;
+        };
+        if certificate.look() {
+            self.shared.tell();
+            if certificate.facts.is_some() && certificate.due() > renewal::now() {
+                certificate.last_error = None;
+                certificate.answer(&Ok(()));
+                return;
+            }
+        }
+        self.note(domain, "ordering");
+        challenges::forget_all(&self.settings.store);
+        let ordered = timeout(ORDER, self.order(domain)).await;
+        let ordered = ordered.unwrap_or_else(|_| {
+            Err(Failure::of_authority(format!(
+                "the authority did not come to an end with it within {ORDER:?}"
+            )))
+        });
+        let written = ordered.and_then(|pem| {
+            let file = &self.certificates[domain].file;
+            let written = store::write(file, pem.as_bytes());
+            written.map_err(|error| Failure::of_store(file, &error))
+        });
+        drop(lock);
+        match written {
+            Ok(()) => self.succeeded(domain),
+            Err(failure) => self.failed(domain, failure),
+        }
+    }
+
+    async fn order(&self, domain: &str) -> Result<String, Failure> {
+        let client = self.client()?;
+        let ordered = self.order_by(domain, &client).await;
+        ordered.map_err(|failure| Failure {
+            retry_after: client.retry_after(),
+            ..failure
+        })
+    }
+
+    async fn order_by(&self, domain: &str, client: &AuthorityClient) -> Result<String, Failure> {
+        let certificate = &self.certificates[domain];
+        let account = order::account(&self.settings, client).await?;
+        // Only where the authority has told of a window for it, and so knows it.
+        let known = certificate.suggested.and(certificate.facts.as_ref());
+        let wanted = Wanted {
+            authority: &self.settings,
+            domain,
+            failures: certificate.failures,
+            replaces: known.and_then(order::identifier),
+        };
+        match wanted.order(&account).await {
+            Err(failure) if wanted.replaces.is_some() && failure.not_replaced => {
+                let wanted = Wanted {
+                    replaces: None,
+                    ..wanted
+                };
+                wanted.order(&account).await
+            }
+            ordered => ordered,
+        }
+    }
+
+    fn client(&self) -> Result<AuthorityClient, Failure> {
+        let ca = self.settings.trusted_certificate.clone();
+        AuthorityClient::new(ca).map_err(Failure::of_authority)
+    }
+
+    fn succeeded(&mut self, domain: &str) {
+        let Some(certificate) = self.certificates.get_mut(domain) else {
+            return;
+        };
+        certificate.look();
+        certificate.last_error = None;
+        (self.failures, self.held_until) = (0, None);
+        (certificate.failures, certificate.held_until) = (0, None);
+        let end = certificate
+            .facts
+            .as_ref()
+            .map_or(0, |facts| facts.not_after);
+        tracing::info!(
+            "certificate for `{domain}` ordered: it ends {}",
+            moment(end)
+        );
+        self.shared.count(true);
+        self.shared.tell();
+        certificate.answer(&Ok(()));
+    }
+
+    /// One line in the log, and a pause: for the domain, or for all that the authority is asked for.
+    fn failed(&mut self, domain: &str, failure: Failure) {
+        if failure.account_unknown {
+            order::forget_account(&self.settings);
+        }
+        let Some(certificate) = self.certificates.get_mut(domain) else {
+            return;
+        };
+        let failures = match failure.of_authority {
+            true => &mut self.failures,
+            false => &mut certificate.failures,
+        };
+        *failures += 1;
+        let pause = renewal::pause(*failures, failure.retry_after);
+        let until = Some(Instant::now() + pause);
+        match failure.of_authority {
+            true => self.held_until = until,
+            false => certificate.held_until = until,
+        }
+        let meanwhile = match &certificate.facts {
+            Some(facts) if facts.not_after > renewal::now() => {
+                format!(
+                    "the one before is served, and ends {}",
+                    moment(facts.not_after)
+                )
+            }
+            Some(facts) => format!("the one before has ended {}", moment(facts.not_after)),
+            None => "there is none yet".to_owned(),
+        };
+        let next = Duration::from_secs(pause.as_secs());
+        let (message, which) = (
+            failure.message,
+            if failure.of_authority { " of any" } else { "" },
+        );
+        tracing::error!(
+            "certificate for `{domain}` not ordered: {message} ({meanwhile}; next attempt{which} in {next:?})"
+        );
+        self.shared.count(false);
+        certificate.answer(&Err(message.clone()));
+        certificate.last_error = Some(message);
+    }
+
+    /// Asks when the authority wants a certificate renewed. What goes wrong here is no news: it is
+    /// renewed in time anyway.
+    async fn ask_when(&mut self, domain: &str) {
+        let asked = timeout(ASK_LEAST, self.window(domain)).await;
+        let Some(certificate) = self.certificates.get_mut(domain) else {
+            return;
+        };
+        certificate.ask_at = Instant::now() + ASK;
+        match asked {
+            Ok(Ok(Some((start, end, again)))) => {
+                let is_within = |chosen: &i64| (start..=end).contains(chosen);
+                let chosen = certificate.suggested.filter(is_within);
+                certificate.suggested = Some(chosen.unwrap_or_else(|| renewal::within(start, end)));
+                let again = again.clamp(ASK_LEAST, renewal::LONGEST_ASKED);
+                certificate.ask_at = Instant::now() + again;
+            }
+            Ok(Ok(None)) => self.no_information = true,
+            Ok(Err(why)) => tracing::debug!("renewal information of `{domain}`: {why}"),
+            Err(_) => tracing::debug!("renewal information of `{domain}`: no answer in time"),
+        }
+    }
+
+    /// The window that the authority suggests, and when it wants to be asked again; none where it has
+    /// no such information.
+    async fn window(&self, domain: &str) -> Result<Option<(i64, i64, Duration)>, String> {
+        let facts = self.certificates[domain].facts.as_ref();
+        let Some(identifier) = facts.and_then(order::identifier) else {
+            return Ok(None);
+        };
+        let client = self.client().map_err(|failure| failure.message)?;
+        let account: Option<Account> = order::known_account(&self.settings, &client)
+            .await
+            .map_err(|failure| failure.message)?;
+        let Some(account) = account else {
+            return Err("there is no account".to_owned());
+        };
+        match account.renewal_info(&identifier).await {
+            Ok((information, again)) => {
+                let window = information.suggested_window;
+                let (start, end) = (window.start.unix_timestamp(), window.end.unix_timestamp());
+                Ok(Some((start, end, again)))
+            }
+            Err(Error::Unsupported(_)) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// What operators see.
+    fn publish(&self) {
+        for domain in self.certificates.keys() {
+            let certificate = &self.certificates[domain];
+            let state = match (&certificate.facts, &certificate.last_error) {
+                (_, Some(_)) => "failing",
+                (None, None) => "waiting",
+                (Some(_), None) => "valid",
+            };
+            self.note(domain, state);
+        }
+    }
+
+    fn note(&self, domain: &str, state: &'static str) {
+        let certificate = &self.certificates[domain];
+        let held = certificate
+            .held_until
+            .into_iter()
+            .chain(self.held_until)
+            .max();
+        let held = held.map_or(0, |held| {
+            let left = held.saturating_duration_since(Instant::now());
+            renewal::now().saturating_add(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
+        });
+        let status = OrderStatus {
+            domain: domain.to_owned(),
+            directory: self.settings.directory.clone(),
+            state,
+            next: certificate.due().max(renewal::now()).max(held),
+            last_error: certificate.last_error.clone(),
+        };
+        self.shared.note(certificate.file.clone(), status);
+    }
+}
+
+/// `2026-01-02T03:04:05Z`
+fn moment(seconds: i64) -> String {
+    let moment = jiff::Timestamp::from_second(seconds);
+    moment.map_or_else(|_| "at no time".to_owned(), |moment| moment.to_string())
+}
