@@ -28,6 +28,8 @@ pub mod names; // name servers, real ones and one that lies
 pub mod sources; // those that list servers: a real etcd, and two that behave as documented
 pub mod redis; // what several processes share
 pub mod tls; // certificates, and a client that speaks TLS
+pub mod acme; // an authority that issues them as it is told
+pub mod pebble; // a real one
 pub mod http2; // the same protocol on either side, by h2 or by hand
 pub mod grpc; // calls, by tonic
 pub mod websocket; // the answer to its handshake

@@ -5,11 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ED25519, PKCS_RSA_SHA256, RevokedCertParams, SanType,
+    PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RevokedCertParams, SanType, SignatureAlgorithm,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -37,6 +38,19 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub struct Certificate {
     pub chain: String,
     pub key: String,
+}
+
+/// The key of a request, of ECDSA on P-256.
+struct RequestedKey(Vec<u8>);
+
+impl PublicKeyData for RequestedKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
 }
 
 /// What a handshake came to, as one side sees it.
@@ -100,6 +114,21 @@ impl Authority {
         list.pem().expect("it can be written")
     }
 
+    /// The certificate that a request (RFC 2986, in DER) is for, if it is for this domain; good from
+    /// and until then.
+    pub fn issue(&self, request: &[u8], domain: &str, good: (SystemTime, SystemTime)) -> String {
+        use x509_parser::prelude::{FromDer, X509CertificationRequest};
+        let (_, request) = X509CertificationRequest::from_der(request).expect("a request");
+        let key = &request.certification_request_info.subject_pki;
+        let key = RequestedKey(key.subject_public_key.data.to_vec());
+        let mut params = made_out_for(&[domain]);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = (good.0.into(), good.1.into());
+        let issued = params.signed_by(&key, &self.0);
+        issued.expect("an authority signs").pem()
+    }
+
     /// A server's certificate, made out for these names or addresses.
     pub fn certificate(&self, names: &[&str]) -> Certificate {
         self.certificate_with(Kind::Ecdsa, names, |_| {})
@@ -152,6 +181,18 @@ impl Authority {
                 verifier.build().expect("there is an authority"),
             )));
         config
+    }
+
+    /// A client that trusts the first certificate of a PEM text.
+    pub fn trusting_pem(pem: &str) -> ClientConfig {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("it is PEM");
+        let mut roots = RootCertStore::empty();
+        roots.add(der).expect("an authority can be trusted");
+        ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks them")
+            .with_root_certificates(roots)
+            .with_no_client_auth()
     }
 
     fn roots(&self) -> RootCertStore {

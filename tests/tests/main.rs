@@ -54,6 +54,7 @@ mod headers; // what servers learn, which proxies are trusted
 mod compression; // answers in the coding that a client takes
 mod keepalive; // connections are reused
 mod tls; // on both sides
+mod acme; // certificates that are ordered
 mod unix_sockets; // on both sides
 mod real_ip; // whom proxies in front name as the client
 mod proxy_protocol; // headers that name the client of a connection

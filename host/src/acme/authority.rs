@@ -107,6 +107,9 @@ impl Certificate {
         self.seen = seen;
         (self.suggested, self.ask_at) = (None, Instant::now());
         (self.failures, self.held_until) = (0, None);
+        if self.facts.is_some() {
+            self.last_error = None;
+        }
         true
     }
 
@@ -343,10 +346,16 @@ impl Authority {
         let Some(certificate) = self.certificates.get_mut(domain) else {
             return;
         };
+        let failures = certificate.failures;
         certificate.look();
         certificate.last_error = None;
         (self.failures, self.held_until) = (0, None);
-        (certificate.failures, certificate.held_until) = (0, None);
+        if certificate.due() <= renewal::now() {
+            // Of an authority, or a machine, whose clock is wrong: not to be ordered again and again.
+            certificate.failures = failures + 1;
+            let pause = renewal::pause(certificate.failures, None);
+            certificate.held_until = Some(Instant::now() + pause);
+        }
         let end = certificate
             .facts
             .as_ref()

@@ -88,7 +88,7 @@ fn of_problem(problem: &Problem, domain: &str, tried: Option<ChallengeKind>) -> 
             "the authority could not connect to `{domain}` at port {port}: does its address lead here, through every firewall?"
         ),
         "unauthorized" | "incorrectResponse" if tried.is_some() => format!(
-            "what answered at port {port} of `{domain}` was not this proxy: do all its A and AAAA records lead here?"
+            "the authority did not find our answer at port {port} of `{domain}`: do all its A and AAAA records lead here, and to nothing else?"
         ),
         "tls" => format!("no handshake came about at port {port} of `{domain}`: does something else speak TLS there?"),
         "caa" => format!("the CAA records of `{domain}` do not let this authority issue for it: add it there"),
