@@ -80,10 +80,14 @@ impl Directory {
         }
     }
 
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("https://{}/directory", self.origin.address())
+    }
+
     /// What `acme` has to say of it.
     pub fn settings(&self) -> String {
-        let directory = format!("https://{}/directory", self.origin.address());
-        settings(&directory, &self.files)
+        settings(&self.url(), &self.files)
     }
 
     /// The folder of the store that it is given.

@@ -9,10 +9,17 @@ use waypost_tests::admin::ADMIN;
 use waypost_tests::{Proxy, child, plugin, proxy, waypost};
 
 /// What a page says about itself as wrong, and why the command says no.
-const REFUSED: [(&str, &str); 1] = [(
-    "plugin load spill broken.wasm",
-    "plugin `spill` is no webassembly",
-)];
+const REFUSED: [(&str, &str); 2] = [
+    (
+        "plugin load spill broken.wasm",
+        "plugin `spill` is no webassembly",
+    ),
+    // The proxy of the pages speaks no TLS.
+    (
+        "certificate renew NAME",
+        "the configuration has no certificate `backend`",
+    ),
+];
 
 /// The plugins of the pages: a policy and a hook.
 const PLUGINS: &str = "

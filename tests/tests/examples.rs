@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use waypost_tests::acme::Directory;
 use waypost_tests::redis::{self, Redis};
 use waypost_tests::tls::{self, Authority, Certificate};
 use waypost_tests::{
@@ -1367,6 +1368,39 @@ async fn static_and_media() {
     assert_eq!(photo.header("Content-Type"), "image/jpeg");
     assert_eq!(proxy.get("/media/none.jpg").await.status, 404);
     assert_eq!(proxy.get("/anything").await.text(), "app");
+}
+
+#[tokio::test]
+async fn acme() {
+    let app = origin::says("app").await;
+    let directory = Directory::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("ca.pem"), directory.authority.pem()).unwrap();
+    let (url, store, ca) = (directory.url(), path("store"), path("ca.pem"));
+    let admin = path("admin.sock");
+    let variables = [
+        ("LISTEN_TLS", "127.0.0.1:0"),
+        ("EMAIL", "ops@example.com"),
+        ("DIRECTORY", &*url),
+        ("STORE", &*store),
+        ("CA", &*ca),
+        ("ADMIN", &*admin),
+        ("APP_1", app.address()),
+    ];
+    let proxy = example_with("acme", &variables).await;
+    for name in ["example.com", "www.example.com"] {
+        let ordered = format!("certificate for `{name}` ordered");
+        proxy.log_contains(&ordered).await;
+    }
+    proxy.log_contains("generation 3").await;
+    for name in ["example.com", "www.example.com"] {
+        let trusting = directory.authority.trusting();
+        let response = tls::get(proxy.listener(1), trusting, name, "/").await;
+        assert_eq!(response.text(), "app");
+    }
+    let redirected = proxy.get("/.well-known/acme-challenge/none").await;
+    assert_eq!(redirected.status, 301);
 }
 
 #[tokio::test]

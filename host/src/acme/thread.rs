@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::timeout;
 
 use super::authority::{Asker, Authority, Told};
+use super::renewal;
 use crate::config::model::{AcmeAuthority, Config};
 
 /// After a panic, or where there is no event loop to be had.
@@ -129,7 +130,22 @@ impl Acme {
             let mut files = wanted.values().flat_map(|(_, files)| files.values());
             files.any(|known| known == file)
         };
-        self.shared.statuses.lock().retain(of_wanted);
+        let mut statuses = self.shared.statuses.lock();
+        statuses.retain(of_wanted);
+        for (authority, files) in wanted.values() {
+            for (domain, file) in files {
+                // Until its task has had a look at it.
+                let new = || OrderStatus {
+                    domain: domain.clone(),
+                    directory: authority.directory.clone(),
+                    state: "waiting",
+                    next: renewal::now(),
+                    last_error: None,
+                };
+                statuses.entry(file.clone()).or_insert_with(new);
+            }
+        }
+        drop(statuses);
         if !wanted.is_empty()
             && let Some(followed) = self.followed.lock().take()
         {

@@ -1071,7 +1071,8 @@ static OTHERS: &[Directive] = &[
     ),
     not_there(
         &["acme_*"],
-        "certificates are files: who renews them writes them, and they are read again",
+        "say it by hand: `tls = { acme = { email = \"...\", directory = \"...\" } }` of `[[listen]]` orders \
+         a certificate for each `host` of its routes",
     ),
     not_there(
         &["more_set_headers", "more_clear_headers"],
