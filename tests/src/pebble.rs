@@ -14,7 +14,7 @@ use crate::{acme, installed, origin, tls};
 
 /// A running pebble, and the name server that it asks. Dropping it ends both.
 pub struct Pebble {
-    process: Child,
+    _process: Child,
     _names: Dnsmasq,
     /// Of its own certificate, not of those that it issues.
     pub authority: Authority,
@@ -74,7 +74,7 @@ impl Pebble {
         let process = Child::start(command);
         process.stdout.contains("ACME directory available").await;
         Pebble {
-            process,
+            _process: process,
             _names: names,
             authority,
             directory: format!("https://{listen}/dir"),
@@ -95,11 +95,6 @@ impl Pebble {
         let (address, own) = (&self.management, self.authority.trusting());
         let root = tls::get(address, own, host(address), "/roots/0").await;
         Authority::trusting_pem(&root.text())
-    }
-
-    /// What it has said.
-    pub fn said(&self) -> String {
-        self.process.stdout.text()
     }
 }
 

@@ -55,7 +55,10 @@ async fn is_valid(proxy: &Proxy, name: &str) -> Value {
 
 /// Seconds from now until a moment that the admin API shows.
 fn seconds_until(moment: &Value) -> i64 {
-    let moment: jiff::Timestamp = moment.as_str().unwrap().parse().unwrap();
+    let Some(moment) = moment.as_str() else {
+        return i64::MIN; // it is not told yet
+    };
+    let moment: jiff::Timestamp = moment.parse().unwrap();
     moment.as_second() - jiff::Timestamp::now().as_second()
 }
 

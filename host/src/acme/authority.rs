@@ -57,8 +57,8 @@ pub(super) struct Authority {
     held_until: Option<Instant>,
     failures: u32,
     locked_until: Option<Instant>,
-    /// The authority has no renewal information.
-    no_information: bool,
+    /// The authority has no renewal information, or cannot be asked for it.
+    silent_until: Option<Instant>,
 }
 
 /// A certificate of it.
@@ -142,7 +142,7 @@ impl Authority {
             held_until: None,
             failures: 0,
             locked_until: None,
-            no_information: false,
+            silent_until: None,
         }
     }
 
@@ -231,8 +231,8 @@ impl Authority {
 
     fn next_to_ask(&self) -> Option<String> {
         let now = Instant::now();
-        let is_held = self.held_until.is_some_and(|until| until > now);
-        if self.no_information || is_held {
+        let mut held = self.held_until.into_iter().chain(self.silent_until);
+        if held.any(|until| until > now) {
             return None;
         }
         let mut all = self.certificates.iter();
@@ -261,15 +261,15 @@ impl Authority {
 
     /// Orders a certificate, unless another process does.
     async fn attend(&mut self, domain: &str) {
-        let store = self.settings.store.path.clone();
-        let lock = match Lock::take(&store) {
+        let folder = self.settings.folder();
+        let lock = match Lock::take(&folder) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
                 self.locked_until = Some(Instant::now() + LOCKED);
                 return;
             }
             Err(error) => {
-                let failure = Failure::of_store(&store, &error);
+                let failure = Failure::of_store(&folder, &error);
                 return self.failed(domain, failure);
             }
         };
@@ -286,7 +286,7 @@ impl Authority {
             }
         }
         self.note(domain, "ordering");
-        challenges::forget_all(&self.settings.store);
+        challenges::forget_old(&self.settings.store);
         let ordered = timeout(ORDER, self.order(domain)).await;
         let ordered = ordered.unwrap_or_else(|_| {
             Err(Failure::of_authority(format!(
@@ -427,9 +427,12 @@ impl Authority {
                 let again = again.clamp(ASK_LEAST, renewal::LONGEST_ASKED);
                 certificate.ask_at = Instant::now() + again;
             }
-            Ok(Ok(None)) => self.no_information = true,
-            Ok(Err(why)) => tracing::debug!("renewal information of `{domain}`: {why}"),
-            Err(_) => tracing::debug!("renewal information of `{domain}`: no answer in time"),
+            Ok(Ok(None)) => self.silent_until = Some(Instant::now() + ASK),
+            Ok(Err(why)) => {
+                self.silent_until = Some(Instant::now() + ASK_LEAST * 10);
+                tracing::debug!("renewal information of `{domain}`: {why}");
+            }
+            Err(_) => self.silent_until = Some(Instant::now() + ASK_LEAST * 10),
         }
     }
 
@@ -437,9 +440,8 @@ impl Authority {
     /// no such information.
     async fn window(&self, domain: &str) -> Result<Option<(i64, i64, Duration)>, String> {
         let facts = self.certificates[domain].facts.as_ref();
-        let Some(identifier) = facts.and_then(order::identifier) else {
-            return Ok(None);
-        };
+        let identifier = facts.and_then(order::identifier);
+        let identifier = identifier.ok_or("the certificate does not say whose it is")?;
         let client = self.client().map_err(|failure| failure.message)?;
         let account: Option<Account> = order::known_account(&self.settings, &client)
             .await

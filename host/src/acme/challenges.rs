@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::ServerConfig;
@@ -15,6 +16,8 @@ use crate::tls;
 
 /// Bytes of a file.
 const MOST: u64 = 16 << 10;
+/// No order takes that long.
+const OLD: Duration = Duration::from_secs(3600);
 /// Of a token, which has at least 22 (RFC 8555 section 8.3).
 const LONGEST_TOKEN: usize = 256;
 
@@ -48,7 +51,7 @@ pub(super) struct Answered(PathBuf);
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        // One that is left behind goes before the next order.
+        // One that is left behind goes before a later order.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -88,14 +91,18 @@ fn certificate(domain: &str, digest: &[u8]) -> Result<String, rcgen::Error> {
     Ok(key.serialize_pem() + &certificate.pem())
 }
 
-/// Removes what a process has left behind that died while it ordered. To be done with the lock.
-pub(super) fn forget_all(store: &AcmeStore) {
+/// Removes what a process has left behind that died while it ordered.
+pub(super) fn forget_old(store: &AcmeStore) {
     for directory in [store.http_challenges(), store.tls_challenges()] {
         let Ok(entries) = std::fs::read_dir(directory) else {
             continue;
         };
         for entry in entries.flatten() {
-            let _ = std::fs::remove_file(entry.path());
+            let modified = entry.metadata().and_then(|known| known.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            if age.is_some_and(|age| age > OLD) {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 }

@@ -127,7 +127,9 @@ fn of_problem(problem: &Problem, domain: &str, tried: Option<ChallengeKind>) -> 
                 | "invalidContact"
                 | "unsupportedContact"
                 | "badNonce"
-        );
+        )
+        // Let's Encrypt's words for what an account may order, whatever the domain.
+        || (kind == "rateLimited" && message.contains("new orders"));
     Failure {
         message,
         of_authority: is_of_authority,
@@ -194,6 +196,15 @@ mod tests {
             r#"{"type": "urn:ietf:params:acme:error:accountDoesNotExist", "status": 400}"#;
         let account = failure(account, None);
         assert!(account.of_authority && account.account_unknown);
+        let limited = |detail: &str| {
+            let kind = "urn:ietf:params:acme:error:rateLimited";
+            failure(
+                &format!(r#"{{"type": "{kind}", "detail": "{detail}", "status": 429}}"#),
+                None,
+            )
+        };
+        assert!(limited("too many new orders (300) from this account").of_authority);
+        assert!(!limited("too many certificates (5) already issued").of_authority);
         let long = failure(&format!(r#"{{"detail": "{}"}}"#, "x".repeat(9000)), None);
         assert!(long.message.len() < 600);
     }

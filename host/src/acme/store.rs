@@ -58,15 +58,15 @@ fn written(new: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(super) struct Lock(#[allow(dead_code, reason = "open for as long as it is held")] File);
 
 impl Lock {
-    /// None where another process, or another authority of this one, has it.
+    /// Of an authority's folder; none where another process has it.
     ///
     /// # Errors
-    /// The directory cannot be written to.
-    pub(super) fn take(store: &Path) -> io::Result<Option<Lock>> {
-        make(store)?;
+    /// The folder cannot be written to.
+    pub(super) fn take(folder: &Path) -> io::Result<Option<Lock>> {
+        make(folder)?;
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false);
-        let file = options.mode(OURS_ALONE).open(store.join("lock"))?;
+        let file = options.mode(OURS_ALONE).open(folder.join("lock"))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

@@ -146,9 +146,11 @@ impl Acme {
             }
         }
         drop(statuses);
-        if !wanted.is_empty()
-            && let Some(followed) = self.followed.lock().take()
-        {
+        let mut followed = self.followed.lock();
+        if wanted.is_empty() && followed.is_some() {
+            return; // nobody would ever hear it
+        }
+        if let Some(followed) = followed.take() {
             let shared = self.shared.clone();
             let thread = std::thread::Builder::new().name("acme".to_owned());
             if let Err(error) = thread.spawn(move || run(&shared, followed)) {

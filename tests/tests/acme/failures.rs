@@ -53,7 +53,10 @@ async fn a_refusal_is_told_once_with_its_parts_and_the_certificate_before_goes_o
     assert_eq!(response.text(), "hello");
     let questions = directory.questions();
     proxy.reload().await;
-    assert_eq!(of["days_left"], 9);
+    assert!(
+        (9..=10).contains(&of["days_left"].as_i64().unwrap()),
+        "{of}"
+    );
     proxy
         .log_contains("the one before is served, and ends")
         .await;

@@ -16,7 +16,10 @@ async fn a_certificate_is_renewed_when_a_third_of_its_life_is_left() {
     let proxy = proxy::run(&file(&acme, &store), &[]).await;
     // The one before is served meanwhile.
     let of = shown(&proxy, "a.test", "an order", |of| of["state"] == "ordering").await;
-    assert_eq!(of["days_left"], 28);
+    assert!(
+        (28..=29).contains(&of["days_left"].as_i64().unwrap()),
+        "{of}"
+    );
     let b = is_valid(&proxy, "b.test").await;
     assert!(
         (6..=10).contains(&(seconds_until(&b["ordered"]["next"]) / 86_400)),
@@ -25,7 +28,10 @@ async fn a_certificate_is_renewed_when_a_third_of_its_life_is_left() {
     drop(proxy);
     directory.does(Mode::Issues);
     let proxy = proxy::run(&file(&acme, &store), &[]).await;
-    let renewed = shown(&proxy, "a.test", "another one", |of| of["days_left"] == 89).await;
+    let renewed = shown(&proxy, "a.test", "another one", |of| {
+        of["days_left"].as_i64() >= Some(89)
+    })
+    .await;
     assert!(
         seconds_until(&renewed["ordered"]["next"]) > 50 * 86_400,
         "{renewed}"

@@ -41,7 +41,9 @@ async fn what_a_process_left_behind_that_died_is_gone_with_the_next_order() {
     let (directory, store) = (Directory::start().await, store());
     let tokens = store.path().join("http-01");
     std::fs::create_dir_all(&tokens).unwrap();
-    std::fs::write(tokens.join("left-behind"), "answer").unwrap();
+    let left = std::fs::File::create(tokens.join("left-behind")).unwrap();
+    left.set_modified(SystemTime::now() - Duration::from_secs(7200))
+        .unwrap();
     directory.does(Mode::Babbles);
     let proxy = proxy::run(&file(&directory.settings(), &store), &[]).await;
     proxy.log_contains("not ordered").await;

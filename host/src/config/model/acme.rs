@@ -14,6 +14,8 @@ pub const LETS_ENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt
 #[derive(Debug, Clone, PartialEq)]
 pub struct Acme {
     pub authority: Arc<AcmeAuthority>,
+    /// While it is read: the domains are those of routes.
+    pub(in crate::config) of_routes: bool,
     /// One for each domain.
     pub certificates: Vec<AcmeCertificate>,
 }

@@ -46,6 +46,7 @@ pub(super) fn acme(tls: &Section<'_>) -> Option<Acme> {
     };
     let mut acme = Acme {
         certificates: Vec::new(),
+        of_routes: section.get("domains").is_none(),
         authority: Arc::new(authority),
     };
     for (text, node) in section.texts("domains") {
@@ -176,10 +177,11 @@ fn challenges(section: &Section<'_>) -> Vec<ChallengeKind> {
         };
         noted(known.ok_or_else(complaint), node, section.problems)
     };
+    let none = given.is_empty();
     let mut kinds: Vec<ChallengeKind> = given.into_iter().filter_map(kind).collect();
     kinds.dedup();
     if let Some(node) = section.get("challenges")
-        && kinds.is_empty()
+        && none
     {
         let problem = Problem::new(
             &node.place,
@@ -206,7 +208,7 @@ pub(super) fn complete(listeners: &mut [ListenerConfig], routes: &[Route], probl
         let Some(acme) = acme_of(&mut listeners[index]) else {
             continue;
         };
-        if acme.certificates.is_empty() {
+        if std::mem::take(&mut acme.of_routes) {
             of_routes(acme, index, routes, &place, problems);
         }
         settle_challenges(
@@ -226,7 +228,7 @@ pub(super) fn complete_stream(
     place: &Place,
     problems: &Problems,
 ) {
-    if acme.certificates.is_empty() {
+    if std::mem::take(&mut acme.of_routes) {
         let problem = Problem::new(place, "`acme` of a stream without `domains`");
         problems.add(problem.hint(SAY_DOMAINS));
     }
