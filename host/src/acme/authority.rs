@@ -399,12 +399,15 @@ impl Authority {
             None => "there is none yet".to_owned(),
         };
         let next = Duration::from_secs(pause.as_secs());
-        let (message, which) = (
-            failure.message,
-            if failure.of_authority { " of any" } else { "" },
-        );
+        let is_due = certificate.due() <= renewal::now();
+        let message = failure.message;
+        let next = match (is_due, failure.of_authority) {
+            (false, _) => "when it is due".to_owned(),
+            (true, true) => format!("of any in {next:?}"),
+            (true, false) => format!("in {next:?}"),
+        };
         tracing::error!(
-            "certificate for `{domain}` not ordered: {message} ({meanwhile}; next attempt{which} in {next:?})"
+            "certificate for `{domain}` not ordered: {message} ({meanwhile}; next attempt {next})"
         );
         self.shared.count(false);
         certificate.answer(&Err(message.clone()));

@@ -25,6 +25,24 @@ pub(super) fn directories(config: &Config) -> Vec<Problem> {
             }
         }
     }
+    for acme in config.acme() {
+        let store = &acme.authority.store.path;
+        let Some(first) = acme.certificates.first() else {
+            continue;
+        };
+        // It is made, and so are the directories that it is in.
+        let there = store.ancestors().find(|directory| directory.exists());
+        let there = there.unwrap_or(Path::new("/"));
+        if let Err(error) = file::can_be_replaced(&there.join("lock")) {
+            let (path, why) = (there.display(), reason(&error));
+            let message = format!(
+                "the `store` of `acme`, `{}`, cannot be written: `{path}`: {why}",
+                store.display()
+            );
+            let hint = "the user that runs waypost has to be allowed to: name another directory as `store`";
+            warnings.push(at(&first.file.place, message, hint));
+        }
+    }
     for upstream in &config.upstreams {
         let keep = upstream
             .source

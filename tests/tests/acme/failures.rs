@@ -136,3 +136,20 @@ fn a_check_asks_nobody_and_writes_nothing() {
     assert_eq!(code, 0, "{error}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_check_warns_of_a_store_that_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("taken"), "a file").unwrap();
+    let path = directory.path().join("waypost.toml");
+    let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+                tls = { acme = { domains = [\"a.test\"], store = \"taken/acme\" } }\n\
+                [[route]]\nreturn = { status = 200 }\n";
+    std::fs::write(&path, text).unwrap();
+    let mut command = std::process::Command::new(waypost_tests::waypost());
+    command.args(["check", "-c"]).arg(&path);
+    let (code, _, error) = waypost_tests::child::run(command);
+    assert_eq!(code, 0, "{error}");
+    assert!(error.contains("cannot be written"), "{error}");
+    assert!(error.contains("listen[0].tls.acme.domains[0]"), "{error}");
+}

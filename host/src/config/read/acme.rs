@@ -12,7 +12,7 @@ use super::{Complaint, noted, tls};
 use crate::config::declared::{ACME, EAB};
 use crate::config::model::{
     Acme, AcmeAuthority, AcmeCertificate, AcmeStore, Address, ChallengeKind, Config, Eab,
-    HostPattern, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, ListenerConfig, NamedFile, Route,
+    HostPattern, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, ListenerConfig, ListenerTls, NamedFile, Route,
     is_server_name,
 };
 use crate::config::problem::{Place, Problem, Problems};
@@ -205,11 +205,13 @@ pub(super) fn complete(listeners: &mut [ListenerConfig], routes: &[Route], probl
     for index in 0..listeners.len() {
         let tls_port = port(&listeners[index]) == Some(HTTPS_PORT);
         let place = listeners[index].place.clone();
+        let of_files = |tls: &ListenerTls| !tls.certificates.is_empty();
+        let has_files = listeners[index].tls.as_ref().is_some_and(of_files);
         let Some(acme) = acme_of(&mut listeners[index]) else {
             continue;
         };
         if std::mem::take(&mut acme.of_routes) {
-            of_routes(acme, index, routes, &place, problems);
+            of_routes(acme, (index, has_files), routes, &place, problems);
         }
         settle_challenges(
             acme,
@@ -248,7 +250,7 @@ fn acme_of(listener: &mut ListenerConfig) -> Option<&mut Acme> {
 
 fn of_routes(
     acme: &mut Acme,
-    listener: usize,
+    (listener, has_files): (usize, bool),
     routes: &[Route],
     place: &Place,
     problems: &Problems,
@@ -263,14 +265,17 @@ fn of_routes(
                     add(acme, domain, &route.place);
                 }
             }
-            HostPattern::Suffix(_) | HostPattern::Prefix(_) | HostPattern::Regex(_) => {
+            // The file of a certificate may be for it.
+            HostPattern::Suffix(_) | HostPattern::Prefix(_) | HostPattern::Regex(_)
+                if !has_files =>
+            {
                 let message =
                     "no certificate is ordered for this route's `host`: it is no plain name";
                 let hint = "a wildcard would take DNS-01, which is not spoken: name the domains in `acme`, \
                             or a `certificate` for it";
                 problems.warn(Problem::new(&route.place, message).hint(hint));
             }
-            HostPattern::Any => {}
+            _ => {}
         }
     }
     if acme.certificates.is_empty() {
