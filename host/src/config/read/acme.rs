@@ -202,12 +202,12 @@ pub(super) fn complete(listeners: &mut [ListenerConfig], routes: &[Route], probl
     let plain = || listeners_without_tls(listeners);
     let has_plain = plain().next().is_some();
     let has_plain_port = plain().any(|listener| port(listener) == Some(HTTP_PORT));
-    for index in 0..listeners.len() {
-        let tls_port = port(&listeners[index]) == Some(HTTPS_PORT);
-        let place = listeners[index].place.clone();
+    for (index, listener) in listeners.iter_mut().enumerate() {
+        let tls_port = port(listener) == Some(HTTPS_PORT);
+        let place = listener.place.clone();
         let of_files = |tls: &ListenerTls| !tls.certificates.is_empty();
-        let has_files = listeners[index].tls.as_ref().is_some_and(of_files);
-        let Some(acme) = acme_of(&mut listeners[index]) else {
+        let has_files = listener.tls.as_ref().is_some_and(of_files);
+        let Some(acme) = listener.tls.as_mut().and_then(|tls| tls.acme.as_mut()) else {
             continue;
         };
         if std::mem::take(&mut acme.of_routes) {
@@ -242,10 +242,6 @@ pub(super) fn listeners_without_tls(
 ) -> impl Iterator<Item = &ListenerConfig> {
     let plain = |listener: &&ListenerConfig| listener.tls.is_none();
     listeners.iter().filter(plain)
-}
-
-fn acme_of(listener: &mut ListenerConfig) -> Option<&mut Acme> {
-    listener.tls.as_mut()?.acme.as_mut()
 }
 
 fn of_routes(
