@@ -1,6 +1,7 @@
 //! Several processes with one store: one orders, all serve, and any of them answers the authority.
 
 use super::*;
+use waypost_tests::not_yet;
 
 #[tokio::test]
 async fn what_one_process_orders_all_serve_and_any_answers_the_authority() {
@@ -12,6 +13,8 @@ async fn what_one_process_orders_all_serve_and_any_answers_the_authority() {
     let one = proxy::run(&file(&acme, &store), &[]).await;
     shown(&one, "a.test", "an order", |of| of["state"] == "ordering").await;
     let other = proxy::run(&file(&acme, &store), &[]).await;
+    let asked = eventually("two questions", async || directory.questions() > 1);
+    not_yet("the other one asks as well", asked).await;
     // It is the other one that is asked for the token.
     directory.looks_at(other.address());
     directory.does(Mode::Issues);
