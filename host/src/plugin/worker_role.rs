@@ -18,6 +18,7 @@ pub(super) const UNHEARD: usize = 1024;
 
 /// Why an instance was not asked, or gave no answer, where nothing else keeps it from being called.
 pub(super) const FAILED: &str = "its instance failed, and the next one is not there yet";
+pub(super) const CALL_FAILED: &str = "its call failed";
 
 /// A worker's way to one use of a plugin.
 pub(super) struct WorkerRole<S: InstanceSpec> {
