@@ -23,7 +23,7 @@ use crate::plugin::{PluginEvent, Trial, Version};
 pub(super) fn status(admin: &Admin) -> ProcessStatus {
     let published = admin.published.load();
     let workers = &admin.workers;
-    let state = match workers.is_ending() {
+    let state = match workers.is_draining() {
         true => "draining",
         false => "serving",
     };
