@@ -28,7 +28,7 @@ pub(super) fn header<const N: usize>(names: [&str; N]) -> [String; N] {
 /// Lines of columns, each as wide as its widest cell, without spaces at the end.
 pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let width_of = |cell: &str| -> usize {
-        let shown = strip_str(cell).into_iter();
+        let shown = strip_str(cell);
         shown.map(|text| text.chars().count()).sum()
     };
     let mut widths = [0; N];
