@@ -304,6 +304,36 @@ pub(crate) struct ServerStatus {
     /// The last probe of its `health_check`, if there is one.
     #[serde(default)]
     pub(crate) check: Option<CheckStatus>,
+    /// What it was asked since the process began; none where it is not counted by itself.
+    #[serde(default)]
+    pub(crate) counts: Option<ServerCounts>,
+    /// What went wrong with a request last.
+    #[serde(default)]
+    pub(crate) last_error: Option<ServerError>,
+}
+
+/// What was counted of a server, as `/metrics` has it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ServerCounts {
+    /// Attempts, whatever came of them.
+    pub(crate) requests: u64,
+    /// By the class of the answer's status, `none` without one.
+    pub(crate) answers: BTreeMap<String, u64>,
+    /// Those that count against it, and how many for each reason.
+    pub(crate) failed: u64,
+    pub(crate) failures: BTreeMap<String, u64>,
+    /// Those in whose place another server was asked.
+    pub(crate) retried: u64,
+}
+
+/// What went wrong with a request to a server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ServerError {
+    /// As in the error log.
+    pub(crate) message: String,
+    /// RFC 3339, in UTC.
+    pub(crate) at: String,
+    pub(crate) ago_ms: u64,
 }
 
 /// Why a server is out of rotation, or gets less than its share.

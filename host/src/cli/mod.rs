@@ -168,6 +168,14 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The same for a text with colours, which are for a terminal alone, if `NO_COLOR` is not set.
+fn print_painted(text: &str) -> anyhow::Result<ExitCode> {
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => print(&anstream::adapter::strip_str(text).to_string()),
+        _ => print(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -237,6 +237,9 @@ pub struct ServerConfig {
     /// How long a graceful stop waits for exchanges under way (`worker_shutdown_timeout`). `None`:
     /// without end, as nginx.
     pub shutdown_timeout: Option<Duration>,
+    /// How long a graceful stop goes on accepting before it begins, while routes with
+    /// `probe = "ready"` say 503. Default zero.
+    pub shutdown_delay: Duration,
     pub plugin_cache: PluginCache,
     /// Upstreams at most that there are because requests have named them, default 256.
     pub max_dynamic_upstreams: usize,
@@ -659,9 +662,30 @@ pub enum Action {
     StubStatus,
     /// Tell all that is counted, to Prometheus.
     Metrics,
+    /// Tell whether requests are wanted, to a load balancer.
+    Probe(Probe),
     Files(Arc<Files>),
     /// Index into [`Config::components`].
     Component(usize),
+}
+
+/// What a load balancer asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether the process serves.
+    Live,
+    /// Whether it is to get new requests: not once it is about to end.
+    Ready,
+}
+
+impl Probe {
+    /// As the file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Probe::Live => "live",
+            Probe::Ready => "ready",
+        }
+    }
 }
 
 /// The status of a [`Return`] that closes the connection without an answer (`NGX_HTTP_CLOSE`).

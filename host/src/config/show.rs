@@ -104,6 +104,8 @@ fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
         "shutdown_timeout",
         text(&duration_text(server.shutdown_timeout.unwrap_or_default())),
     );
+    let delay = text(&duration_text(server.shutdown_delay));
+    out.key("shutdown_delay", delay);
     match &server.plugin_cache {
         PluginCache::Default => out.key("plugin_cache", text("auto")),
         PluginCache::Directory(path) => {
@@ -446,6 +448,7 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
         Action::Return(answer) => out.key("return", self::answer(answer)),
         Action::StubStatus => out.key("stub_status", true),
         Action::Metrics => out.key("metrics", true),
+        Action::Probe(probe) => out.key("probe", text(probe.name())),
         Action::Files(files) => out.key("files", self::files::files(files)),
         Action::Component(index) => {
             if let Some(component) = config.components.get(*index) {

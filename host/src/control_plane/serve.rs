@@ -277,6 +277,8 @@ struct Control {
 /// How far the end of the process has come.
 enum Shutdown {
     NotYet,
+    /// Everything goes on until then, for load balancers to see that it is about to end.
+    Delayed(tokio::time::Instant),
     /// What is under way is finished, however long that takes.
     WhenDone,
     /// What is under way then is closed.
@@ -402,7 +404,7 @@ impl Control {
             fault_injection::panics("control");
             let deadline = async {
                 match ending {
-                    Shutdown::By(moment) | Shutdown::Now(moment) => {
+                    Shutdown::Delayed(moment) | Shutdown::By(moment) | Shutdown::Now(moment) => {
                         tokio::time::sleep_until(moment).await;
                     }
                     Shutdown::NotYet | Shutdown::WhenDone => std::future::pending().await,
@@ -424,6 +426,7 @@ impl Control {
                         has_left_behind = true;
                         break;
                     }
+                    Shutdown::Delayed(_) => self.drain(&mut ending, false),
                     _ => {
                         tracing::warn!("shutdown_timeout has passed: closing what is left");
                         self.close(&mut ending);
@@ -439,7 +442,12 @@ impl Control {
                     Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
                 },
                 event = signals.next() => match event {
-                    SignalEvent::Stop => self.stop(&mut ending, &mut successor),
+                    SignalEvent::Terminate if self.delays(&ending) => {
+                        self.drain_unless_upgrading(&mut ending, &successor);
+                    }
+                    SignalEvent::Stop | SignalEvent::Terminate => {
+                        self.stop(&mut ending, &mut successor);
+                    }
                     SignalEvent::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     // Their outcome is in the log.
                     SignalEvent::Reload => self.preparations.reload(None),
@@ -481,8 +489,30 @@ impl Control {
             true => tracing::info!(
                 "this process drains once the new one serves, and goes on if that fails"
             ),
-            false => self.drain(ending, false),
+            false => self.drain_in_a_while(ending),
         }
+    }
+
+    /// How long a drain goes on accepting.
+    fn shutdown_delay(&self) -> Duration {
+        self.published.load().snapshot.config.server.shutdown_delay
+    }
+
+    /// Whether a drain that was asked for now would wait for load balancers.
+    fn delays(&self, ending: &Shutdown) -> bool {
+        matches!(ending, Shutdown::NotYet) && !self.shutdown_delay().is_zero()
+    }
+
+    /// Has load balancers told, and drains once the `shutdown_delay` is over, or at once where this
+    /// is asked for again.
+    fn drain_in_a_while(&mut self, ending: &mut Shutdown) {
+        if !self.delays(ending) {
+            return self.drain(ending, false);
+        }
+        let delay = self.shutdown_delay();
+        tracing::info!("no longer ready: draining in {delay:?}");
+        self.workers.stats().process().leave();
+        *ending = Shutdown::Delayed(tokio::time::Instant::now() + delay);
     }
 
     /// `handed_over`: to another process, which serves or is about to; then clients that connect
@@ -492,6 +522,9 @@ impl Control {
             return;
         }
         tracing::info!("draining: finishing what is under way");
+        if !handed_over {
+            self.workers.stats().process().leave();
+        }
         let limit = self
             .published
             .load()
@@ -531,7 +564,7 @@ impl Control {
     /// From now on nothing is changed that the new process would not have, and what is being changed is
     /// waited for.
     fn upgrade(&self, successor: &mut Successor, asker: Option<upgrade::Asker>) {
-        if self.workers.stats().is_ending() {
+        if self.workers.stats().is_draining() {
             return upgrade::refuse(asker, "the process is about to end");
         }
         if successor.is_starting() {

@@ -72,6 +72,11 @@ impl WorkerCounts {
         *self.ending.borrow()
     }
 
+    /// Whether the process drains, or is about to.
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_ending() || self.process.is_leaving()
+    }
+
     pub(super) fn note_upgrading(&self, upgrading: bool) {
         self.upgrading.store(upgrading, Relaxed);
     }

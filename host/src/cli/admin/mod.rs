@@ -39,13 +39,13 @@ pub(super) enum AdminCommand {
         form: OutputFormat,
     },
     /// Read the configuration again; should it have problems, the old one goes on serving
-    Reload(Reach),
+    Reload(ToProcess),
     /// Accept no more connections, and stop when the requests under way have ended
-    Drain(Reach),
+    Drain(ToProcess),
     /// Stop at once
-    Stop(Reach),
+    Stop(ToProcess),
     /// Start the binary anew, hand it the listening sockets, and drain this process
-    Upgrade(Reach),
+    Upgrade(ToProcess),
     /// Beside what needs no process, in `waypost plugin`.
     #[command(skip)]
     Plugin(PluginAdminCommand),
@@ -62,6 +62,15 @@ pub(super) struct Reach {
     /// Where the process is asked, instead of at the configuration's `[admin] address`
     #[arg(long, value_name = "ADDRESS", value_parser = config::admin_address)]
     admin: Option<Address>,
+}
+
+/// A process, and how its answer is printed.
+#[derive(Debug, Args)]
+pub(super) struct ToProcess {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    form: OutputFormat,
 }
 
 /// How an answer is printed.
@@ -87,7 +96,7 @@ pub(super) fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start an event loop")?;
     match runtime.block_on(answer(command)) {
-        Ok(text) => super::print(&printable(&text)),
+        Ok(text) => super::print_painted(&text),
         Err(failure) => {
             // A closed standard error is no reason to fail otherwise.
             let _ = writeln!(std::io::stderr(), "{}", printable(&failure.to_string()));
@@ -99,10 +108,10 @@ pub(super) fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
 async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
     match command {
         AdminCommand::Status { reach, form } => process::status(&reach.client()?, &form).await,
-        AdminCommand::Reload(reach) => process::reload(&reach.client()?).await,
-        AdminCommand::Drain(reach) => process::drain(&reach.client()?).await,
-        AdminCommand::Stop(reach) => process::stop(&reach.client()?).await,
-        AdminCommand::Upgrade(reach) => process::upgrade(&reach.client()?).await,
+        AdminCommand::Reload(to) => process::reload(&to.reach.client()?, &to.form).await,
+        AdminCommand::Drain(to) => process::drain(&to.reach.client()?, &to.form).await,
+        AdminCommand::Stop(to) => process::stop(&to.reach.client()?, &to.form).await,
+        AdminCommand::Upgrade(to) => process::upgrade(&to.reach.client()?, &to.form).await,
         AdminCommand::Plugin(command) => plugin::answer(command).await,
         AdminCommand::Upstream(command) => upstream::answer(command).await,
     }
@@ -132,21 +141,26 @@ impl Reach {
 }
 
 impl OutputFormat {
-    /// The answer as JSON if that was asked for, or else in words.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The answer as JSON if that was asked for, or else in words, which may have colours.
     fn of<T: DeserializeOwned>(
         &self,
         answer: Value,
         in_words: fn(T) -> String,
     ) -> Result<String, CommandFailed> {
         if self.json {
-            return Ok(format!("{answer:#}\n"));
+            return Ok(printable(&format!("{answer:#}\n")));
         }
         understood(answer).map(in_words)
     }
 }
 
 /// The parts of an answer that a command needs.
-fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, CommandFailed> {
+fn understood<T: DeserializeOwned>(mut answer: Value) -> Result<T, CommandFailed> {
+    make_printable(&mut answer);
     serde_json::from_value(answer).map_err(|error| {
         CommandFailed::new(format!(
             "the answer is not understood, perhaps because the process is of another version: {error}"
@@ -176,6 +190,16 @@ impl std::fmt::Display for CommandFailed {
     }
 }
 
+/// All of its texts: what commands a terminal from here on is ours.
+fn make_printable(answer: &mut Value) {
+    match answer {
+        Value::String(text) => *text = printable(text),
+        Value::Array(items) => items.iter_mut().for_each(make_printable),
+        Value::Object(members) => members.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// Without what would command a terminal: messages of plugins reach it too.
 fn printable(text: &str) -> String {
     let harmless = |c: char| {
@@ -189,11 +213,19 @@ fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
-    use super::printable;
+    use super::*;
 
     #[test]
     fn a_plugins_message_cannot_command_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2J\nb\r"), "a\u{fffd}[2J\nb\u{fffd}");
+        let answer = serde_json::json!({"all": [{"message": "a\u{1b}[2J\nb\r"}]});
+        let seen: Value = understood(answer.clone()).unwrap();
+        assert_eq!(seen["all"][0]["message"], "a\u{fffd}[2J\nb\u{fffd}");
+        let in_words = |answer: Value| answer["all"][0]["message"].to_string();
+        for json in [false, true] {
+            let text = OutputFormat { json }.of(answer.clone(), in_words).unwrap();
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
     title: "[[route]]",
-    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `component`, `return`, `stub_status` and `metrics`.",
+    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `component`, `return`, `stub_status`, `metrics` and `probe`.",
     groups: &[&[
         Key::new(
             "listen",
@@ -81,6 +81,13 @@ pub(in crate::config) static ROUTE: Table = Table {
             ValueKind::Boolean,
             "`true`: the answer is all that is counted, in the text that Prometheus reads, as `GET /metrics` of `[admin]` \
              tells it. See `docs/metrics.md`. Let the hook `access` say who may ask.",
+        ),
+        Key::new(
+            "probe",
+            ValueKind::Word(&["live", "ready"]),
+            "For load balancers and Kubernetes: `\"live\"` answers 200 as long as the process serves, `\"ready\"` 503 from \
+             the moment on that it is told to drain (see `shutdown_delay`). Such a route has no access log unless it \
+             names one.",
         ),
         Key::new(
             "request_headers",

@@ -41,6 +41,14 @@ pub(in crate::config) static SERVER: Table = Table {
                  without end.",
             )
             .or(Default::Text("0s")),
+            Key::new(
+                "shutdown_delay",
+                TIME,
+                "How long a process that is told to drain, by QUIT or `waypost drain`, still accepts and serves as before, \
+                 while routes with `probe = \"ready\"` answer 503: for load balancers to see it. With one, TERM drains as \
+                 QUIT does. `shutdown_timeout` begins behind it.",
+            )
+            .or(Default::Text("0s")),
             RESOLVE,
             RESOLVER_KEY,
             Key::new(

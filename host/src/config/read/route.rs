@@ -68,7 +68,9 @@ pub(super) fn routes<'a>(
             false => Phase::Response,
         };
         let response_headers = changes(&section, answering, names);
-        let access_logs = access_log::access_logs(&section, names);
+        // Probes come every few seconds, and say nothing of clients.
+        let unlogged = section.get("probe").map(|_| Vec::new());
+        let access_logs = access_log::access_logs(&section, names).or(unlogged);
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
@@ -159,7 +161,14 @@ pub(super) fn capture_names(routes: &[Route]) -> Vec<Box<str>> {
 /// Whether a route answers by itself, without a server.
 fn is_answered_here(section: &Section<'_>) -> bool {
     let is_given = |key: &&str| section.get(key).is_some();
-    let answering = ["return", "files", "component", "stub_status", "metrics"];
+    let answering = [
+        "return",
+        "files",
+        "component",
+        "stub_status",
+        "metrics",
+        "probe",
+    ];
     section.get("proxy").is_none() && answering.iter().any(is_given)
 }
 

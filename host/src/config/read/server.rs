@@ -28,6 +28,7 @@ pub(super) fn server<'a>(
         max_connections: count(section, "max_connections"),
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
             .filter(|timeout| !timeout.is_zero()),
+        shutdown_delay: section.duration("shutdown_delay"),
         plugin_cache: plugin_cache(section),
         max_dynamic_upstreams: section.integer("max_dynamic_upstreams"),
         dynamic_idle_timeout: section.duration("dynamic_idle_timeout"),

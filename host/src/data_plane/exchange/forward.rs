@@ -21,8 +21,8 @@ use crate::data_plane::body::{BodyPipe, Stage};
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, Failure, Lease, MAX_CONNECTIONS, NoEndpoint, ReadLimits, Retry, Timings,
-    Upload, UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
+    Attempt, AttemptError, Failure, Lease, MAX_CONNECTIONS, NoEndpoint, ReadLimits, Retry,
+    StatusFailed, Timings, Upload, UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
@@ -166,6 +166,9 @@ impl Forwarding<'_, '_> {
             Ok(Answered::TryNext { ending, status }) => {
                 stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
                 self.exchange.balance.note_failure(FailureKind::Status);
+                if ending == Ending::Failed {
+                    lease.note_error(&StatusFailed(status), &clock);
+                }
                 lease.end(ending, status, timings, &clock);
                 stats.answered.set(false);
                 Attempted::AskNext
@@ -183,6 +186,9 @@ impl Forwarding<'_, '_> {
                     self.exchange.error(&error.failure, Some(endpoint));
                 }
                 self.exchange.balance.note_failure(error.failure.kind());
+                if verdict.ending == Ending::Failed {
+                    lease.note_error(&error.failure, &clock);
+                }
                 lease.end(verdict.ending, 0, timings, &clock);
                 match verdict.again {
                     true => Attempted::AskNext,
@@ -310,6 +316,7 @@ impl Forwarding<'_, '_> {
             upload: &mut upload,
             read_timeout: limits.read_timeout,
             endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
+            note_error: &|error| lease.note_error(error, &clock),
         };
         let plan = ResponsePlan {
             framing,

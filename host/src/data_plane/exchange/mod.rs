@@ -32,6 +32,7 @@ mod files; // ... that is a file
 mod component; // ... that a component has
 mod stub_status; // ... that is what is counted, in nginx's text
 mod metrics; // ... in that of Prometheus
+mod probe; // ... that says whether requests are wanted
 mod error_page; // ... in place of an error's status alone
 mod elsewhere; // ... which another route has
 mod wait; // for something else than a server

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::health::Health;
+use super::last_error::LastError;
 use crate::config::model::Address;
 use crate::metrics::EndpointMetrics;
 use crate::names::{Doubt, Located};
@@ -75,6 +76,7 @@ pub(crate) struct EndpointStats {
     /// The second from which on its share grows; 0: it has all of it.
     starting: AtomicU64,
     pub(crate) health: Health,
+    pub(crate) last_error: LastError,
 }
 
 /// Of [`EndpointStats`]: its share begins to grow when it is looked at next.
@@ -96,6 +98,7 @@ impl EndpointStats {
             latency_us: AtomicU32::new(0),
             starting: AtomicU64::new(0),
             health: Health::default(),
+            last_error: LastError::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! A policy's choice, held for one attempt.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,10 @@ impl Lease {
             return;
         };
         chosen.note_end(ending, status, timings.header);
+        if matches!(ending, Ending::Failed | Ending::PassedOver) {
+            let metrics = self.endpoint().metrics.clone();
+            self.exchange.balance().note_left(metrics);
+        }
         self.count(ending, status, timings.header);
         match ending {
             Ending::Failed => self.endpoint().note_end(true),
@@ -139,6 +144,12 @@ impl Lease {
         }
         self.make_room();
         self.tell(chosen, ending, status, timings);
+    }
+
+    /// Something went wrong at its endpoint. As the error log has it.
+    pub(crate) fn note_error(&self, error: &dyn Display, clock: &Clock) {
+        let now = clock.micros(Instant::now());
+        self.endpoint().stats.last_error.note(now, error);
     }
 
     /// Counts what came of it, in cells of the worker.

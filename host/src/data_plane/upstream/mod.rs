@@ -18,6 +18,7 @@ mod endpoint_set; // the endpoints of one policy instance
 mod layout; // which index each of them has
 mod endpoint; // one address and its accounting
 mod health; // how well it is
+mod last_error; // what went wrong with it last
 mod pool; // idle connections kept per endpoint
 mod http2; // connections of HTTP/2, shared by exchanges
 mod descriptor; // how many connections there may be
@@ -41,7 +42,9 @@ pub(crate) use descriptor::{DescriptorSource, Room};
 pub(crate) use dial::{Dialed, dial};
 pub(crate) use endpoint::{Endpoint, EndpointId, EndpointStats};
 pub(crate) use endpoint_set::EndpointSet;
-pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_CONNECTIONS, MAX_INTERIM};
+pub(crate) use failure::{
+    AttemptError, BodyFailure, Errno, Failure, MAX_CONNECTIONS, MAX_INTERIM, StatusFailed,
+};
 pub(crate) use health::{ProbeReport, Unfit};
 pub(crate) use lease::{Lease, Timings};
 pub(crate) use on_trial::UpstreamTrial;
