@@ -17,6 +17,7 @@ mod project;
 mod try_plugin;
 mod simulate;
 mod compile_plugin;
+mod token;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,8 @@ enum Command {
     /// Make a plugin, build it and try it; see and change the plugins of a running process
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Make a token for a client of the admin API, and print what the configuration says of it
+    Token(token::TokenArguments),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Say what of a configuration this machine keeps from being as it says, and what to do about it
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::import(&arguments),
         Command::Plugin(command) => plugin::plugin(command),
         Command::CompilePlugin(bounds) => compile_plugin::compile_plugin(&bounds),
+        Command::Token(arguments) => token::token(&arguments),
         Command::Schema => schema::schema(),
         Command::Doctor { config, json } => doctor::doctor(&config.file, json),
         Command::Completions { shell } => manual::completions(Arguments::command(), shell),

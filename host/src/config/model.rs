@@ -12,6 +12,7 @@ use super::problem::{Place, Problem};
 use crate::http::definition::Definitions;
 use crate::http::template::Template;
 
+mod admin;
 mod answer_templates;
 mod answers;
 mod cipher;
@@ -39,6 +40,7 @@ mod source;
 mod store;
 mod tls;
 
+pub use self::admin::{AdminConfig, AdminToken, Role};
 pub(crate) use self::answers::WITH_HEADERS;
 pub use self::answers::{CacheTime, Statuses};
 pub use self::cipher::{CIPHERS, Cipher};
@@ -164,12 +166,14 @@ impl Config {
             .iter()
             .filter_map(|listener| listener.tls.as_ref());
         let of_streams = self.streams.iter().filter_map(|stream| stream.tls.as_ref());
+        let of_admin = self.admin.iter().filter_map(|admin| admin.tls.as_ref());
         let of_upstreams = self
             .upstreams
             .iter()
             .filter_map(|upstream| upstream.tls.as_ref());
         of_listeners
             .chain(of_streams)
+            .chain(of_admin)
             .flat_map(ListenerTls::files)
             .chain(of_upstreams.flat_map(UpstreamTls::files))
     }
@@ -718,15 +722,6 @@ pub enum HeaderOperation {
     /// Adds a value beside those there; an empty one adds nothing.
     Add(Template),
     Remove,
-}
-
-/// `[admin]`: where commands such as `waypost reload` reach the process.
-#[derive(Debug, Clone)]
-pub struct AdminConfig {
-    /// A loopback address or a unix socket.
-    pub address: Address,
-    /// Where the address stands.
-    pub place: super::problem::Place,
 }
 
 #[cfg(test)]

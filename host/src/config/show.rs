@@ -592,6 +592,24 @@ fn metrics(out: &mut TomlWriter, metrics: &MetricsConfig) {
 fn admin(out: &mut TomlWriter, admin: &AdminConfig) {
     out.header("[admin]");
     out.key("address", text(&admin.address.to_string()));
+    if let Some(tls) = &admin.tls {
+        out.key("tls", self::tls::listener(tls));
+    }
+    if let Some(audit) = &admin.audit {
+        out.key("audit", text(&audit.display().to_string()));
+    }
+    let tokens = admin.tokens.iter().map(|token| {
+        let digits = token.sha256.iter().map(|byte| format!("{byte:02x}"));
+        inline_table([
+            format!("name = {}", text(&token.name)),
+            format!("role = {}", text(token.role.word())),
+            format!("sha256 = {}", text(&digits.collect::<String>())),
+        ])
+    });
+    let tokens: Vec<String> = tokens.collect();
+    if !tokens.is_empty() {
+        out.key("tokens", format!("[{}]", tokens.join(", ")));
+    }
 }
 
 fn log_path(path: &LogPath) -> String {

@@ -215,6 +215,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         config,
         listeners,
         tls: secured.listeners,
+        admin_tls: secured.admin,
         routers,
         by_name,
         upstreams,

@@ -14,6 +14,8 @@ mod asked;
 mod canned;
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -27,7 +29,13 @@ pub(super) use self::plugin::PluginAdminCommand;
 use self::upstream::UpstreamCommand;
 use super::ConfigFile;
 use crate::config;
-use crate::config::model::Address;
+use crate::config::model::{Address, NamedFile};
+use crate::config::problem::{Place, Problem};
+use crate::file;
+use crate::tls::ClientTls;
+
+/// Bytes of a file with a token.
+const TOKEN_SIZE: u64 = 4096;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AdminCommand {
@@ -59,9 +67,39 @@ pub(super) enum AdminCommand {
 pub(super) struct Reach {
     #[command(flatten)]
     config: ConfigFile,
-    /// Where the process is asked, instead of at the configuration's `[admin] address`
-    #[arg(long, value_name = "ADDRESS", value_parser = config::admin_address)]
-    admin: Option<Address>,
+    /// Where the process is asked, instead of at the configuration's `[admin] address`;
+    /// `https://NAME:PORT` of another machine
+    #[arg(long, value_name = "ADDRESS", value_parser = asked_at)]
+    admin: Option<AdminArgument>,
+    /// Whose certificate, or whose authority's, that one shows; without it, the system's authorities
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    ca: Option<PathBuf>,
+    /// A file with the token to show, in place of the environment's `WAYPOST_TOKEN`
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// What `--admin` says.
+#[derive(Debug, Clone)]
+enum AdminArgument {
+    Address(Address),
+    /// `HOST:PORT`, over TLS.
+    Secured(String),
+}
+
+fn asked_at(text: &str) -> Result<AdminArgument, String> {
+    let Some(at) = text.strip_prefix("https://") else {
+        return config::admin_address(text).map(AdminArgument::Address);
+    };
+    let at = at.trim_end_matches('/');
+    match at.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(AdminArgument::Secured(at.to_owned()))
+        }
+        _ => Err(format!(
+            "`{text}` has to be like `https://proxy.example.com:9180`"
+        )),
+    }
 }
 
 /// A process, and how its answer is printed.
@@ -119,12 +157,54 @@ async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
 
 impl Reach {
     fn client(self) -> Result<AdminClient, CommandFailed> {
-        if let Some(address) = self.admin {
-            return Ok(AdminClient::new(address));
+        let token = self.token()?;
+        let client = match self.admin {
+            Some(AdminArgument::Address(address)) => AdminClient::new(address),
+            Some(AdminArgument::Secured(at)) => {
+                let place = Place::default();
+                let ca = self.ca.map(|path| NamedFile { path, place });
+                let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let (config, name) =
+                    ClientTls::of_command(ca.as_ref(), Some(host)).map_err(CommandFailed::of)?;
+                AdminClient::secured(at, config, name)
+            }
+            None => Reach::own(&self.config)?,
+        };
+        match token {
+            Some(token) => client.with_token(&token),
+            None => Ok(client),
         }
-        let file = self.config.file.display();
-        match config::load_admin(&self.config.file) {
-            Ok(Some(admin)) => Ok(AdminClient::new(admin.address)),
+    }
+
+    /// What is shown, if anything.
+    fn token(&self) -> Result<Option<String>, CommandFailed> {
+        let Some(path) = &self.token_file else {
+            let token = std::env::var("WAYPOST_TOKEN").ok();
+            return Ok(token.filter(|token| !token.is_empty()));
+        };
+        let bytes = file::read_regular(path, TOKEN_SIZE).map_err(|error| {
+            let reason = config::reason(&error);
+            CommandFailed::new(format!("cannot read `{}`: {reason}", path.display()))
+        })?;
+        Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// Where the configuration has its process asked.
+    fn own(config: &ConfigFile) -> Result<AdminClient, CommandFailed> {
+        let file = config.file.display();
+        match config::load_admin(&config.file) {
+            Ok(Some(admin)) => match (&admin.tls, &admin.address) {
+                (Some(tls), Address::Tcp(address)) => {
+                    // The process has the same file, so it shows the same certificate.
+                    let first = tls.certificates.first();
+                    let shown = first.map(|files| &files.certificate);
+                    let (config, name) =
+                        ClientTls::of_command(shown, None).map_err(CommandFailed::of)?;
+                    Ok(AdminClient::secured(reached(*address), config, name))
+                }
+                _ => Ok(AdminClient::new(admin.address)),
+            },
             Ok(None) => Err(CommandFailed::new(format!(
                 "the configuration has no `[admin]`\nhint: add these lines to `{file}`, or name an address with `--admin`\n\n\
                  [admin]\naddress = \"unix:/run/waypost/admin.sock\""
@@ -138,6 +218,16 @@ impl Reach {
             }),
         }
     }
+}
+
+/// From this machine: one for all addresses is at loopback as well.
+fn reached(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(host, address.port()).to_string()
 }
 
 impl OutputFormat {
@@ -169,6 +259,14 @@ fn understood<T: DeserializeOwned>(mut answer: Value) -> Result<T, CommandFailed
 }
 
 impl CommandFailed {
+    /// What is wrong with the files of TLS.
+    fn of(problems: Vec<Problem>) -> CommandFailed {
+        CommandFailed {
+            message: "the process cannot be asked over TLS".to_owned(),
+            problems: problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     fn new(message: impl Into<String>) -> CommandFailed {
         CommandFailed {
             message: message.into(),

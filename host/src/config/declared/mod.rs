@@ -3,6 +3,7 @@
 
 mod log;
 mod server;
+mod admin;
 mod tls;
 mod health;
 mod upstream;
@@ -21,6 +22,7 @@ mod variable;
 mod component;
 mod compression;
 
+pub(super) use self::admin::{ADMIN, TOKEN};
 pub(super) use self::component::COMPONENT_TABLE;
 pub(crate) use self::compression::COMPRESSED_TYPES;
 pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
@@ -37,7 +39,7 @@ pub(super) use self::project::{PLUGIN_PROJECT, PREPARE};
 pub(crate) use self::proxied::COOKIE_FLAGS;
 pub(super) use self::proxied::COOKIES;
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
-pub(super) use self::server::{ADMIN, HTTP2, LISTEN, LISTENER_SHARED, SERVER};
+pub(super) use self::server::{HTTP2, LISTEN, LISTENER_SHARED, SERVER};
 pub(super) use self::source::SERVER_SOURCE;
 pub(super) use self::store::STORE;
 pub(super) use self::stream::{SNI, STREAM};
@@ -202,6 +204,7 @@ mod tests {
             &LIMITS,
             &STORE,
             &ADMIN,
+            &TOKEN,
         ] {
             for key in table.keys() {
                 let within = match (&key.kind, key.default) {

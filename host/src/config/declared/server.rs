@@ -1,4 +1,4 @@
-//! `[server]`, `[[listen]]` and `[admin]`.
+//! `[server]` and `[[listen]]`.
 
 use super::compression::COMPRESSION;
 use super::hook::HOOKS;
@@ -311,16 +311,3 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
     )
     .or(Default::Boolean(false)),
 ];
-
-pub(in crate::config) static ADMIN: Table = Table {
-    title: "[admin]",
-    doc: "Where `waypost status`, `reload`, `plugin`, `upstream` and others reach a running process. Without it, nowhere. \
-          Whoever can connect may do all of it: see `docs/admin.md`.",
-    groups: &[&[Key::new(
-        "address",
-        ValueKind::Text,
-        "`unix:/run/waypost/admin.sock`, `127.0.0.1:9180` or `[::1]:9180`: a unix socket, or a loopback address with its port.",
-    )
-    .required()]],
-    open: false,
-};

@@ -148,7 +148,7 @@ pub(super) fn admin_alone(document: &Document, problems: &Problems) -> Option<Ad
 /// # Errors
 /// What is wrong with it, and the way out.
 pub fn admin_address(text: &str) -> Result<Address, String> {
-    address::to_administer_at(text).map_err(|Complaint { message, hint }| match hint {
+    address::to_administer_here(text).map_err(|Complaint { message, hint }| match hint {
         Some(hint) => format!("{message} ({hint})"),
         None => message,
     })

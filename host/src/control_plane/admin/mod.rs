@@ -1,10 +1,12 @@
-//! The admin API: HTTP and JSON on a unix socket or a loopback address, documented in
-//! `docs/admin.md`.
+//! The admin API: HTTP and JSON on a unix socket, a loopback address, or one that asks for TLS and
+//! tokens, documented in `docs/admin.md`.
 //!
 //! It runs on the control plane's thread, apart from all traffic. Questions are answered from what
 //! is published; changes go to the [operator](super::operator), which makes one after the other.
 
 mod connections; // how many, and for how long
+mod access; // who asks, and what they may do
+mod audit; // what they did
 mod guard; // which requests are let in
 pub(super) mod standing; // why a server is in rotation or not
 mod view; // what is shown
@@ -116,7 +118,7 @@ pub(super) fn listen(
     inherited: &mut Inherited,
     sockets: &Sockets,
 ) -> Result<Option<AdminServer>, Problem> {
-    let Some(AdminConfig { address, place }) = &config.admin else {
+    let Some(AdminConfig { address, place, .. }) = &config.admin else {
         return Ok(None);
     };
     let server = listen_at(address.clone(), admin, inherited);
@@ -132,6 +134,8 @@ fn listen_at(address: Address, admin: Admin, inherited: &mut Inherited) -> io::R
         None => bind(&address)?,
     };
     let kept = socket.try_clone()?;
+    let published = admin.published.clone();
+    let tls = move || published.load().snapshot.admin_tls.clone();
     let router = routes::router(admin, socket.local_address()?);
     tracing::info!("admin api on {}", socket.local_address()?);
     let (open, closed) = oneshot::channel();
@@ -141,7 +145,7 @@ fn listen_at(address: Address, admin: Admin, inherited: &mut Inherited) -> io::R
         Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
         Socket::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
     };
-    let serving = tokio::task::spawn_local(connections::serve(listening, router, closed));
+    let serving = tokio::task::spawn_local(connections::serve(listening, tls, router, closed));
     Ok(AdminServer {
         address,
         socket: Some(kept),

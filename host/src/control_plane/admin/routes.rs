@@ -1,5 +1,8 @@
 //! Which path does what.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Json, Path, State};
@@ -12,7 +15,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::guard::guard;
+use super::audit::Loaded;
+use super::guard::{Guard, guard};
 use super::{Admin, Demand, view};
 use crate::admin_api::{
     PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded, UpstreamStatus,
@@ -73,7 +77,14 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
                 "not with this method: see docs/admin.md",
             )
         })
-        .layer(from_fn_with_state(address, guard))
+        .layer(from_fn_with_state(
+            Guard {
+                admin: admin.clone(),
+                address,
+                guesses: Arc::default(),
+            },
+            guard,
+        ))
         .with_state(admin)
 }
 
@@ -210,10 +221,13 @@ async fn load(
     Named(name): Named<String>,
     headers: HeaderMap,
     component: Body,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let component = uploaded(&admin, &name, &headers, component).await?;
     load_to(admin, name, component, None).await
 }
+
+/// What was loaded, for the audit, and how its plugin does.
+type LoadedPlugin = (Extension<Loaded>, Json<PluginStatus>);
 
 /// Has a component loaded, to be tried on these terms, or else to serve.
 async fn load_to(
@@ -221,13 +235,16 @@ async fn load_to(
     name: String,
     component: Uploaded,
     tried: Option<TrialTerms>,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let leave = wait(&admin)?;
     let (asker, outcome) = oneshot::channel();
     let preparations = &admin.preparations;
     preparations.load(name.clone(), component, tried, asker, leave);
     answer(outcome).await?;
-    plugin(State(admin), Named(name)).await
+    let Json(status) = plugin(State(admin), Named(name)).await?;
+    let trial = status.trial.as_ref();
+    let hash = trial.map_or(&status.hash, |trial| &trial.hash);
+    Ok((Extension(Loaded(hash.clone())), Json(status)))
 }
 
 async fn shadow(
@@ -235,7 +252,7 @@ async fn shadow(
     Named(name): Named<String>,
     headers: HeaderMap,
     component: Body,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let terms = TrialTerms {
         manner: Manner::Shadow,
         rails: Rails::default(),
@@ -250,7 +267,7 @@ async fn canary(
     uri: Uri,
     headers: HeaderMap,
     component: Body,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let terms = canary_terms(uri.query().unwrap_or_default());
     let terms = terms.map_err(|error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error))?;
     let component = uploaded(&admin, &name, &headers, component).await?;

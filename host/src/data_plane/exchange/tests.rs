@@ -66,6 +66,7 @@ impl Rig {
         let snapshot = Arc::new(Snapshot {
             generation: 1,
             listeners: vec![listener],
+            admin_tls: None,
             tls: vec![None],
             routers: Router::of_listeners(&config.routes, 1).into(),
             upstreams: Vec::new(),

@@ -29,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) listeners: Vec<ListenerId>,
     /// In the order of `listeners`; none where clients speak without.
     pub(crate) tls: Vec<Option<Arc<ServerTls>>>,
+    /// Of the admin API.
+    pub(crate) admin_tls: Option<Arc<ServerTls>>,
     /// By listener, see [`Router::of_listeners`].
     pub(crate) routers: Arc<[Router]>,
     /// As in the configuration.
