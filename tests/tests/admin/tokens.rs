@@ -124,7 +124,10 @@ async fn guesses_are_bounded_and_keep_nobody_out_who_has_a_token() {
     let (proxy, address) = guarded("audit = \"audit.log\"", "").await;
     let mut met = Vec::new();
     for guess in 0..30 {
-        let lines = bearer(&format!("guess {guess}"));
+        let lines = match guess % 2 {
+            0 => bearer(&format!("guess {guess}")),
+            _ => String::new(),
+        };
         met.push(status(&address, "POST", "/stop", &lines).await);
     }
     assert_eq!(met[..10], [401; 10]);

@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::model::{AdminToken, Role};
 
-/// Guesses that one client may make in each [`WINDOW`]. Tokens have 256 bits: what this bounds is what
-/// guessing costs us.
-const GUESSES: u32 = 10;
+/// Requests of one client that are refused with a reason, and told in the audit, in each [`WINDOW`].
+/// Tokens have 256 bits: what this bounds is what guessing costs us.
+const REFUSALS: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Clients whose guesses are counted. Further ones are refused as if they had made too many.
-const GUESSERS: usize = 1024;
+/// Clients that are counted. Further ones are refused as if they had been too often.
+const CLIENTS: usize = 1024;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -43,15 +43,15 @@ pub(super) enum Refused {
     Nobody,
     /// None that there is.
     Unknown,
-    /// It has shown too many of those.
+    /// It was refused too often.
     TooMany,
     /// One that may only read.
     ReadsOnly,
 }
 
-/// Guesses by client, from the first one on for as long as a [`WINDOW`].
+/// How often clients were refused, from the first time on for as long as a [`WINDOW`].
 #[derive(Debug, Default)]
-pub(super) struct Guesses(Mutex<HashMap<IpAddr, (Instant, u32)>>);
+pub(super) struct Refusals(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl Peer {
     pub(super) fn asker(&self, token: Option<&AdminToken>) -> Asker {
@@ -74,23 +74,23 @@ pub(super) fn check<'t>(
     tokens: &'t [AdminToken],
     method: &Method,
     headers: &HeaderMap,
-    guesses: &Guesses,
+    refusals: &Refusals,
 ) -> (Option<&'t AdminToken>, Result<(), Refused>) {
     let address = match peer {
         Peer::Tcp(address) if !tokens.is_empty() => address.ip(),
         _ => return (None, Ok(())),
     };
+    let refused = |why| match refusals.are_too_many(address, Instant::now()) {
+        true => Refused::TooMany,
+        false => why,
+    };
     let Some(shown) = shown(headers) else {
-        return (None, Err(Refused::Nobody));
+        return (None, Err(refused(Refused::Nobody)));
     };
     // Whatever the time of a comparison tells, it tells of a hash.
     let hash: [u8; 32] = Sha256::digest(shown).into();
     let Some(token) = tokens.iter().find(|token| token.sha256 == hash) else {
-        let refused = match guesses.are_too_many(address, Instant::now()) {
-            true => Refused::TooMany,
-            false => Refused::Unknown,
-        };
-        return (None, Err(refused));
+        return (None, Err(refused(Refused::Unknown)));
     };
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let may = match reads || token.role == Role::Operate {
@@ -109,23 +109,23 @@ fn shown(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
-impl Guesses {
+impl Refusals {
     /// Counts one more of a client.
-    fn are_too_many(&self, address: IpAddr, now: Instant) -> bool {
+    pub(super) fn are_too_many(&self, address: IpAddr, now: Instant) -> bool {
         let mut clients = self.0.lock();
         let client = network(address);
-        if clients.len() >= GUESSERS && !clients.contains_key(&client) {
+        if clients.len() >= CLIENTS && !clients.contains_key(&client) {
             clients.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
-            if clients.len() >= GUESSERS {
+            if clients.len() >= CLIENTS {
                 return true;
             }
         }
-        let (since, guesses) = clients.entry(client).or_insert((now, 0));
+        let (since, times) = clients.entry(client).or_insert((now, 0));
         if now.duration_since(*since) >= WINDOW {
-            (*since, *guesses) = (now, 0);
+            (*since, *times) = (now, 0);
         }
-        *guesses = guesses.saturating_add(1);
-        *guesses > GUESSES
+        *times = times.saturating_add(1);
+        *times > REFUSALS
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
-        check(PEER, &tokens, method, &headers, &Guesses::default()).1
+        check(PEER, &tokens, method, &headers, &Refusals::default()).1
     }
 
     #[test]
@@ -205,43 +205,43 @@ mod tests {
             &tokens,
             &Method::POST,
             &HeaderMap::new(),
-            &Guesses::default(),
+            &Refusals::default(),
         );
         assert_eq!((none, may), (None, Ok(())));
     }
 
     #[test]
-    fn guesses_of_one_client_are_bounded_and_forgotten() {
-        let (guesses, now) = (Guesses::default(), Instant::now());
+    fn refusals_of_one_client_are_counted_and_forgotten() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
         let one: IpAddr = "192.0.2.1".parse().unwrap();
-        for guess in 0..GUESSES {
-            assert!(!guesses.are_too_many(one, now), "{guess}");
+        for time in 0..REFUSALS {
+            assert!(!refusals.are_too_many(one, now), "{time}");
         }
-        assert!(guesses.are_too_many(one, now));
-        assert!(!guesses.are_too_many("192.0.2.2".parse().unwrap(), now));
-        assert!(!guesses.are_too_many(one, now + WINDOW));
+        assert!(refusals.are_too_many(one, now));
+        assert!(!refusals.are_too_many("192.0.2.2".parse().unwrap(), now));
+        assert!(!refusals.are_too_many(one, now + WINDOW));
     }
 
     #[test]
     fn addresses_of_one_network_of_ipv6_are_one_client() {
-        let (guesses, now) = (Guesses::default(), Instant::now());
-        for guess in 0..GUESSES {
-            let address: IpAddr = format!("2001:db8::{guess:x}").parse().unwrap();
-            assert!(!guesses.are_too_many(address, now));
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        for time in 0..REFUSALS {
+            let address: IpAddr = format!("2001:db8::{time:x}").parse().unwrap();
+            assert!(!refusals.are_too_many(address, now));
         }
-        assert!(guesses.are_too_many("2001:db8::ffff".parse().unwrap(), now));
-        assert!(!guesses.are_too_many("2001:db8:0:1::1".parse().unwrap(), now));
+        assert!(refusals.are_too_many("2001:db8::ffff".parse().unwrap(), now));
+        assert!(!refusals.are_too_many("2001:db8:0:1::1".parse().unwrap(), now));
     }
 
     #[test]
-    fn the_table_of_those_who_guess_has_a_bound() {
-        let (guesses, now) = (Guesses::default(), Instant::now());
-        for client in 0..GUESSERS as u32 {
-            assert!(!guesses.are_too_many(IpAddr::V4(client.into()), now));
+    fn the_table_of_clients_has_a_bound() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        for client in 0..CLIENTS as u32 {
+            assert!(!refusals.are_too_many(IpAddr::V4(client.into()), now));
         }
         let another = IpAddr::V4(u32::MAX.into());
-        assert!(guesses.are_too_many(another, now));
-        assert_eq!(guesses.0.lock().len(), GUESSERS);
-        assert!(!guesses.are_too_many(another, now + WINDOW));
+        assert!(refusals.are_too_many(another, now));
+        assert_eq!(refusals.0.lock().len(), CLIENTS);
+        assert!(!refusals.are_too_many(another, now + WINDOW));
     }
 }

@@ -3,6 +3,7 @@
 //! local user would, and none may come from a page of somebody else.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -10,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Admin;
-use super::access::{self, Guesses, Peer, Refused};
+use super::access::{self, Peer, Refusals, Refused};
 use super::audit::{Action, Loaded};
 use super::routes::ApiError;
 use crate::config::model::Address;
@@ -20,7 +21,7 @@ use crate::config::model::Address;
 pub(super) struct Guard {
     pub(super) admin: Admin,
     pub(super) address: Address,
-    pub(super) guesses: Arc<Guesses>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 /// Refuses requests that nobody who may would send, and has the others carried out. Both are in the
@@ -37,10 +38,11 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         uid: u32::MAX,
         pid: None,
     });
-    let (token, may) = access::check(peer, tokens, &method, headers, &guard.guesses);
+    let (token, may) = access::check(peer, tokens, &method, headers, &guard.refusals);
     let asks_for_tokens = matches!(peer, Peer::Tcp(_)) && !tokens.is_empty();
     let action = Action::new(peer.asker(token), &method, uri);
     let refused = match reason_to_refuse(&guard.address, asks_for_tokens, uri, headers) {
+        Some(_) if is_too_often(peer, &guard.refusals) => Some((refusal(&Refused::TooMany), false)),
         Some(reason) => {
             let response = ApiError::new(StatusCode::FORBIDDEN, reason).into_response();
             Some((response, true))
@@ -65,6 +67,14 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
+/// Counts a refusal of a client: whether it has had too many.
+fn is_too_often(peer: Peer, refusals: &Refusals) -> bool {
+    match peer {
+        Peer::Tcp(address) => refusals.are_too_many(address.ip(), Instant::now()),
+        Peer::Unix { .. } => false,
+    }
+}
+
 fn refusal(refused: &Refused) -> Response {
     let (status, message) = match refused {
         Refused::Nobody => (
@@ -77,7 +87,7 @@ fn refusal(refused: &Refused) -> Response {
         ),
         Refused::TooMany => (
             StatusCode::TOO_MANY_REQUESTS,
-            "too many tokens that are none: wait a minute",
+            "refused too often: wait a minute, or show a token that is known",
         ),
         Refused::ReadsOnly => (
             StatusCode::FORBIDDEN,

@@ -81,7 +81,7 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             Guard {
                 admin: admin.clone(),
                 address,
-                guesses: Arc::default(),
+                refusals: Arc::default(),
             },
             guard,
         ))
