@@ -69,6 +69,7 @@ mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
 mod takeover; // another process, while requests are served
 mod admin; // its API
+mod explain; // what would become of a request
 mod stub_status; // what is counted, in nginx's text
 mod metrics; // ... and in that of Prometheus
 mod control_plane; // never stands still

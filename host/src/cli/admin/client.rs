@@ -54,6 +54,17 @@ impl AdminClient {
         AdminClient { address }
     }
 
+    /// Whether somebody answers there.
+    pub(super) async fn is_there(&self) -> bool {
+        let connected = async {
+            match &self.address {
+                Address::Tcp(address) => TcpStream::connect(address).await.is_ok(),
+                Address::Unix(path) => UnixStream::connect(path).await.is_ok(),
+            }
+        };
+        timeout(CONNECT, connected).await.unwrap_or(false)
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value, CommandFailed> {
         self.ask(Method::GET, path, Content::Nothing, SOON).await
     }

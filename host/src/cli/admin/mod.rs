@@ -8,6 +8,8 @@ mod plugin_words;
 mod candidate;
 mod upstream;
 mod servers;
+mod explain;
+mod explain_words;
 mod table;
 mod asked;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use serde_json::Value;
 
 pub(super) use self::asked::Asked;
 use self::client::AdminClient;
+use self::explain::ExplainArguments;
 pub(super) use self::plugin::PluginAdminCommand;
 use self::upstream::UpstreamCommand;
 use super::ConfigFile;
@@ -49,6 +52,8 @@ pub(super) enum AdminCommand {
     /// Beside what needs no process, in `waypost plugin`.
     #[command(skip)]
     Plugin(PluginAdminCommand),
+    /// Say what would become of a request, without sending it
+    Explain(ExplainArguments),
     /// See and change the servers of upstreams, until the next reload or restart
     #[command(subcommand)]
     Upstream(UpstreamCommand),
@@ -86,7 +91,17 @@ pub(super) fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start an event loop")?;
-    match runtime.block_on(answer(command)) {
+    let command = match command {
+        // It may do without a process.
+        AdminCommand::Explain(arguments) => return explain::explain(&runtime, arguments),
+        command => command,
+    };
+    told(runtime.block_on(answer(command)))
+}
+
+/// Prints an answer, or why there is none.
+fn told(answer: Result<String, CommandFailed>) -> anyhow::Result<ExitCode> {
+    match answer {
         Ok(text) => super::print(&printable(&text)),
         Err(failure) => {
             // A closed standard error is no reason to fail otherwise.
@@ -105,6 +120,7 @@ async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
         AdminCommand::Upgrade(reach) => process::upgrade(&reach.client()?).await,
         AdminCommand::Plugin(command) => plugin::answer(command).await,
         AdminCommand::Upstream(command) => upstream::answer(command).await,
+        AdminCommand::Explain(_) => Ok(String::new()), // see `run`
     }
 }
 

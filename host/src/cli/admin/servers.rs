@@ -59,7 +59,7 @@ fn row(upstream: &UpstreamStatus, server: &ServerStatus) -> [String; 14] {
 }
 
 /// `up`, `starting`, or the first reason why it is out of rotation.
-fn state(server: &ServerStatus) -> String {
+pub(super) fn state(server: &ServerStatus) -> String {
     match (server.down, server.in_rotation) {
         (true, _) => "down".to_owned(),
         (false, false) => match server.why.first() {
@@ -95,6 +95,12 @@ fn why(server: &ServerStatus) -> String {
         true => "-".to_owned(),
         false => parts.join("; "),
     }
+}
+
+/// Every reason why a server is out of rotation, or gets less than its share.
+pub(super) fn why_in_words(server: &ServerStatus) -> String {
+    let parts: Vec<String> = server.why.iter().map(in_full).collect();
+    parts.join("; ")
 }
 
 /// `unhealthy for 12.0s: unexpected status 503, again in 3.1s`.
