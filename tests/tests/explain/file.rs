@@ -178,6 +178,22 @@ fn the_policy_is_asked_and_what_it_asked_about_is_told() {
 }
 
 #[test]
+fn a_client_of_a_unix_socket_has_no_address_unless_one_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "[[listen]]\naddress = \"unix:/run/waypost/specs.sock\"\n\
+        [[route]]\nreturn = { status = 200, body = \"$remote_addr\" }\n";
+    std::fs::write(folder.path().join("waypost.toml"), file).unwrap();
+    let at = [
+        "http://localhost/",
+        "--listener",
+        "unix:/run/waypost/specs.sock",
+    ];
+    assert_eq!(told(folder.path(), &at)["outcome"]["detail"], "unix:");
+    let from = [&at[..], &["--from", "192.0.2.1"]].concat();
+    assert_eq!(told(folder.path(), &from)["outcome"]["detail"], "192.0.2.1");
+}
+
+#[test]
 fn its_words_fit_into_eighty_columns() {
     for (example, url) in [
         ("routes", "http://example.com:8080/api/x"),

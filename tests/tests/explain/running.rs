@@ -185,6 +185,23 @@ async fn a_limit_that_is_used_up_is_so_for_who_asks() {
 }
 
 #[tokio::test]
+async fn who_would_be_held_back_is_told_so_and_nobody_waits() {
+    let origin = origin::says("hello").await;
+    let setup = proxy::to([&origin]).more(ADMIN).more(
+        "[hook.limit]\nplugin = \"limit_req\"\nkey = \"$remote_addr\"\nrate = \"1r/m\"\nburst = 5",
+    );
+    let proxy = setup.route("hooks = [\"limit\"]").start().await;
+    assert_eq!(proxy.get("/").await.status, 200);
+    // A real one would wait for a minute.
+    let told = of(&proxy, "/", &[]);
+    assert_eq!(told["outcome"]["action"], "proxy", "{told:#}");
+    assert!(
+        told["notes"].to_string().contains("is held back for"),
+        "{told:#}"
+    );
+}
+
+#[tokio::test]
 async fn where_no_process_answers_the_file_counts_unless_the_process_was_asked_for() {
     let origins = three().await;
     let mut proxy = balancing(&origins, "\"round_robin\"").await;

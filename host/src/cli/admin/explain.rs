@@ -30,9 +30,9 @@ pub(in crate::cli) struct ExplainArguments {
     /// A header of the request, as `Name: value`
     #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// The client's address, or that of a proxy in front
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    from: String,
+    /// The client's address, or that of a proxy in front; 127.0.0.1 without it
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<String>,
     /// The method of the request
     #[arg(short = 'X', long, default_value = "GET")]
     method: String,
@@ -95,7 +95,7 @@ pub(super) fn explain(runtime: &Runtime, arguments: ExplainArguments) -> anyhow:
         url: url.unwrap_or_default(),
         method,
         headers,
-        from: Some(from),
+        from,
         listener,
     };
     let file = reach.config.file.clone();

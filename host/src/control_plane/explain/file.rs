@@ -58,9 +58,9 @@ pub(crate) fn explain_file(
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    // Instances are made for one worker, which is there for this alone.
-    config.server.workers = 1;
+    let workers = std::mem::replace(&mut config.server.workers, 1);
     let ground = Ground {
+        workers,
         addresses: configured(&config),
         tls: secured.listeners,
         routers: None,

@@ -58,6 +58,8 @@ struct Ground {
     plugins: Selection,
     resolution: Resolution,
     clock: Clock,
+    /// Of the process. Of what is made here, there is one worker.
+    workers: usize,
     /// What is served, if this is about a process.
     served: Option<Arc<Snapshot>>,
     notes: Vec<String>,
@@ -83,8 +85,11 @@ pub(super) async fn explain_running(
             "a version of plugin `{name}` is on trial: clients of its share may get another answer"
         )
     });
+    let mut config = served.config.clone();
+    config.server.workers = 1;
     let ground = Ground {
-        config: served.config.clone(),
+        workers: served.config.server.workers,
+        config,
         addresses: published.addresses.clone(),
         tls: served.tls.clone(),
         routers: Some(served.routers.clone()),
@@ -153,7 +158,10 @@ async fn explained(
         told.certificates = shown.map(|file| file.display().to_string()).collect();
         refuses = !tls.serves(server_name.as_deref());
     }
-    let client = asked.client.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+    let client = match &ground.config.listeners[listener].address {
+        Address::Unix(_) => asked.client,
+        Address::Tcp(_) => Some(asked.client.unwrap_or((Ipv4Addr::LOCALHOST, 0).into())),
+    };
     if ground.config.listeners[listener].proxy_protocol {
         notes.push(
             "the listener has the client's address from a PROXY header: `--from` stands for it"
@@ -193,7 +201,9 @@ async fn explained(
         url: request.url.clone(),
         listener: told,
         client: ClientTold {
-            peer: Some(client.ip().to_string()).filter(|peer| *peer != address),
+            peer: client
+                .map(|client| client.ip().to_string())
+                .filter(|peer| *peer != address),
             address,
         },
         host,

@@ -62,6 +62,12 @@ pub(super) async fn explain(
             "{waiting} requests wait in the upstream's queue: another one waits behind them"
         ));
     }
+    let named = shown.config.servers.iter().zip(&shown.addresses);
+    let unknown = named.filter(|(_, addresses)| addresses.located.is_empty());
+    told.notes.extend(unknown.map(|(server, _)| {
+        let name = &server.spelling;
+        format!("server `{name}` has no address: `waypost upstream list` or `check` says why")
+    }));
     let choice = proxied.choose(&first);
     let mut plugins = first
         .shared
@@ -87,11 +93,8 @@ pub(super) async fn explain(
                 "`{policy}` keeps something from choice to choice that it does not hand over"
             ));
         }
-    } else if ground.config.server.workers > 1
-        && first.shared.is_per_worker()
-        && policy.keeps_state()
-    {
-        let workers = ground.config.server.workers;
+    } else if ground.workers > 1 && first.shared.is_per_worker() && policy.keeps_state() {
+        let workers = ground.workers;
         proxy.approximate = Some(format!(
             "each of the {workers} workers has its own turn, and this is that of the first"
         ));

@@ -51,7 +51,8 @@ pub(crate) struct Visit {
     pub(crate) clock: Clock,
     /// Index of the listener.
     pub(crate) listener: usize,
-    pub(crate) client: SocketAddr,
+    /// None by a unix socket.
+    pub(crate) client: Option<SocketAddr>,
     pub(crate) local: SocketAddr,
     /// The client speaks TLS, where the listener does.
     pub(crate) is_tls: bool,
@@ -191,7 +192,10 @@ impl Connection {
         let worker_config = worker.worker_config();
         let slot = listener.and_then(|listener| worker.drain.open(listener, &worker_config));
         let slot = slot.ok_or(io::ErrorKind::NotFound)?;
-        let mut client = Client::tcp(visit.client, visit.local, 1);
+        let mut client = match visit.client {
+            Some(client) => Client::tcp(client, visit.local, 1),
+            None => Client::unix(1),
+        };
         if let Some(tls) = tls.as_ref().filter(|_| visit.is_tls) {
             client = client.over_tls(tls, visit.server_name.as_deref());
         }
