@@ -3,9 +3,17 @@
 //! `docs/admin.md` documents each field. A command may ask a process of the version before, so a
 //! field that is new has a default.
 
+mod explain; // of requests
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::explain::{
+    Candidate, Choice, ClientTold, ExplainRequest, Explanation, Fact, HookStep, ListenerTold,
+    Outcome, ProxyTold, RouteStep, RouteTold, Spread, SpreadReason, SpreadRequest, SpreadServer,
+    Step,
+};
 
 /// The header with the signature of a component that is sent: the text of its `.minisig`, in base64.
 pub(crate) const SIGNATURE: &str = "waypost-signature";

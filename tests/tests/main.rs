@@ -71,6 +71,7 @@ mod takeover; // another process, while requests are served
 mod admin; // its API
 mod upstream_list; // what each server was asked, and what went wrong with it last
 mod probes; // whether requests are wanted
+mod explain; // what would become of a request
 mod stub_status; // what is counted, in nginx's text
 mod metrics; // ... and in that of Prometheus
 mod control_plane; // never stands still

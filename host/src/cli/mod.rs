@@ -85,6 +85,8 @@ enum Command {
     Demo,
     #[command(flatten)]
     Admin(admin::AdminCommand),
+    /// Say what would become of a request, without sending it
+    Explain(admin::ExplainArguments),
     /// Print the version
     Version {
         /// Also of everything that was built in
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Man { folder } => manual::pages(Arguments::command(), &folder),
         Command::Demo => demo::demo(),
         Command::Admin(command) => admin::run(command),
+        Command::Explain(arguments) => admin::explain(arguments),
         Command::Version { verbose } => version::version(verbose),
     };
     outcome.unwrap_or_else(|error| {

@@ -440,6 +440,9 @@ impl Control {
                     Demand::Stop => self.stop(&mut ending, &mut successor),
                     Demand::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
+                    Demand::TellStates { upstream, answer } => {
+                        self.workers.ask_states(upstream, answer);
+                    }
                 },
                 event = signals.next() => match event {
                     SignalEvent::Terminate if self.delays(&ending) => {

@@ -144,6 +144,20 @@ impl<S: InstanceSpec> WorkerRole<S> {
         }
     }
 
+    /// What the worker's own instance knows, for an instance elsewhere; that goes on.
+    pub(super) fn copy_state(&mut self) -> Option<Vec<u8>> {
+        self.own()?.copy_state()
+    }
+
+    /// Begins with what an instance elsewhere knows.
+    pub(super) fn begin_with(&mut self, state: Vec<u8>) {
+        if let Some(mut own) = self.own() {
+            own.make();
+            // A fault is counted and logged.
+            let _ = own.import_state(state);
+        }
+    }
+
     /// Asks an instance: its answer, and the generation of the instance that gave it. `None`
     /// without blame where the budget is used up, or the shared instance is busy for too long.
     #[inline]

@@ -111,6 +111,20 @@ impl AdminClient {
         })
     }
 
+    /// Whether somebody answers there.
+    pub(super) async fn is_there(&self) -> bool {
+        let connected = async {
+            match &self.at {
+                AskedAt::Address(Address::Tcp(address)) => {
+                    TcpStream::connect(address).await.is_ok()
+                }
+                AskedAt::Address(Address::Unix(path)) => UnixStream::connect(path).await.is_ok(),
+                AskedAt::Secured { at, .. } => TcpStream::connect(at).await.is_ok(),
+            }
+        };
+        timeout(CONNECT, connected).await.unwrap_or(false)
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value, CommandFailed> {
         self.ask(Method::GET, path, Content::Nothing, SOON).await
     }

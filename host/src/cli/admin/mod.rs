@@ -8,6 +8,8 @@ mod plugin_words;
 mod candidate;
 mod upstream;
 mod servers;
+mod explain;
+mod explain_words;
 mod table;
 mod asked;
 #[cfg(test)]
@@ -25,6 +27,7 @@ use serde_json::Value;
 
 pub(super) use self::asked::Asked;
 use self::client::AdminClient;
+pub(super) use self::explain::ExplainArguments;
 pub(super) use self::plugin::PluginAdminCommand;
 use self::upstream::UpstreamCommand;
 use super::ConfigFile;
@@ -129,11 +132,24 @@ struct CommandFailed {
 
 /// Carries a command out and prints the answer, or why there is none.
 pub(super) fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    told(event_loop()?.block_on(answer(command)))
+}
+
+/// The same for `explain`, which may do without a process.
+pub(super) fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
+    explain::explain(&event_loop()?, arguments)
+}
+
+fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start an event loop")?;
-    match runtime.block_on(answer(command)) {
+        .context("cannot start an event loop")
+}
+
+/// Prints an answer, or why there is none.
+fn told(answer: Result<String, CommandFailed>) -> anyhow::Result<ExitCode> {
+    match answer {
         Ok(text) => super::print_painted(&text),
         Err(failure) => {
             // A closed standard error is no reason to fail otherwise.

@@ -75,7 +75,7 @@ fn row(server: &ServerStatus) -> [String; 7] {
 }
 
 /// `up`, `starting`, or the first reason why it is out of rotation.
-fn state(server: &ServerStatus) -> String {
+pub(super) fn state(server: &ServerStatus) -> String {
     match (server.down, server.in_rotation) {
         (true, _) => "down".to_owned(),
         (false, false) => match server.why.first() {
@@ -167,6 +167,12 @@ fn check(check: &CheckStatus) -> String {
 fn why(server: &ServerStatus) -> impl Iterator<Item = String> {
     let told = |reason: &&StandingReason| reason.reason != "starting";
     server.why.iter().filter(told).map(in_full)
+}
+
+/// Every reason why a server is out of rotation, or gets less than its share.
+pub(super) fn why_in_words(server: &ServerStatus) -> String {
+    let parts: Vec<String> = server.why.iter().map(in_full).collect();
+    parts.join("; ")
 }
 
 /// `unhealthy for 12.0s: unexpected status 503, again in 3.1s`.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Admin;
 use super::access::{self, Peer, Refusals, Refused};
 use super::audit::{Action, Loaded};
-use super::routes::ApiError;
+use super::routes::{ApiError, only_looks};
 use crate::config::model::Address;
 
 /// What is asked of each request.
@@ -30,7 +30,8 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     let published = guard.admin.published.load_full();
     let config = published.snapshot.config.admin.as_ref();
     let tokens = config.map_or(&[][..], |config| &config.tokens);
-    let (method, uri) = (request.method().clone(), request.uri());
+    let (method, uri) = (request.method(), request.uri());
+    let only_looks = only_looks(method, uri.path());
     let headers = request.headers();
     // Each connection has said whose it is.
     let peer = request.extensions().get::<Peer>().copied();
@@ -38,9 +39,9 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         uid: u32::MAX,
         pid: None,
     });
-    let (token, may) = access::check(peer, tokens, &method, headers, &guard.refusals);
+    let (token, may) = access::check(peer, tokens, only_looks, headers, &guard.refusals);
     let asks_for_tokens = matches!(peer, Peer::Tcp(_)) && !tokens.is_empty();
-    let action = Action::new(peer.asker(token), &method, uri);
+    let action = Action::new(peer.asker(token), method, uri);
     let refused = match reason_to_refuse(&guard.address, asks_for_tokens, uri, headers) {
         Some(_) if is_too_often(peer, &guard.refusals) => Some((refusal(&Refused::TooMany), false)),
         Some(reason) => {
@@ -54,10 +55,7 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     };
     let (response, is_told) = match refused {
         Some(refused) => refused,
-        None => {
-            let changes = !matches!(method, Method::GET | Method::HEAD);
-            (next.run(request).await, changes)
-        }
+        None => (next.run(request).await, !only_looks),
     };
     if is_told {
         let audit = config.and_then(|config| config.audit.as_deref());

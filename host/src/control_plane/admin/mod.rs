@@ -36,6 +36,7 @@ use super::workers::WorkerCounts;
 use crate::config::model::{Address, AdminConfig, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::stream::Socket;
+use crate::data_plane::upstream::PolicyStates;
 use crate::discovery::Sources;
 use crate::names::Names;
 
@@ -68,6 +69,11 @@ pub(super) enum Demand {
     Drain,
     Stop,
     Upgrade(Asker),
+    /// What the policies of an upstream know, of one worker.
+    TellStates {
+        upstream: String,
+        answer: oneshot::Sender<PolicyStates>,
+    },
 }
 
 /// The API while it is served.

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Json, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -19,10 +19,12 @@ use super::audit::Loaded;
 use super::guard::{Guard, guard};
 use super::{Admin, Demand, view};
 use crate::admin_api::{
-    PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded, UpstreamStatus,
+    ExplainRequest, Explanation, PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch,
+    Spread, SpreadRequest, Upgraded, UpstreamStatus,
 };
 use crate::config::model::{Address, Manner, Percent, Rails, TrialTerms};
 use crate::config::problem::suggestion;
+use crate::control_plane::explain::{NotExplained, explain_running, spread};
 use crate::control_plane::loading::LoadError;
 use crate::control_plane::metrics;
 use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed, Published};
@@ -60,11 +62,13 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .route("/plugins/{name}/canary", post(canary))
         .route("/plugins/{name}/promote", post(promote))
         .route("/plugins/{name}/withdraw", post(withdraw))
+        .route("/explain", post(explain))
         .route(
             "/upstreams",
             get(async |State(admin): State<Admin>| Json(view::upstreams(&admin))),
         )
         .route("/upstreams/{name}", get(upstream))
+        .route("/upstreams/{name}/explain", post(explain_upstream))
         .route("/upstreams/{name}/servers", post(add))
         .route(
             "/upstreams/{name}/servers/{server}",
@@ -86,6 +90,11 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             guard,
         ))
         .with_state(admin)
+}
+
+/// Whether a request changes nothing: for these, `POST` is there for what they ask about.
+pub(super) fn only_looks(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) || path.ends_with("/explain")
 }
 
 /// Whether a path takes a body of any size: its route reads it, as far as it may.
@@ -172,6 +181,29 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Result<Respo
         .await
         .map_err(|late| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, late.to_string()))?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
+}
+
+/// What would become of a request.
+async fn explain(
+    State(admin): State<Admin>,
+    JsonBody(request): JsonBody<ExplainRequest>,
+) -> Result<Json<Explanation>, ApiError> {
+    let explained = explain_running(&admin, request).await;
+    let refused =
+        |error: NotExplained| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+    explained.map(Json).map_err(refused)
+}
+
+/// Where the traffic of an upstream goes, and why.
+async fn explain_upstream(
+    State(admin): State<Admin>,
+    Named(name): Named<String>,
+    JsonBody(request): JsonBody<SpreadRequest>,
+) -> Result<Json<Spread>, ApiError> {
+    let spread = spread(&admin, &name, &request).await;
+    spread
+        .map(Json)
+        .ok_or_else(|| unknown_upstream(&admin, &name))
 }
 
 async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> {
@@ -393,12 +425,16 @@ async fn upstream(
     Named(name): Named<String>,
 ) -> Result<Json<UpstreamStatus>, ApiError> {
     let upstream = view::upstream(&admin, &name);
-    upstream.map(Json).ok_or_else(|| {
-        let published = admin.published.load();
-        let known = published.snapshot.upstreams.iter();
-        let known = known.map(|upstream| &*upstream.config.name);
-        ApiError::unknown("upstream", &name, known)
-    })
+    upstream
+        .map(Json)
+        .ok_or_else(|| unknown_upstream(&admin, &name))
+}
+
+fn unknown_upstream(admin: &Admin, name: &str) -> ApiError {
+    let published = admin.published.load();
+    let known = published.snapshot.upstreams.iter();
+    let known = known.map(|upstream| &*upstream.config.name);
+    ApiError::unknown("upstream", name, known)
 }
 
 async fn change(

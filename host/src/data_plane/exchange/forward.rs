@@ -348,7 +348,7 @@ fn log_refusal(retry: &mut Retry<'_>, exchange: &Exchange, lease: &Lease) {
     }
 }
 
-fn fault_of(none: NoEndpoint) -> Fault {
+pub(super) fn fault_of(none: NoEndpoint) -> Fault {
     match none {
         NoEndpoint::None | NoEndpoint::Full => Fault::NoLiveUpstreams,
         NoEndpoint::Unresolved => Fault::Unresolved,

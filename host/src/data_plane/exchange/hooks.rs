@@ -15,11 +15,11 @@ use super::fault::Fault;
 use super::finish::Finish;
 use super::state::Exchange;
 use super::wait;
+use super::watch::Watch;
 use crate::config::model::{HookUse, OnError};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::hook_requests::{Origin, carry_until};
-use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::metrics::HookVerdict;
@@ -64,6 +64,7 @@ pub(super) async fn ask(
     uses: &[HookUse],
     on_reroute: OnReroute,
     body: &mut BodyPipe,
+    watch: &impl Watch,
 ) -> Result<Decided, Fault> {
     let mut delay = Delay::from(Instant::now());
     let mut rerouted: Option<Option<usize>> = None;
@@ -72,14 +73,16 @@ pub(super) async fn ask(
         if on_reroute == OnReroute::Stay && finish.exchange().passed_hooks.has(place.hook) {
             continue;
         }
-        let (hook, in_trial) = worker_config.hook(place.hook, || finish.exchange().lot());
+        let Some((hook, in_trial)) = watch.hook(worker_config, place, finish.exchange()) else {
+            continue;
+        };
         let call = HookCall {
             exchange: finish.exchange().number(),
             place: place.place_number,
             now_us: session.worker.clock.micros(delay.now),
         };
-        let asked = match hook.waits() {
-            false => (hook.on_request(&at_hand(finish), &call))
+        let mut asked = match hook.waits() {
+            false => (hook.on_request(&watch.at_hand(finish.exchange()), &call))
                 .ok_or_else(|| Failed::hook(hook.why_unasked())),
             // Few hooks wait: exchanges need not carry the room for it.
             true => Box::pin(ask_waiting(session, finish, hook, &call, Question::Request)).await,
@@ -90,7 +93,8 @@ pub(super) async fn ask(
                 in_trial.note_failed();
             }
         }
-        if let Ok(asked) = &asked {
+        if let Ok(asked) = &mut asked {
+            watch.answered(hook, asked);
             // It is owed the end from here on, whatever comes between.
             let hooked = &finish.exchange().hooked;
             hooked.note_run(hook, &call, asked.ran.clone(), place.on_error, in_trial);
@@ -107,6 +111,7 @@ pub(super) async fn ask(
             Err(failed) => Err(failed),
         };
         count(finish.exchange(), Some(place.hook), &asked);
+        watch.decided(asked.as_ref().map_err(Failed::why));
         match asked {
             Ok(Decided::Proceed) => {
                 // One that is to see the body has not let the request pass yet.
@@ -129,7 +134,7 @@ pub(super) async fn ask(
             }
         }
     }
-    if finish.exchange().hooked.wants_whole_request() {
+    if finish.exchange().hooked.wants_whole_request() && watch.has_body() {
         // Few exchanges get here: the others need not carry the room for it.
         let asked = Box::pin(ask_about_body(session, finish, body, &mut delay));
         match asked.await? {
@@ -141,7 +146,9 @@ pub(super) async fn ask(
             Decided::Reroute(route) => rerouted = Some(route.or(rerouted.flatten())),
         }
     }
-    if let Some(until) = delay.until {
+    if let Some(until) = delay.until
+        && watch.holds_back(until.saturating_duration_since(Instant::now()))
+    {
         wait::pause(session, until.into()).await?;
     }
     Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
@@ -201,6 +208,13 @@ enum Failed {
 }
 
 impl Failed {
+    fn why(&self) -> &str {
+        match self {
+            Failed::Hook { why, .. } => why,
+            Failed::Fault(_) => "the client has left",
+        }
+    }
+
     fn hook(why: impl ToString) -> Failed {
         Failed::Hook {
             why: why.to_string(),

@@ -9,6 +9,7 @@ mod fault_class; // ... as it is counted
 mod changes; // ... and is changed by hooks
 mod conditions; // is it one of those that a route takes
 mod admit; // is the request acceptable, and what does it ask for
+mod watch; // who looks on where it is only explained
 mod hooks; // what plugins decide about it
 mod body_hooks; // ... and make of a body on its way
 mod settle; // which route it takes
@@ -45,6 +46,7 @@ mod recoded; // ... piece by piece, in another coding
 mod tunnel; // after a 101, bytes in both directions
 mod rest; // what becomes of the connection then
 mod finish; // its log line
+pub(crate) mod explained; // what would become of it
 
 pub(crate) use fault::Fault;
 pub(crate) use fault_class::FAULT_CLASSES;
@@ -68,6 +70,7 @@ use finish::Finish;
 use local::LocalFault;
 use rest::Delivered;
 use settle::{Settled, Way, body_limit, settle};
+use watch::Nobody;
 
 /// Carries an exchange from its request head to its log line.
 pub(crate) async fn serve(
@@ -131,7 +134,15 @@ async fn carry(
 ) -> Delivered {
     let mut way = Way::of(session, worker_config);
     loop {
-        let settled = settle(session, worker_config, finish, (framing, body), &mut way).await;
+        let settled = settle(
+            session,
+            worker_config,
+            finish,
+            (framing, body),
+            &mut way,
+            &Nobody,
+        );
+        let settled = settled.await;
         let exchange = finish.exchange();
         let acted = match settled {
             Ok(Settled::Route(admitted)) if admitted.lacks_slash => {

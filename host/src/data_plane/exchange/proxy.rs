@@ -241,7 +241,7 @@ pub(super) fn pass_ahead(
 
 /// The method that the server is asked with. A `HEAD` stays one: its answer has no body, and the
 /// client waits for none.
-fn outgoing_method<'a>(exchange: &'a Exchange, proxy: &'a Proxy) -> &'a [u8] {
+pub(super) fn outgoing_method<'a>(exchange: &'a Exchange, proxy: &'a Proxy) -> &'a [u8] {
     match (&proxy.method, exchange.request.method()) {
         (Some(method), received) if received != b"HEAD" => method.as_bytes(),
         (_, received) => received,

@@ -151,6 +151,14 @@ impl BalanceState {
         }
     }
 
+    /// Whether filters, scorers and growing shares have left an endpoint of the group among the
+    /// candidates of the last choice.
+    pub(super) fn has_left(&self, index: u32) -> bool {
+        let left = self.left.borrow();
+        let word = left.get(index as usize / 64).copied().unwrap_or(0);
+        !self.is_narrowed.get() || word & 1 << (index % 64) != 0
+    }
+
     /// Why the last attempt has failed.
     pub(super) fn failure(&self) -> FailureKind {
         self.failure.get()

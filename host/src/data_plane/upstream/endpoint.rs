@@ -102,6 +102,30 @@ impl EndpointStats {
         })
     }
 
+    /// Takes the figures of another endpoint for its own.
+    pub(super) fn begin_like(&self, other: &EndpointStats) {
+        let EndpointStats {
+            id: _,
+            in_flight,
+            fails,
+            accessed,
+            checked,
+            latency_us,
+            starting,
+            health,
+            last_error: _,
+        } = other;
+        let alike = |own: &AtomicU32, other: &AtomicU32| own.store(other.load(Relaxed), Relaxed);
+        alike(&self.in_flight, in_flight);
+        alike(&self.fails, fails);
+        alike(&self.latency_us, latency_us);
+        let alike = |own: &AtomicU64, other: &AtomicU64| own.store(other.load(Relaxed), Relaxed);
+        alike(&self.accessed, accessed);
+        alike(&self.checked, checked);
+        alike(&self.starting, starting);
+        self.health.begin_like(health);
+    }
+
     /// The share of an endpoint with this `slow_start` grows from nothing, from the next look at it
     /// on; without one, it has all of it.
     pub(crate) fn start_slowly(&self, slow_start: Seconds) {

@@ -4,6 +4,7 @@
 mod balance_state; // where an exchange stands in its upstream
 mod balanceable; // what else there is to know of it
 mod balance; // which endpoint: ask the policy, take a lease
+mod explained; // the same for a request that is only explained
 mod waiting; // the same, once there is room
 mod lease; // the choice, held for one attempt
 mod shared; // an upstream as all workers share it
@@ -42,6 +43,7 @@ pub(crate) use descriptor::{DescriptorSource, Room};
 pub(crate) use dial::{Dialed, dial};
 pub(crate) use endpoint::{Endpoint, EndpointId, EndpointStats};
 pub(crate) use endpoint_set::EndpointSet;
+pub(crate) use explained::PolicyStates;
 pub(crate) use failure::{
     AttemptError, BodyFailure, Errno, Failure, MAX_CONNECTIONS, MAX_INTERIM, StatusFailed,
 };

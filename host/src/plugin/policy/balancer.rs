@@ -191,6 +191,20 @@ impl Balancer {
         fallback.and(narrowing).and(policy)
     }
 
+    /// Whether each worker has an instance of the policy for itself.
+    pub fn is_per_worker(&self) -> bool {
+        self.policy.shared().is_empty()
+    }
+
+    /// Begins with a copy of what the plugins of another balancer of the same upstream know, where all
+    /// workers share them. Those go on.
+    ///
+    /// # Errors
+    /// The policy failed at it; it begins without.
+    pub fn copy(&self, serving: &Balancer) -> Result<(), ConfigureError> {
+        self.policy.copy(&serving.policy)
+    }
+
     /// A worker's way to this balancer, with instances of its own where the plugins want that: of
     /// the policy the one of `previous`, if this [continues](Balancer::continues) that. What it
     /// knows otherwise is left for [`WorkerBalancer::take_over`]. Called on the worker's thread:
@@ -284,6 +298,17 @@ impl WorkerBalancer {
             let balancers = (&self.balancer, &previous.balancer);
             own.take_over(&balancers.0.narrowing, theirs, &balancers.1.narrowing);
         }
+    }
+
+    /// What the worker's own instance of the policy knows, for one elsewhere; none where all workers
+    /// share one, or where it keeps nothing.
+    pub fn copy_state(&mut self) -> Option<Vec<u8>> {
+        self.policy.copy_state()
+    }
+
+    /// Begins with what an instance elsewhere knows.
+    pub fn begin_with(&mut self, state: Vec<u8>) {
+        self.policy.begin_with(state);
     }
 
     /// What it is a worker's way to.
