@@ -61,6 +61,7 @@ pub(super) async fn settle(
     let inherits = |admitted: &Admitted| routes[admitted.route].inherits_hooks;
     let led_to = way.led_to.take();
     let mut found = admit::find_anew(finish.exchange(), session, worker_config, framing, led_to);
+    finish.exchange().begin_trace();
     while way.routes <= MAX_REROUTES {
         way.routes += 1;
         if way.asks_listener && found.as_ref().map_or(true, inherits) {
