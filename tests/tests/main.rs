@@ -64,6 +64,7 @@ mod grpc; // calls and their faults
 mod websocket; // tunnels of either version
 mod half_closed; // one side has ended, the other has not
 mod tunnel_memory; // what a connection costs that is carried as it is
+mod traces; // spans of requests, for a collector
 mod access_log; // what is written down
 mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served

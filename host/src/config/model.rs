@@ -39,6 +39,7 @@ mod settings;
 mod source;
 mod store;
 mod tls;
+mod traces;
 
 pub use self::admin::{AdminConfig, AdminToken, Role};
 pub(crate) use self::answers::WITH_HEADERS;
@@ -78,6 +79,9 @@ pub use self::tls::{
     UpstreamTls,
 };
 pub(crate) use self::tls::{is_server_name, server_host};
+pub use self::traces::{
+    TraceContext, TraceExport, TraceProtocol, TraceRule, TraceSample, TracesConfig,
+};
 pub use self::trial::{Manner, Percent, Rails, TrialConfig, TrialTerms};
 
 /// Everything that one configuration file (and its includes) says.
@@ -105,6 +109,8 @@ pub struct Config {
     pub plugins: Vec<PluginConfig>,
     pub store: StoreConfig,
     pub metrics: MetricsConfig,
+    /// `None`: nothing is traced.
+    pub traces: Option<TracesConfig>,
     pub admin: Option<AdminConfig>,
     /// What was met when it was read, and can be served all the same.
     pub warnings: Vec<Problem>,
@@ -284,6 +290,8 @@ pub struct ListenerConfig {
     pub real_ip: RealIp,
     /// Overrides those of `[server]`, already resolved: none is off.
     pub access_logs: Vec<AccessLog>,
+    /// Overrides that of the file, already resolved: `None` is off.
+    pub traces: Option<Arc<TraceRule>>,
     /// Pending connections that the kernel keeps (`listen ... backlog`), default 511.
     pub backlog: u32,
     /// Idle time until a kept-alive connection is closed, default 75 s; zero turns keepalive off.
@@ -548,6 +556,8 @@ pub struct Route {
     pub expires: Option<CacheTime>,
     /// An empty list turns it off for this route; `None` inherits the listener's.
     pub access_logs: Option<Vec<AccessLog>>,
+    /// `Some(None)` turns it off for this route; `None` inherits the listener's.
+    pub traces: Option<Option<Arc<TraceRule>>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
     /// Its own. Those of the listener come after them.

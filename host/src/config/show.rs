@@ -13,6 +13,7 @@ mod plugins;
 mod proxied;
 mod source;
 mod tls;
+mod traces;
 mod variable;
 
 use std::fmt::Write as _;
@@ -65,6 +66,9 @@ fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> Strin
     }
     store(&mut out, &config.store);
     metrics(&mut out, &config.metrics);
+    if let Some(traces) = &config.traces {
+        self::traces::traces(&mut out, traces);
+    }
     if let Some(admin) = &config.admin {
         self::admin(&mut out, admin);
     }
@@ -161,6 +165,9 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
     }
     out.key("intercept_errors", listener.intercept_errors);
     out.key("access_log", log::access_logs(&listener.access_logs));
+    if config.traces.is_some() {
+        out.key("traces", self::traces::rule(listener.traces.as_deref()));
+    }
     out.key("backlog", listener.backlog);
     out.key(
         "keepalive_timeout",
@@ -469,6 +476,9 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     out.key("inherit_hooks", route.inherits_hooks);
     if let Some(logs) = &route.access_logs {
         out.key("access_log", log::access_logs(logs));
+    }
+    if let Some(rule) = &route.traces {
+        out.key("traces", self::traces::rule(rule.as_deref()));
     }
     if let Some(size) = route.client_max_body_size {
         out.key("client_max_body_size", text(&size_text(size.unwrap_or(0))));

@@ -72,7 +72,8 @@ impl Operator {
         let opened = sockets.without(&before);
         let (selection, listeners) = (registry.selection(), sockets.ids());
         let trials = registry.trials();
-        let (logs, previous) = (self.logs.clone(), present.snapshot.clone());
+        let (logs, exporters) = (self.logs.clone(), self.exporters.clone());
+        let previous = present.snapshot.clone();
         let names = resolution.clone();
         let built = run_blocking("configuring policies", SNAPSHOT, move || {
             let snapshot = assemble(Parts {
@@ -84,6 +85,7 @@ impl Operator {
                 listeners,
                 previous: Some(&previous),
                 logs: &logs,
+                exporters: &exporters,
             })?;
             hand_over(&previous, &snapshot).map_err(|problem| vec![problem])?;
             Ok::<_, Vec<Problem>>(Arc::new(snapshot))

@@ -54,6 +54,7 @@ use crate::health::HealthThread;
 use crate::names::{Names, Supposed};
 use crate::plugin::Runtime;
 use crate::store::Store;
+use crate::traces::Exporters;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
 const BREATH: Duration = Duration::from_millis(100);
@@ -89,6 +90,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let bounds = connection_bounds(&config)?;
     let names =
         Names::start(inherited.names()).context("cannot start the thread that resolves names")?;
+    let exporters = Arc::new(Exporters::new(Some(names.clone())));
     let store = Arc::new(Store::of(&config.store));
     (store.start(&names)).context("cannot start the thread that asks the store")?;
     let runtime = Runtime::with_store(compiler(&config)?, store)?;
@@ -132,6 +134,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             listeners: sockets.ids(),
             previous: None,
             logs: &logs,
+            exporters: &exporters,
         });
         let resolution = &learned.resolution;
         match assembled {
@@ -156,7 +159,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let process = Arc::new(Process::new(bounds, workers, hostname, (wanted, scrapes)));
     let health = HealthThread::start(process.clone());
     let health = health.context("cannot start the thread that checks health")?;
-    let logs_to_close = logs.clone();
+    let (logs_to_close, exporters_to_close) = (logs.clone(), exporters.clone());
     let well: anyhow::Result<bool> = event_loop.block_on(async move {
         // Signals are handled, and commands answered, before any other process can know that we
         // serve.
@@ -184,6 +187,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             preparations,
             error_log,
             logs,
+            exporters,
             file: file.to_owned(),
             cleaning_up: None,
             names,
@@ -199,6 +203,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             file: file.to_owned(),
             names: control.names.clone(),
             sources: control.sources.clone(),
+            exporters: control.exporters.clone(),
             started: Instant::now(),
         };
         tokio::task::spawn_local(metrics::heed(admin.clone(), asked));
@@ -244,6 +249,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         drop(snapshot); // or it would be kept, with its plugin instances, whatever is served later
         control.serve(signals, demanded, ends).await
     });
+    exporters_to_close.close();
     logs_to_close.close();
     tracing::info!("stopped");
     // Whatever still waits for a disk or a name server is not waited for.
@@ -267,6 +273,7 @@ struct Control {
     watchdog: Option<AbortHandle>,
     error_log: Rc<ErrorLogs>,
     logs: Arc<AccessLogs>,
+    exporters: Arc<Exporters>,
     file: std::path::PathBuf,
     names: Names,
     sources: Sources,
@@ -293,6 +300,7 @@ impl Control {
             file: self.file.clone(),
             workers: self.workers.clone(),
             logs: self.logs.clone(),
+            exporters: self.exporters.clone(),
             error_log: self.error_log.clone(),
             sockets: self.sockets.clone(),
             published: self.published.clone(),

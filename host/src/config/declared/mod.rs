@@ -18,6 +18,7 @@ mod hook;
 mod plugin;
 mod project;
 mod store;
+mod traces;
 mod variable;
 mod component;
 mod compression;
@@ -44,6 +45,7 @@ pub(super) use self::source::SERVER_SOURCE;
 pub(super) use self::store::STORE;
 pub(super) use self::stream::{SNI, STREAM};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
+pub(super) use self::traces::{TRACE_RULE, TRACES};
 pub(super) use self::upstream::{
     FILTER, NEXT_CONDITIONS, POLICY, PROXY_LIMITS, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2,
     UPSTREAM_SERVER,
@@ -148,6 +150,11 @@ pub(super) static ROOT: Table = Table {
             "What is counted for Prometheus.",
         ),
         Key::new(
+            "traces",
+            ValueKind::Table(&TRACES),
+            "Where spans of requests go.",
+        ),
+        Key::new(
             "admin",
             ValueKind::Table(&ADMIN),
             "Where commands such as `waypost status` reach the process.",
@@ -178,6 +185,8 @@ mod tests {
             &UPSTREAM_LIMITS,
             &RETRY_BUDGET,
             &METRICS,
+            &TRACES,
+            &TRACE_RULE,
             &UPSTREAM_SERVER,
             &HEALTH_CHECK,
             &OUTLIERS,

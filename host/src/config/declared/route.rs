@@ -8,6 +8,7 @@ use super::log::LOG;
 use super::proxied::{
     ADD_PREFIX, COOKIES_KEY, PROXY_REDIRECT, REQUEST_BODY, REQUEST_METHOD, STRIP_PREFIX,
 };
+use super::traces::TRACES_THERE;
 use super::upstream::{BODY_BUFFER, NEXT_UPSTREAM};
 use super::{BODY_SIZE, COUNT, TEXT_OR_TEXTS, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
@@ -109,6 +110,11 @@ pub(in crate::config) static ROUTE: Table = Table {
             "As in `[[listen]]`, for this route alone.",
         ),
         Key::new("access_log", LOG, "As in `[[listen]]`, for this route alone."),
+        Key::new(
+            "traces",
+            TRACES_THERE,
+            "As in `[[listen]]`, for this route alone. A request that is led to another one stays as its first route has it.",
+        ),
         Key::new(
             "client_max_body_size",
             BODY_SIZE,

@@ -5,6 +5,7 @@ use super::hook::HOOKS;
 use super::log::{ERROR_LOG, LOG};
 use super::route::{ERROR_PAGES, EXPIRES, HEADERS, RESPONSE_HEADER_TABLES};
 use super::tls::TLS;
+use super::traces::TRACES_THERE;
 use super::upstream::{RESOLVE, RESOLVER_KEY};
 use super::{BODY_SIZE, HEADER_SIZE, POSITIVE, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
@@ -132,6 +133,11 @@ pub(in crate::config) static LISTEN: Table = Table {
                 HOOKS,
                 "Hooks that are asked for its requests, in their order, behind those of \
                  `[server]` and before a route is chosen.",
+            ),
+            Key::new(
+                "traces",
+                TRACES_THERE,
+                "Whether its requests are traced, or a table of how. Without it, as `[traces]` says.",
             ),
             Key::later("http3", "clients speak HTTP/2 meanwhile"),
         ],

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::component::Components;
 use super::headers::{changes, expires};
 use super::hook::Hooks;
+use super::traces::Traces;
 use super::upstream::{Upstreams, next_conditions};
 use super::{
     Complaint, ConfigReader, access_log, action, address, check_name, compression, condition,
@@ -25,7 +26,7 @@ pub(super) fn routes<'a>(
     upstreams: &mut Upstreams<'_>,
     hooks: &mut Hooks<'a>,
     components: &mut Components<'_>,
-    names: Names<'_>,
+    (names, traces): (Names<'_>, &Traces<'_>),
     reader: ConfigReader<'a>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
@@ -71,6 +72,7 @@ pub(super) fn routes<'a>(
         // Probes come every few seconds, and say nothing of clients.
         let unlogged = section.get("probe").map(|_| Vec::new());
         let access_logs = access_log::access_logs(&section, names).or(unlogged);
+        let traces = traces.own(&section);
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
@@ -105,6 +107,7 @@ pub(super) fn routes<'a>(
                 request_headers: request_headers.clone(),
                 response_headers: response_headers.clone(),
                 access_logs: access_logs.clone(),
+                traces: traces.clone(),
                 client_max_body_size,
                 compression: compression.clone(),
                 gunzip,

@@ -39,6 +39,7 @@ use crate::data_plane::stream::Socket;
 use crate::data_plane::upstream::PolicyStates;
 use crate::discovery::Sources;
 use crate::names::Names;
+use crate::traces::Exporters;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
@@ -61,6 +62,7 @@ pub(super) struct Admin {
     pub(super) file: PathBuf,
     pub(super) names: Names,
     pub(super) sources: Sources,
+    pub(super) exporters: Arc<Exporters>,
     pub(super) started: Instant,
 }
 

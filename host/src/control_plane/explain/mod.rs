@@ -264,6 +264,7 @@ fn bare(ground: &Ground) -> Snapshot {
         listeners: (0..listeners as u64).map(ListenerId).collect(),
         tls: ground.tls.clone(),
         admin_tls: None,
+        traces: None,
         routers,
         upstreams: Vec::new(),
         by_name,

@@ -14,6 +14,7 @@ use super::body_hooks::may_give;
 use super::fault::Fault;
 use super::finish::Finish;
 use super::state::Exchange;
+use super::traced::Measured;
 use super::wait;
 use super::watch::Watch;
 use crate::config::model::{HookUse, OnError};
@@ -81,6 +82,7 @@ pub(super) async fn ask(
             place: place.place_number,
             now_us: session.worker.clock.micros(delay.now),
         };
+        let step = finish.exchange().begin_step();
         let mut asked = match hook.waits() {
             false => (hook.on_request(&watch.at_hand(finish.exchange()), &call))
                 .ok_or_else(|| Failed::hook(hook.why_unasked())),
@@ -112,6 +114,7 @@ pub(super) async fn ask(
         };
         count(finish.exchange(), Some(place.hook), &asked);
         watch.decided(asked.as_ref().map_err(Failed::why));
+        record(finish.exchange(), step, hook, &asked);
         match asked {
             Ok(Decided::Proceed) => {
                 // One that is to see the body has not let the request pass yet.
@@ -168,6 +171,24 @@ fn count(exchange: &Exchange, hook: Option<usize>, decided: &Result<Decided, Fai
     if let Some(metrics) = hook.and_then(|hook| metrics.get(hook)) {
         metrics.decided(exchange.worker.index, verdict);
     }
+}
+
+/// Records that a hook was asked, where that is recorded.
+fn record(
+    exchange: &Exchange,
+    step: Option<Measured>,
+    hook: &WorkerHook,
+    decided: &Result<Decided, Failed>,
+) {
+    let verdict = match decided {
+        Ok(Decided::Proceed) => ("proceed", None),
+        Ok(Decided::Answer(_)) => ("answer", None),
+        Ok(Decided::Reroute(_)) => ("reroute", None),
+        Err(Failed::Hook { why, .. }) => ("failed", Some(why.as_str())),
+        Err(Failed::Fault(_)) => ("none", None),
+    };
+    let hook = hook.shared();
+    exchange.end_hook(step, hook.name(), hook.plugin(), verdict);
 }
 
 /// How long a request is delayed.
@@ -396,6 +417,7 @@ async fn ask_about_body(
             may_give: Some(may_give(data.len())),
             trailers: progress.trailers(),
         };
+        let step = finish.exchange().begin_step();
         let asked = match run.hook.waits() {
             false => (run.hook.on_body(&at_hand(finish), &call, &run.ran, &asked))
                 .ok_or_else(|| Failed::hook(run.hook.why_unasked())),
@@ -414,6 +436,7 @@ async fn ask_about_body(
         };
         let index = finish.exchange().worker_config.hook_index(&run.hook);
         count(finish.exchange(), index, &asked);
+        record(finish.exchange(), step, &run.hook, &asked);
         let instead = at.body.flatten().filter(|_| asked.is_ok());
         body = Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec());
         if let Some(instead) = instead {

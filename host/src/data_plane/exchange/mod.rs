@@ -46,6 +46,8 @@ mod recoded; // ... piece by piece, in another coding
 mod tunnel; // after a 101, bytes in both directions
 mod rest; // what becomes of the connection then
 mod finish; // its log line
+mod traced; // its trace
+mod trace; // ... and what is told of it
 pub(crate) mod explained; // what would become of it
 
 pub(crate) use fault::Fault;
@@ -208,6 +210,7 @@ async fn carry(
 fn tell(exchange: &Exchange, fault: &Fault) {
     if let Some(class) = FaultClass::of(fault) {
         exchange.worker.counted().fault(class as usize);
+        exchange.note_fault(class);
     }
     match fault.level() {
         Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
@@ -224,6 +227,7 @@ async fn refuse(
     fault: &Fault,
     request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
+    exchange.begin_trace();
     tell(exchange, fault);
     let status = fault.status();
     exchange.stats.status.set(status);

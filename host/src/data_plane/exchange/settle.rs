@@ -64,6 +64,7 @@ pub(super) async fn settle(
     let led_to = way.led_to.take();
     let mut found = admit::find_anew(finish.exchange(), session, worker_config, framing, led_to);
     watch.found(finish.exchange(), &found);
+    finish.exchange().begin_trace();
     while way.routes <= MAX_REROUTES {
         way.routes += 1;
         if way.asks_listener && found.as_ref().map_or(true, inherits) {

@@ -79,6 +79,7 @@ impl Rig {
             trials: Default::default(),
             page_files: Arc::default(),
             shows_notes: false,
+            traces: None,
             metrics: SnapshotMetrics::new(&config, &Registry::uncounted().into(), None),
             logs_sent_header: true,
             config,

@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::balanceable::Balanceable;
@@ -16,7 +17,7 @@ use crate::data_plane::process::Clock;
 use crate::data_plane::unwinding::contained;
 use crate::fault_injection;
 use crate::metrics::UpstreamMetrics;
-use crate::plugin::{Ending, FailureKind, Outcome};
+use crate::plugin::{Balancer, ChosenBy, Ending, FailureKind, Outcome, Plugin};
 
 /// How far an attempt came, as time since its pick; zero for what it did not reach.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +42,35 @@ pub(crate) struct Lease {
     /// Its client has a connection for itself.
     held: OnceCell<Option<Rc<HeldByClient>>>,
     pub(crate) picked_at: Instant,
+    by: ChosenBy,
+    /// The version of the policy that is tried has chosen it.
+    is_candidates: bool,
+}
+
+/// Who has chosen an endpoint.
+pub(crate) struct Choice {
+    balancer: Arc<Balancer>,
+    by: ChosenBy,
+    last_resort: bool,
+}
+
+impl Choice {
+    /// The policy, or its fallback where that has chosen.
+    pub(crate) fn policy(&self) -> &Plugin {
+        let fallback = self.balancer.fallback();
+        let fallback = fallback.filter(|_| self.by == ChosenBy::Fallback);
+        fallback.unwrap_or(self.balancer.policy())
+    }
+
+    /// In one word, how it came about.
+    pub(crate) fn word(&self) -> &'static str {
+        match self.by {
+            _ if self.last_resort => "last_resort",
+            ChosenBy::Policy => "policy",
+            ChosenBy::Fallback => "fallback",
+            ChosenBy::Nobody => "first",
+        }
+    }
 }
 
 impl Lease {
@@ -56,6 +86,8 @@ impl Lease {
             group,
             exchange,
             index: chosen.picked.index,
+            by: chosen.picked.by,
+            is_candidates: chosen.is_candidates(),
             chosen: Cell::new(Some(chosen)),
             admitted,
             last_resort: false,
@@ -81,6 +113,20 @@ impl Lease {
     /// What it is for.
     pub(super) fn exchange(&self) -> &dyn Balanceable {
         &*self.exchange
+    }
+
+    /// Who has chosen the endpoint.
+    pub(crate) fn choice(&self) -> Choice {
+        let trial = self.group.trial.borrow();
+        let balancer = match &*trial {
+            Some(trial) if self.is_candidates => trial.candidate.borrow().balancer().clone(),
+            _ => self.group.balancer.borrow().balancer().clone(),
+        };
+        Choice {
+            balancer,
+            by: self.by,
+            last_resort: self.last_resort,
+        }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

@@ -146,6 +146,7 @@ impl Builder {
             trials: Default::default(),
             page_files: Arc::default(),
             shows_notes: false,
+            traces: None,
             metrics: SnapshotMetrics::new(&config, &Registry::uncounted().into(), None),
             logs_sent_header: false,
             config,

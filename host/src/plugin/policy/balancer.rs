@@ -259,6 +259,7 @@ pub struct WorkerBalancer {
 pub struct Picked {
     /// The endpoint: a candidate.
     pub index: u32,
+    pub by: ChosenBy,
     lease: u64,
     /// None where the answer came from no policy, or from one that does not observe.
     observer: Option<Answerer>,
@@ -269,6 +270,15 @@ impl Picked {
     pub fn is_observed(&self) -> bool {
         self.observer.is_some()
     }
+}
+
+/// Who has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChosenBy {
+    Policy,
+    Fallback,
+    /// It is the first candidate: neither had an answer.
+    Nobody,
 }
 
 /// Which of the two policies answered, and which of its instances.
@@ -345,6 +355,10 @@ impl WorkerBalancer {
         } = &*self.balancer;
         let picked = |index, role: &Role<PolicySpec>, answerer| Picked {
             index,
+            by: match answerer {
+                Answerer::Policy(_) => ChosenBy::Policy,
+                Answerer::Fallback(_) => ChosenBy::Fallback,
+            },
             lease: pick.lease,
             observer: role.plugin().hears_endings().then_some(answerer),
         };
@@ -380,6 +394,7 @@ impl WorkerBalancer {
         }
         self.first_candidate(exchange).map(|index| Picked {
             index,
+            by: ChosenBy::Nobody,
             lease: pick.lease,
             observer: None,
         })
@@ -405,6 +420,7 @@ impl WorkerBalancer {
             index,
             lease,
             observer,
+            ..
         } = picked;
         let Balancer {
             policy, fallback, ..
