@@ -68,6 +68,7 @@ mod access_log; // what is written down
 mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
 mod takeover; // another process, while requests are served
+mod dashboard; // the page for people at the same address
 mod admin; // its API
 mod stub_status; // what is counted, in nginx's text
 mod metrics; // ... and in that of Prometheus

@@ -200,6 +200,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             names: control.names.clone(),
             sources: control.sources.clone(),
             started: Instant::now(),
+            events: control.error_log.events(),
         };
         tokio::task::spawn_local(metrics::heed(admin.clone(), asked));
         let listening = {

@@ -13,9 +13,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::guard::guard;
-use super::{Admin, Demand, view};
+use super::{Admin, Demand, dashboard, view};
 use crate::admin_api::{
-    PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded, UpstreamStatus,
+    EventList, PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded,
+    UpstreamStatus,
 };
 use crate::config::model::{Address, Manner, Percent, Rails, TrialTerms};
 use crate::config::problem::suggestion;
@@ -34,7 +35,17 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/status",
             get(async |State(admin): State<Admin>| Json(view::status(&admin))),
         )
+        .route("/", get(dashboard::home))
+        .route("/dashboard", get(async || dashboard::page()))
+        .route("/dashboard/{file}", get(dashboard::file))
         .route("/metrics", get(metrics))
+        .route(
+            "/events",
+            get(async |State(admin): State<Admin>| {
+                let events = admin.events.list();
+                Json(EventList { events })
+            }),
+        )
         .route("/reload", post(reload))
         .route(
             "/drain",
@@ -66,7 +77,7 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/upstreams/{name}/servers/{server}",
             patch(alter).delete(remove),
         )
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md"))
+        .fallback(async || ApiError::no_such_path())
         .method_not_allowed_fallback(async || {
             ApiError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -96,6 +107,10 @@ impl ApiError {
             problems: Vec::new(),
         };
         ApiError { status, body }
+    }
+
+    pub(super) fn no_such_path() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md")
     }
 
     /// `known`: what there is to choose from.
@@ -463,7 +478,7 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
 }
 
 /// What a path names; what is wrong with one is said as everything else is.
-struct Named<T>(T);
+pub(super) struct Named<T>(pub(super) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> axum::extract::FromRequestParts<S>
     for Named<T>
