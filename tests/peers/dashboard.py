@@ -59,8 +59,7 @@ def press_in_row(text, label):
     """With the keyboard, once it is there at all."""
     row = ROW % json.dumps(text)
     named = f"[...({row})?.querySelectorAll('button') ?? []].find((b) => !b.hidden && b.ariaLabel === {json.dumps(label)})"
-    browser.wait(f"!!({named})")
-    browser.js(f"({named}).focus()")
+    browser.wait(f"!!({named}) && (({named}).focus(), true)")
     browser.press("Enter")
     dialog()
 
@@ -170,8 +169,10 @@ def plugins():
     press_in_row("mine", "Withdraw mine")
     answer_yes()
     expect("trial" in api("plugins/mine"), False, "nothing is tried")
+    browser.wait("!document.getElementById('plugins').innerText.includes('canary of 5%')")
     load(COMPONENT, "canary", "5%")
     dialog(False)
+    browser.wait("document.getElementById('plugins').innerText.includes('canary of 5%')")
     press_in_row("mine", "Promote mine")
     answer_yes()
     expect(api("plugins/mine")["promoted_from"], "canary of 5%", "where it came from")
@@ -244,18 +245,21 @@ def hostile():
 
 
 def hidden():
-    """Nobody looks: nothing is asked."""
+    """Nobody looks: nothing is asked. It is hidden when a round has ended, so that none is under way."""
     browser.js(
-        "Object.defineProperty(document, 'hidden', { value: true, configurable: true });"
-        "document.dispatchEvent(new Event('visibilitychange'))"
+        "new Promise((done) => new MutationObserver((_, observer) => {"
+        " observer.disconnect();"
+        " Object.defineProperty(document, 'hidden', { value: true, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange'));"
+        " done();"
+        "}).observe(document.getElementById('updated'), { childList: true }))"
     )
-    # The round that was under way ends; the pause before the next one is two seconds.
-    browser.js("new Promise((done) => setTimeout(done, 300))")
     before = len(browser.told("Network.requestWillBeSent"))
-    browser.js("new Promise((done) => setTimeout(done, 2200))")
+    # A pause between rounds is two seconds. A slow machine may hide a fault, and makes none.
+    browser.js("new Promise((done) => setTimeout(done, 2300))")
     expect(len(browser.told("Network.requestWillBeSent")), before, "requests of a hidden page")
-    browser.js("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
     updated = browser.js("document.getElementById('updated').textContent")
+    browser.js("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
     browser.wait(f"document.getElementById('updated').textContent !== {json.dumps(updated)}")
 
 

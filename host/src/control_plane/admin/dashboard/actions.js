@@ -1,7 +1,7 @@
 // What changes something: asked about first in a dialog, which stays open with the API's own words
 // where it says no. The browser gives the focus back to where it was.
 
-import { Refused, change } from "./api.js";
+import { Refused, change, pathOf } from "./api.js";
 import { byId, el, setHidden, setText } from "./dom.js";
 
 const dialog = byId("dialog");
@@ -14,7 +14,7 @@ export function onChanged(run) {
 }
 
 /** A question with fields; `run()` does it, and what it returns is said when it is done. */
-export function confirm({ title, body, yes, run, closed = () => {} }) {
+function confirm({ title, body, yes, run, closed = () => {} }) {
   if (dialog.open) return;
   setText(byId("dialog-title"), title);
   byId("dialog-body").replaceChildren(...body);
@@ -78,8 +78,6 @@ function done({ text, warnings = [] }) {
 const said = (text, { warnings = [] }) => ({ text, warnings });
 const quoted = (text) => el("code", {}, text);
 const paragraph = (...parts) => el("p", {}, ...parts);
-
-const pathOf = (...segments) => segments.map(encodeURIComponent).join("/");
 
 function alter(upstream, server, patch) {
   const path = pathOf("upstreams", upstream, "servers", server.address ?? server.server);

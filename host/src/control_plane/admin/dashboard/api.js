@@ -81,4 +81,4 @@ export async function change(method, path, body, headers) {
 }
 
 /** A path of segments, each of which may have any text. */
-export const path = (...segments) => segments.map(encodeURIComponent).join("/");
+export const pathOf = (...segments) => segments.map(encodeURIComponent).join("/");

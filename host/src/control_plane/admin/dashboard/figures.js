@@ -32,7 +32,7 @@ export function parse(text) {
 }
 
 /** Sums of a family by some of its labels, of the series that are wanted. */
-export function sums(families, name, by, wanted = () => true) {
+function sums(families, name, by, wanted = () => true) {
   const result = new Map();
   for (const { labels, value } of families.get(name) ?? []) {
     if (!wanted(labels)) continue;
@@ -58,7 +58,7 @@ function buckets(families, name, by) {
 }
 
 /** What a share of what was counted stays below, in seconds, as Prometheus reckons it; or null. */
-export function quantile(share, bounds) {
+function quantile(share, bounds) {
   const sorted = [...bounds].sort(([one], [other]) => one - other);
   const total = sorted.at(-1)?.[1] ?? 0;
   if (!(total > 0)) return null;

@@ -40,6 +40,8 @@ async function round() {
   const families = parse(await getText("metrics"));
   const now = Date.now();
   seen.certificates = certificatesOf(await certificates(), families, now);
+  // Something was changed meanwhile: part of this is from before, and is asked for again at once.
+  if (isWanted) return;
   figures.take(families, now, seen.status.pid);
   overview.show(seen, figures);
   upstreams.show(seen.upstreams, figures);

@@ -148,6 +148,7 @@ export class Overview {
     const told = problems.length === 0 ? "Nothing is wrong." : `${number(problems.length)} to look at:`;
     // Read out when it changes: it has no figure that goes up and down all the time.
     setText(byId("summary"), told);
+    document.title = problems.length === 0 ? "Waypost" : `(${problems.length}) Waypost`;
     setText(byId("state"), status.state);
     setAttribute(byId("state"), "class", `state ${status.state === "serving" ? "good" : "fair"}`);
     const servers = upstreams.flatMap((upstream) => upstream.servers);
