@@ -136,6 +136,7 @@ impl<W: Write> Write for Noting<W> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::*;
 

@@ -68,6 +68,7 @@ fn is_local(address: &Address, host: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
     use super::*;
 
