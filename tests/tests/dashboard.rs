@@ -1,5 +1,5 @@
-//! The page for people at the admin address: who gets it, what it may do, and that it shows and does
-//! what the API says, in a browser.
+//! The page for people at the admin address: who gets it, what it may do, and that it shows and
+//! does what the API says, in a browser.
 
 use waypost_tests::client::exchange;
 use waypost_tests::{Proxy, Response, eventually, origin, peers, plugin, proxy};

@@ -45,7 +45,7 @@ const FILES: [(&str, &str, &str); 11] = [
     ),
 ];
 
-/// The root: the page for a browser, and nothing for programs, which have nothing to look for there.
+/// The root: the page for a browser, and nothing for programs, which look for nothing there.
 pub(super) async fn home(headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).into_iter();
     let mut accept = accept.filter_map(|accept| accept.to_str().ok());
