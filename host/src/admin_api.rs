@@ -68,6 +68,24 @@ pub(crate) struct ReloadCounts {
     pub(crate) last_failed: bool,
 }
 
+/// `GET /events`: what the error log has said of late, the newest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EventList {
+    pub(crate) events: Vec<EventStatus>,
+}
+
+/// Lines that differ in nothing but numbers. Times are RFC 3339, in UTC.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EventStatus {
+    /// `error`, `warn` or `info`.
+    pub(crate) level: String,
+    /// The last of them.
+    pub(crate) text: String,
+    pub(crate) count: u64,
+    pub(crate) first: String,
+    pub(crate) last: String,
+}
+
 /// `GET /plugins`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PluginList {

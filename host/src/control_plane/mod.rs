@@ -19,6 +19,7 @@ mod trials; // other versions beside them
 mod assemble; // policies configured, logs opened: a snapshot
 mod refused_lists; // servers from elsewhere that policies do not take
 mod check; // problems beyond those of the file
+mod events; // what it has said of late
 mod error_log; // where `tracing` writes
 mod panics; // counted, and written there
 mod inherited; // sockets that this process was started with

@@ -205,6 +205,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             sources: control.sources.clone(),
             exporters: control.exporters.clone(),
             started: Instant::now(),
+            events: control.error_log.events(),
         };
         tokio::task::spawn_local(metrics::heed(admin.clone(), asked));
         let listening = {

@@ -61,6 +61,10 @@ async fn status(address: &str, method: &str, path: &str, lines: &str) -> u16 {
 #[tokio::test]
 async fn over_tcp_a_token_lets_in_and_its_role_says_how_far() {
     let (_proxy, address) = guarded("", "").await;
+    // A browser has none to show before it has the page.
+    for path in ["/dashboard", "/dashboard/main.js"] {
+        assert_eq!(status(&address, "GET", path, "").await, 200, "{path}");
+    }
     let nobody = exchange(&address, request("GET", "/status", "")).await;
     assert_eq!(nobody.status, 401);
     assert_eq!(

@@ -8,6 +8,7 @@ mod connections; // how many, and for how long
 mod access; // who asks, and what they may do
 mod audit; // what they did
 mod guard; // which requests are let in
+mod dashboard; // the page for people
 pub(super) mod standing; // why a server is in rotation or not
 mod view; // what is shown
 mod routes; // which path does what
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 use self::connections::Listening;
 use super::bind_problem::{ADMIN, Ours, bind_problem};
 use super::blocking::{BRIEF, run_blocking};
+use super::events::Events;
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
 use super::preparing::Preparations;
@@ -64,6 +66,7 @@ pub(super) struct Admin {
     pub(super) sources: Sources,
     pub(super) exporters: Arc<Exporters>,
     pub(super) started: Instant,
+    pub(super) events: Arc<Events>,
 }
 
 /// What concerns the process as a whole.

@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::audit::Loaded;
 use super::guard::{Guard, guard};
-use super::{Admin, Demand, view};
+use super::{Admin, Demand, dashboard, view};
 use crate::admin_api::{
-    ExplainRequest, Explanation, PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch,
-    Spread, SpreadRequest, Upgraded, UpstreamStatus,
+    EventList, ExplainRequest, Explanation, PluginStatus, Reloaded, RequestRefused, SIGNATURE,
+    ServerPatch, Spread, SpreadRequest, Upgraded, UpstreamStatus,
 };
 use crate::config::model::{Address, Manner, Percent, Rails, TrialTerms};
 use crate::config::problem::suggestion;
@@ -40,7 +40,17 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/status",
             get(async |State(admin): State<Admin>| Json(view::status(&admin))),
         )
+        .route("/", get(dashboard::home))
+        .route("/dashboard", get(async || dashboard::page()))
+        .route("/dashboard/{file}", get(dashboard::file))
         .route("/metrics", get(metrics))
+        .route(
+            "/events",
+            get(async |State(admin): State<Admin>| {
+                let events = admin.events.list();
+                Json(EventList { events })
+            }),
+        )
         .route("/reload", post(reload))
         .route(
             "/drain",
@@ -74,7 +84,7 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/upstreams/{name}/servers/{server}",
             patch(alter).delete(remove),
         )
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md"))
+        .fallback(async || ApiError::no_such_path())
         .method_not_allowed_fallback(async || {
             ApiError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -116,6 +126,10 @@ impl ApiError {
             problems: Vec::new(),
         };
         ApiError { status, body }
+    }
+
+    pub(super) fn no_such_path() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md")
     }
 
     /// `known`: what there is to choose from.
@@ -516,7 +530,7 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
 }
 
 /// What a path names; what is wrong with one is said as everything else is.
-struct Named<T>(T);
+pub(super) struct Named<T>(pub(super) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> axum::extract::FromRequestParts<S>
     for Named<T>
