@@ -3,9 +3,17 @@
 //! `docs/admin.md` documents each field. A command may ask a process of the version before, so a
 //! field that is new has a default.
 
+mod explain; // of requests
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::explain::{
+    Candidate, Choice, ClientTold, ExplainRequest, Explanation, Fact, HookStep, ListenerTold,
+    Outcome, ProxyTold, RouteStep, RouteTold, Spread, SpreadReason, SpreadRequest, SpreadServer,
+    Step,
+};
 
 /// The header with the signature of a component that is sent: the text of its `.minisig`, in base64.
 pub(crate) const SIGNATURE: &str = "waypost-signature";
@@ -95,6 +103,24 @@ pub(crate) struct ReloadCounts {
     /// The last of them is that which failed.
     #[serde(default)]
     pub(crate) last_failed: bool,
+}
+
+/// `GET /events`: what the error log has said of late, the newest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EventList {
+    pub(crate) events: Vec<EventStatus>,
+}
+
+/// Lines that differ in nothing but numbers. Times are RFC 3339, in UTC.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EventStatus {
+    /// `error`, `warn` or `info`.
+    pub(crate) level: String,
+    /// The last of them.
+    pub(crate) text: String,
+    pub(crate) count: u64,
+    pub(crate) first: String,
+    pub(crate) last: String,
 }
 
 /// `GET /plugins`.
@@ -341,6 +367,36 @@ pub(crate) struct ServerStatus {
     /// The last probe of its `health_check`, if there is one.
     #[serde(default)]
     pub(crate) check: Option<CheckStatus>,
+    /// What it was asked since the process began; none where it is not counted by itself.
+    #[serde(default)]
+    pub(crate) counts: Option<ServerCounts>,
+    /// What went wrong with a request last.
+    #[serde(default)]
+    pub(crate) last_error: Option<ServerError>,
+}
+
+/// What was counted of a server, as `/metrics` has it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ServerCounts {
+    /// Attempts, whatever came of them.
+    pub(crate) requests: u64,
+    /// By the class of the answer's status, `none` without one.
+    pub(crate) answers: BTreeMap<String, u64>,
+    /// Those that count against it, and how many for each reason.
+    pub(crate) failed: u64,
+    pub(crate) failures: BTreeMap<String, u64>,
+    /// Those in whose place another server was asked.
+    pub(crate) retried: u64,
+}
+
+/// What went wrong with a request to a server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ServerError {
+    /// As in the error log.
+    pub(crate) message: String,
+    /// RFC 3339, in UTC.
+    pub(crate) at: String,
+    pub(crate) ago_ms: u64,
 }
 
 /// Why a server is out of rotation, or gets less than its share.

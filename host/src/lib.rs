@@ -47,6 +47,11 @@ pub mod plugin;
 pub mod testbed; // plugins tried without a proxy
 pub mod scaffold; // the files of a new plugin
 pub mod access_log;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "each batch has its time; beside that its thread waits for what workers hand over"
+)]
+mod traces; // spans of requests, for a collector
 mod files; // that routes answer with
 mod file; // opened without waiting, read up to a bound
 #[cfg(any(fuzzing, test))]

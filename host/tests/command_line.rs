@@ -173,7 +173,7 @@ fn wrong_usage_of_the_commands_that_talk_to_a_process_is_told_before_any_is_aske
     for line in [
         "status --admin 0.0.0.0:9180",
         "status --admin 127.0.0.1",
-        "reload --json",
+        "reload --yaml",
         "plugin",
         "plugin load mine",
         "upstream add backend",

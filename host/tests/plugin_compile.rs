@@ -383,6 +383,36 @@ fn inspect_tells_what_a_plugin_is_and_needs() {
 }
 
 #[test]
+fn inspect_tells_programs_the_same_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, code) in [
+        ("first", policy(), 0),
+        ("none", wat::parse_str("(component)").unwrap(), 1),
+    ] {
+        let file = folder.path().join(name).with_extension("wasm");
+        fs::write(&file, bytes).unwrap();
+        let mut command = Command::new(WAYPOST);
+        let output = command.args(["plugin", "inspect", "--json"]).arg(&file);
+        let output = output.output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["name"], name);
+        match code {
+            0 => {
+                assert_eq!(told["grants"], serde_json::json!(["request"]));
+                assert_eq!(told["interfaces"], serde_json::json!(["policy"]));
+                assert_eq!(told["error"], serde_json::Value::Null);
+            }
+            _ => {
+                let error = told["error"].as_str().unwrap();
+                assert!(error.contains("exports none of"), "{error}");
+                assert_eq!(told["interfaces"], serde_json::Value::Null);
+            }
+        }
+    }
+}
+
+#[test]
 fn inspect_tells_why_a_plugin_cannot_be_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("none.wasm");

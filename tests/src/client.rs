@@ -1,7 +1,7 @@
 //! The client's side of a connection to a proxy.
 
 use crate::in_time;
-use crate::wire::{Fields, Head, Wire};
+use crate::wire::{Cut, Fields, Head, Wire};
 
 /// A connection to a proxy.
 pub struct Client {
@@ -100,6 +100,17 @@ impl Client {
         let mut response = self.response_head().await;
         self.body_of(&mut response).await;
         response
+    }
+
+    /// Reads a response from a peer that may leave: an error if it does before the head is there, a
+    /// response that is not complete if it does later.
+    ///
+    /// # Errors
+    /// The connection ended before the head did.
+    pub async fn try_response(&mut self) -> Result<Response, Cut> {
+        let mut response = Response::of(self.wire.head().await?);
+        self.body_of(&mut response).await;
+        Ok(response)
     }
 
     /// Reads the body that follows a head.

@@ -112,6 +112,29 @@ async fn a_request_that_was_refused_is_logged() {
 }
 
 #[tokio::test]
+async fn upstream_lines_are_combined_and_say_what_each_server_has_made_of_the_request() {
+    let ill = origin::answers(|_| Answer::status(503, "")).await;
+    let (dead, good) = (origin::refuses(), origin::says("hello").await);
+    let log = "workers = 1\naccess_log = { path = \"access.log\", format = \"upstream\" }";
+    let proxy = proxy::to([&dead, &ill, &good])
+        .server(log)
+        .upstream("next_upstream = [\"error\", \"http_503\"]")
+        .start()
+        .await;
+    assert_eq!(proxy.get("/a").await.text(), "hello");
+    let lines = lines(&proxy, 1).await;
+    let line = without_time(&lines[0]);
+    let (combined, rest) = line.split_once(" rt=").expect("how long it took");
+    let expected = "127.0.0.1 - - [] \"GET /a HTTP/1.1\" 200 5 \"-\" \"-\"";
+    assert_eq!(combined, expected);
+    let (took, rest) = rest.split_once(' ').expect("more");
+    assert!(took.parse::<f64>().is_ok(), "{line}");
+    let [dead, ill, good] = [&dead, &ill, &good].map(|origin| origin.address());
+    let servers = format!("ua=\"{dead}, {ill}, {good}\" us=\"502, 503, 200\" ut=\"0.");
+    assert!(rest.starts_with(&servers), "{line}");
+}
+
+#[tokio::test]
 async fn several_tries_are_joined_by_commas() {
     let (a, b) = (
         origin::refuses(),

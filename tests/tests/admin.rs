@@ -1,6 +1,8 @@
 //! The admin API refuses requests that it must not carry out, says what is wrong with a request,
 //! and does not disturb the traffic.
 
+mod tokens; // who may give commands, and what is told of that
+
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 

@@ -119,6 +119,10 @@ fn arguments(command: &str, proxy: &Proxy) -> Vec<String> {
         "ADDRESS" => "127.0.0.1:10".to_owned(),
         "N" => "2".to_owned(),
         "/etc/waypost/waypost.toml" => "waypost.toml".to_owned(),
+        "URL" => format!("http://{}/", proxy.address()),
+        _ if word.starts_with("http://shop.example") => {
+            word.replace("shop.example", proxy.address())
+        }
         _ if word.starts_with("unix:/") => proxy.admin_address(),
         word => word.to_owned(),
     };

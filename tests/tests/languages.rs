@@ -4,18 +4,25 @@
 
 use waypost_tests::admin::ADMIN;
 use waypost_tests::languages::{FAULT, Language};
-use waypost_tests::{Answer, Gate, Load, Origin, Proxy, child, origin, proxy, waypost};
+use waypost_tests::{Answer, Gate, Load, Origin, Proxy, child, origin, plugin, proxy, waypost};
 
 /// The example's configuration, before these origins, with lines more in the plugin's entry.
 fn configuration(language: Language, file: &str, origins: &[Origin], entry: &str) -> String {
-    let mut text = language.configuration();
+    let named = format!("\"{file}\"\n{entry}");
+    before(
+        origins,
+        language.configuration().replace("\"plugin.wasm\"", &named),
+    )
+}
+
+/// Such a configuration, whose hook masks a word, before these origins.
+fn before(origins: &[Origin], mut text: String) -> String {
     let hook = "tenants = [\"acme\", \"globex\"]\n";
     for (part, replacement) in [
         (hook, &*format!("{hook}mask = \"4111\"\n")),
         ("127.0.0.1:8080", "127.0.0.1:0"),
         ("127.0.0.1:3001", origins[0].address()),
         ("127.0.0.1:3002", origins[1].address()),
-        ("\"plugin.wasm\"", &format!("\"{file}\"\n{entry}")),
     ] {
         assert!(text.contains(part), "no {part} in\n{text}");
         text = text.replace(part, replacement);
@@ -37,8 +44,13 @@ async fn homes(proxy: &Proxy) -> Vec<String> {
     homes
 }
 
-/// What the plugins are for.
-async fn does_what_the_others_do(language: Language) {
+/// What the plugins are for: with the configuration that is made for these origins, whose hook is the
+/// plugin `counts` and has this in place of `4111`.
+async fn do_what_all_others_do(
+    configuration: impl FnOnce(&[Origin]) -> String,
+    counts: &str,
+    mask: &str,
+) -> Proxy {
     let gate = Gate::closed();
     let mut origins = Vec::new();
     for name in ["a", "b"] {
@@ -52,8 +64,7 @@ async fn does_what_the_others_do(language: Language) {
             .await,
         );
     }
-    let file = language.plugin().await.display().to_string();
-    let proxy = proxy::run(&configuration(language, &file, &origins, ""), &[]).await;
+    let proxy = proxy::run(&configuration(&origins), &[]).await;
 
     let first = homes(&proxy).await;
     assert_eq!(homes(&proxy).await, first, "a tenant stays where it is");
@@ -81,11 +92,24 @@ async fn does_what_the_others_do(language: Language) {
         let last = requests.last().expect("it was asked");
         assert_eq!(last.header("X-Counted-As"), "acme");
     }
-    let plugin = proxy.shows("/plugins/tenants").await;
+    let plugin = proxy.shows(&format!("/plugins/{counts}")).await;
     let counters = plugin.to_string();
     assert!(counters.contains("\"requests_acme\":20"), "{counters}");
 
-    masks_a_word_in_bodies(language, &proxy, &origins).await;
+    masks_a_word_in_bodies(mask, &proxy, &origins).await;
+    proxy
+}
+
+/// That, and what there is in the log of a fault.
+async fn does_what_the_others_do(language: Language) {
+    let file = language.plugin().await.display().to_string();
+    // C keeps the length of bodies.
+    let mask = match language {
+        Language::C => "****",
+        _ => "***",
+    };
+    let configuration = |origins: &[Origin]| configuration(language, &file, origins, "");
+    let proxy = do_what_all_others_do(configuration, "tenants", mask).await;
 
     for _ in 0..3 {
         let response = proxy.get_with("/", "X-Fault: now\r\n").await;
@@ -96,13 +120,8 @@ async fn does_what_the_others_do(language: Language) {
     assert_eq!(proxy.shows("/plugins/tenants").await["state"], "live");
 }
 
-/// What the hook makes of bodies, either way: C keeps their length.
-async fn masks_a_word_in_bodies(language: Language, proxy: &Proxy, origins: &[Origin]) {
-    let mask = if language == Language::C {
-        "****"
-    } else {
-        "***"
-    };
+/// What the hook makes of bodies, either way.
+async fn masks_a_word_in_bodies(mask: &str, proxy: &Proxy, origins: &[Origin]) {
     let mut client = proxy.client().await;
     client
         .send("POST /card HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nsend 4111 ")
@@ -216,6 +235,20 @@ async fn promises(language: Language) {
     if Language::C.is_installed() {
         is_loaded_under_load(language).await;
     }
+}
+
+/// In Rust a component is of one kind, so there are two.
+#[tokio::test]
+async fn plugins_in_rust_do_what_those_in_other_languages_do() {
+    let configuration = |origins: &[Origin]| {
+        let mut text = include_str!("../../examples/rust/waypost.toml").to_owned();
+        for name in ["by_tenant", "count_tenants"] {
+            let built = plugin(name, "wasm32-wasip2").display().to_string();
+            text = text.replace(&format!("target/wasm32-wasip2/release/{name}.wasm"), &built);
+        }
+        before(origins, text)
+    };
+    do_what_all_others_do(configuration, "count_tenants", "***").await;
 }
 
 #[tokio::test]

@@ -65,11 +65,16 @@ mod grpc; // calls and their faults
 mod websocket; // tunnels of either version
 mod half_closed; // one side has ended, the other has not
 mod tunnel_memory; // what a connection costs that is carried as it is
+mod traces; // spans of requests, for a collector
 mod access_log; // what is written down
 mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
 mod takeover; // another process, while requests are served
+mod dashboard; // the page for people at the same address
 mod admin; // its API
+mod upstream_list; // what each server was asked, and what went wrong with it last
+mod probes; // whether requests are wanted
+mod explain; // what would become of a request
 mod stub_status; // what is counted, in nginx's text
 mod metrics; // ... and in that of Prometheus
 mod control_plane; // never stands still

@@ -1186,7 +1186,7 @@ async fn an_upgrade_hands_on_no_names_that_requests_have_made() {
     })
     .await;
     let keys = format!(
-        "resolver = {{ addresses = [\"{}\"], timeout = \"300ms\" }}",
+        "resolver = {{ addresses = [\"{}\"], timeout = \"10s\" }}",
         dns.address()
     );
     let route = format!(

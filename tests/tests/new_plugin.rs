@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use waypost_tests::languages::{Language, behind_others, ended};
-use waypost_tests::{Origin, Proxy, child, origin, proxy, waypost};
+use waypost_tests::{Origin, Proxy, child, origin, plugin as built_plugin, proxy, waypost};
 
 /// The folder of a new plugin, with what its language needs.
 struct Project {
@@ -68,6 +68,7 @@ impl Project {
         assert!(said.starts_with("$ "), "{said}");
         assert!(said.contains("\nsize "), "{said}");
         assert!(said.contains(&kind), "{said}");
+        assert!(said.contains("\nsettings    taken: "), "{said}");
         let needed = match self.kind {
             "policy" => "grants = [\"request\", \"exchange\"]",
             "filter" => "grants = [\"request\"]",
@@ -314,6 +315,27 @@ fn a_build_that_goes_wrong_says_what_did() {
         assert_eq!(code, 1, "{said}{error}");
         assert!(said.starts_with(&format!("$ {command}\n")), "{said}");
         assert!(error.to_lowercase().contains(part), "{error}");
+    }
+}
+
+/// Else `dev` and `test` would be the first to say so.
+#[test]
+fn a_build_tries_the_settings_of_the_project() {
+    let component = built_plugin("label_filter", "wasm32-unknown-unknown");
+    let build = format!("cp {} plugin.wasm", component.display());
+    for (more, exit, part) in [
+        ("settings = ''", 1, "`label` is missing"),
+        ("settings = 'label = 3'", 1, "`label`"),
+        ("settings = 'label = \"zone\"'", 0, ""),
+    ] {
+        let folder = project(&build, &format!("kind = \"filter\"\n{more}\n"));
+        let (code, said, error) = plugin(folder.path(), &["build"]);
+        assert_eq!(code, exit, "{more}: {said}{error}");
+        assert!(error.contains(part), "{more}: {error}");
+        let taken = said.ends_with("\nsettings    taken: label = \"zone\"\n");
+        assert_eq!(taken, exit == 0, "{more}: {said}");
+        let file = error.contains("`settings` in `waypost-plugin.toml`");
+        assert_eq!(file, exit == 1, "{more}: {error}");
     }
 }
 

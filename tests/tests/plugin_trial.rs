@@ -96,6 +96,15 @@ fn the_same_seed_makes_the_same_trial() {
 }
 
 #[test]
+fn calls_that_fail_are_no_figures() {
+    let output = plugin(&directory("traps_in_pick"), &["bench", "mine.wasm"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = text(&output.stderr);
+    assert!(error.contains("failed while it was measured ("), "{error}");
+    assert!(error.contains(" traps)"), "{error}");
+}
+
+#[test]
 fn calls_are_measured_beside_those_of_round_robin() {
     let output = plugin(&directory("behaves"), &["bench", "mine.wasm"]);
     let printed = text(&output.stdout);

@@ -1,11 +1,5 @@
-//! All that changes, all that goes wrong, under load, for as long as one likes: nothing is left
-//! behind.
-//!
-//! A few seconds with all other specs. An hour of it, as before a release, is a command of its own:
-//!
-//! ```sh
-//! WAYPOST_SOAK_MINUTES=60 cargo test -p waypost-tests --test specs -- soak --nocapture
-//! ```
+//! What changes and goes wrong under load leaves nothing behind. A few seconds of it: an hour of that
+//! and more is `benches/soak`.
 
 use std::time::{Duration, Instant};
 
@@ -13,20 +7,13 @@ use waypost_tests::admin::ADMIN;
 use waypost_tests::{Answer, Client, Load, Origin, Proxy, eventually, origin, plugin, proxy};
 
 /// Memory in KiB that may be in use at the end beyond that of the beginning: what the allocator
-/// takes for an unlucky round, which is more where the machine is busy. There are five rounds a
-/// second at the least, so that in an hour it is less than a kilobyte for each.
+/// takes for an unlucky round, which is more where the machine is busy.
 const GAIN: u64 = 16 << 10;
 /// Rounds until the allocator has taken what it needs, and rounds at the least after that.
 const ROUNDS: (usize, usize) = (20, 10);
 
 /// How long it goes on.
-fn length() -> Duration {
-    let minutes = std::env::var("WAYPOST_SOAK_MINUTES").ok();
-    let minutes = minutes.map(|text| text.parse::<u64>().expect("a number of minutes"));
-    minutes.map_or(Duration::from_secs(5), |minutes| {
-        Duration::from_secs(60 * minutes)
-    })
-}
+const SPAN: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn whatever_happens_for_long_leaves_nothing_behind() {
@@ -37,7 +24,7 @@ async fn whatever_happens_for_long_leaves_nothing_behind() {
     let versions = [version(1), version(2)];
     let begun = Instant::now();
     let (mut memory, mut descriptors) = (Vec::new(), Vec::new());
-    while memory.len() < ROUNDS.0 + ROUNDS.1 || begun.elapsed() < length() {
+    while memory.len() < ROUNDS.0 + ROUNDS.1 || begun.elapsed() < SPAN {
         let round = memory.len();
         let load = Load::start(proxy.address(), 8);
         proxy.write(&files[(round + 1) % 2]);

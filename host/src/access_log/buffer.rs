@@ -33,6 +33,11 @@ struct Buffer {
 }
 
 impl LogBuffers {
+    /// Of what has no logs.
+    pub fn of_none() -> LogBuffers {
+        LogBuffers::new(ToWriter::nowhere())
+    }
+
     pub(super) fn new(writer: ToWriter) -> LogBuffers {
         LogBuffers {
             writer,

@@ -78,6 +78,16 @@ fn combined_is_what_nginx_writes() {
 }
 
 #[test]
+fn upstream_is_combined_and_behind_it_what_each_server_has_made_of_the_request() {
+    let combined = line(&LogFormat::Combined, &example());
+    assert_eq!(
+        line(&LogFormat::Upstream, &example()),
+        combined.trim_end().to_owned()
+            + " rt=0.012 ua=\"10.0.0.1:80, 10.0.0.2:80\" us=\"-\" ut=\"0.001, 0.011\"\n"
+    );
+}
+
+#[test]
 fn a_client_cannot_forge_a_second_line() {
     let source = Values::new(&[("uri", b"/\r\n127.0.0.1 - - \"")]);
     assert_eq!(

@@ -218,6 +218,14 @@ pub(super) struct ToWriter {
 }
 
 impl ToWriter {
+    /// Where nobody writes.
+    pub(super) fn nowhere() -> ToWriter {
+        ToWriter {
+            sender: sync_channel(1).0,
+            queued: Arc::default(),
+        }
+    }
+
     /// Hands lines over, or counts them as lost; never waits.
     pub(super) fn send(&self, lines: LineBatch) {
         let room = lines.bytes.capacity();

@@ -17,6 +17,7 @@ mod project;
 mod try_plugin;
 mod simulate;
 mod compile_plugin;
+mod token;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,8 @@ enum Command {
     /// Make a plugin, build it and try it; see and change the plugins of a running process
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Make a token for a client of the admin API, and print what the configuration says of it
+    Token(token::TokenArguments),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Say what of a configuration this machine keeps from being as it says, and what to do about it
@@ -82,6 +85,8 @@ enum Command {
     Demo,
     #[command(flatten)]
     Admin(admin::AdminCommand),
+    /// Say what would become of a request, without sending it
+    Explain(admin::ExplainArguments),
     /// Print the version
     Version {
         /// Also of everything that was built in
@@ -124,12 +129,14 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::import(&arguments),
         Command::Plugin(command) => plugin::plugin(command),
         Command::CompilePlugin(bounds) => compile_plugin::compile_plugin(&bounds),
+        Command::Token(arguments) => token::token(&arguments),
         Command::Schema => schema::schema(),
         Command::Doctor { config, json } => doctor::doctor(&config.file, json),
         Command::Completions { shell } => manual::completions(Arguments::command(), shell),
         Command::Man { folder } => manual::pages(Arguments::command(), &folder),
         Command::Demo => demo::demo(),
         Command::Admin(command) => admin::run(command),
+        Command::Explain(arguments) => admin::explain(arguments),
         Command::Version { verbose } => version::version(verbose),
     };
     outcome.unwrap_or_else(|error| {
@@ -165,6 +172,14 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
             Err(anyhow::Error::from(error).context("cannot print"))
         }
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The same for a text with colours, which are for a terminal alone, if `NO_COLOR` is not set.
+fn print_painted(text: &str) -> anyhow::Result<ExitCode> {
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => print(&anstream::adapter::strip_str(text).to_string()),
+        _ => print(text),
     }
 }
 

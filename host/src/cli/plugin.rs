@@ -62,7 +62,11 @@ pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
             }
             None => {
                 let name = what.file_stem().unwrap_or_default().to_string_lossy();
-                inspect(&Untrusted::name(name).to_string(), &what, None)?;
+                let name = Untrusted::name(name).to_string();
+                if form.is_json() {
+                    return inspect_as_json(&name, &what);
+                }
+                inspect(&name, &what, None)?;
                 Ok(ExitCode::SUCCESS)
             }
         },
@@ -93,10 +97,7 @@ pub(super) fn inspect(name: &str, file: &Path, kept: Option<PathBuf>) -> anyhow:
         PluginKind::Component => "component",
         PluginKind::CoreModule => "core module, of which a component is made when it is loaded",
     };
-    let mut needed = grants_needed(inspection.imports.iter().map(Untrusted::as_str));
-    let answers = inspection.exports.iter().any(is_handler);
-    // A route says which upstreams a component may ask.
-    needed.retain(|grant| !answers || *grant != "http");
+    let needed = needed(&inspection);
     let grants = match &needed[..] {
         [] => "none needed".to_owned(),
         grants => format!("grants = {grants:?}"),
@@ -123,6 +124,46 @@ pub(super) fn inspect(name: &str, file: &Path, kept: Option<PathBuf>) -> anyhow:
         ))?;
     }
     Ok(plugin)
+}
+
+/// The same as JSON: what the file tells by itself is there as well where it cannot be loaded.
+fn inspect_as_json(name: &str, file: &Path) -> anyhow::Result<ExitCode> {
+    let options = PluginOptions::stock();
+    let bytes = Runtime::read(name, file, &options.compile)?;
+    let inspection = Inspection::of(name, &bytes)?;
+    let runtime = Runtime::new(Compiler::child_process(None)?)?;
+    let loaded = runtime.load(name, 1, &bytes, &options);
+    let texts =
+        |names: &[Untrusted]| -> Vec<String> { names.iter().map(Untrusted::to_string).collect() };
+    let told = serde_json::json!({
+        "name": name,
+        "sha256": Hash::of(&bytes).to_string(),
+        "size": bytes.len(),
+        "kind": match inspection.kind {
+            PluginKind::Component => "component",
+            PluginKind::CoreModule => "core module",
+        },
+        "functions": inspection.functions,
+        "exports": texts(&inspection.exports),
+        "imports": texts(&inspection.imports),
+        "grants": needed(&inspection),
+        "interfaces": loaded.as_ref().ok().map(Plugin::interfaces),
+        "error": loaded.as_ref().err().map(ToString::to_string),
+    });
+    super::print(&format!("{told:#}\n"))?;
+    Ok(match loaded {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+/// What its entry has to grant.
+fn needed(inspection: &Inspection) -> Vec<&'static str> {
+    let mut needed = grants_needed(inspection.imports.iter().map(Untrusted::as_str));
+    let answers = inspection.exports.iter().any(is_handler);
+    // A route says which upstreams a component may ask.
+    needed.retain(|grant| !answers || *grant != "http");
+    needed
 }
 
 /// Whether an export is what answers requests.

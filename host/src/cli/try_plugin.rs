@@ -66,15 +66,19 @@ impl Tried {
             false => "it is a plugin of no kind",
         })?;
         Ok(Subject {
-            picks: runtime
-                .stock("round_robin")?
-                .context("`round_robin` is a stock plugin")?,
+            picks: picks(runtime)?,
             plugin,
             kind,
             settings: table("--settings", &self.settings)?,
             place: table("--place", &self.place)?,
         })
     }
+}
+
+/// What picks behind a filter or a scorer that is tried.
+pub(super) fn picks(runtime: &Runtime) -> anyhow::Result<Plugin> {
+    let round_robin = runtime.stock("round_robin")?;
+    round_robin.context("`round_robin` is a stock plugin")
 }
 
 /// A file, or a stock plugin by its name: with the bounds of an entry that says none, everything
@@ -175,7 +179,15 @@ pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
             measured.nanoseconds,
             measured.instance.as_secs_f64() * 1e6,
             measured.memory >> 10,
-        ))
+        ))?;
+        match measured.faults {
+            Some(faults) => anyhow::bail!(
+                "`{}` failed while it was measured ({faults}), so these are no figures of its work: \
+                 `waypost plugin test` says what it fails by",
+                subject.plugin.name()
+            ),
+            None => Ok(ExitCode::SUCCESS),
+        }
     };
     if subject.kind == Kind::Hook {
         row(&subject, None)?;

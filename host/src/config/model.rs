@@ -13,6 +13,7 @@ use crate::http::definition::Definitions;
 use crate::http::template::Template;
 
 mod acme;
+mod admin;
 mod answer_templates;
 mod answers;
 mod cipher;
@@ -39,11 +40,13 @@ mod settings;
 mod source;
 mod store;
 mod tls;
+mod traces;
 
 pub use self::acme::{
     Acme, AcmeAuthority, AcmeCertificate, AcmeStore, ChallengeKind, Eab, LETS_ENCRYPT,
     LETS_ENCRYPT_STAGING,
 };
+pub use self::admin::{AdminConfig, AdminToken, Role};
 pub(crate) use self::answers::WITH_HEADERS;
 pub use self::answers::{CacheTime, Statuses};
 pub use self::cipher::{CIPHERS, Cipher};
@@ -81,6 +84,9 @@ pub use self::tls::{
     UpstreamTls,
 };
 pub(crate) use self::tls::{is_server_name, server_host};
+pub use self::traces::{
+    TraceContext, TraceExport, TraceProtocol, TraceRule, TraceSample, TracesConfig,
+};
 pub use self::trial::{Manner, Percent, Rails, TrialConfig, TrialTerms};
 
 /// Everything that one configuration file (and its includes) says.
@@ -108,6 +114,8 @@ pub struct Config {
     pub plugins: Vec<PluginConfig>,
     pub store: StoreConfig,
     pub metrics: MetricsConfig,
+    /// `None`: nothing is traced.
+    pub traces: Option<TracesConfig>,
     pub admin: Option<AdminConfig>,
     /// Where listeners without TLS look for tokens of HTTP-01.
     pub http_challenges: Vec<Arc<Path>>,
@@ -171,12 +179,14 @@ impl Config {
             .iter()
             .filter_map(|listener| listener.tls.as_ref());
         let of_streams = self.streams.iter().filter_map(|stream| stream.tls.as_ref());
+        let of_admin = self.admin.iter().filter_map(|admin| admin.tls.as_ref());
         let of_upstreams = self
             .upstreams
             .iter()
             .filter_map(|upstream| upstream.tls.as_ref());
         of_listeners
             .chain(of_streams)
+            .chain(of_admin)
             .flat_map(ListenerTls::files)
             .chain(of_upstreams.flat_map(UpstreamTls::files))
     }
@@ -252,6 +262,9 @@ pub struct ServerConfig {
     /// How long a graceful stop waits for exchanges under way (`worker_shutdown_timeout`). `None`:
     /// without end, as nginx.
     pub shutdown_timeout: Option<Duration>,
+    /// How long a graceful stop goes on accepting before it begins, while routes with
+    /// `probe = "ready"` say 503. Default zero.
+    pub shutdown_delay: Duration,
     pub plugin_cache: PluginCache,
     /// Upstreams at most that there are because requests have named them, default 256.
     pub max_dynamic_upstreams: usize,
@@ -292,6 +305,8 @@ pub struct ListenerConfig {
     pub real_ip: RealIp,
     /// Overrides those of `[server]`, already resolved: none is off.
     pub access_logs: Vec<AccessLog>,
+    /// Overrides that of the file, already resolved: `None` is off.
+    pub traces: Option<Arc<TraceRule>>,
     /// Pending connections that the kernel keeps (`listen ... backlog`), default 511.
     pub backlog: u32,
     /// Idle time until a kept-alive connection is closed, default 75 s; zero turns keepalive off.
@@ -556,6 +571,8 @@ pub struct Route {
     pub expires: Option<CacheTime>,
     /// An empty list turns it off for this route; `None` inherits the listener's.
     pub access_logs: Option<Vec<AccessLog>>,
+    /// `Some(None)` turns it off for this route; `None` inherits the listener's.
+    pub traces: Option<Option<Arc<TraceRule>>>,
     /// `None` inherits the listener's.
     pub client_max_body_size: Option<Option<u64>>,
     /// Its own. Those of the listener come after them.
@@ -674,9 +691,30 @@ pub enum Action {
     StubStatus,
     /// Tell all that is counted, to Prometheus.
     Metrics,
+    /// Tell whether requests are wanted, to a load balancer.
+    Probe(Probe),
     Files(Arc<Files>),
     /// Index into [`Config::components`].
     Component(usize),
+}
+
+/// What a load balancer asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether the process serves.
+    Live,
+    /// Whether it is to get new requests: not once it is about to end.
+    Ready,
+}
+
+impl Probe {
+    /// As the file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Probe::Live => "live",
+            Probe::Ready => "ready",
+        }
+    }
 }
 
 /// The status of a [`Return`] that closes the connection without an answer (`NGX_HTTP_CLOSE`).
@@ -709,15 +747,6 @@ pub enum HeaderOperation {
     /// Adds a value beside those there; an empty one adds nothing.
     Add(Template),
     Remove,
-}
-
-/// `[admin]`: where commands such as `waypost reload` reach the process.
-#[derive(Debug, Clone)]
-pub struct AdminConfig {
-    /// A loopback address or a unix socket.
-    pub address: Address,
-    /// Where the address stands.
-    pub place: super::problem::Place,
 }
 
 #[cfg(test)]

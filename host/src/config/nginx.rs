@@ -794,9 +794,32 @@ static LOGS: &[Directive] = &[
         &["prometheus*", "vhost_traffic_status*"],
         "`waypost status`, `waypost upstream list` and the admin API have what is counted; there are no metrics yet",
     ),
+    is(
+        &["otel_exporter"],
+        "`[traces]`: `endpoint = \"http://127.0.0.1:4317\"` and `protocol = \"grpc\"`; batches and intervals are as they are",
+    ),
+    is(&["otel_service_name"], "`service_name` in `[traces]`"),
+    is(&["otel_resource_attr"], "`resource` in `[traces]`"),
+    is(
+        &["otel_trace"],
+        "`traces` in `[[listen]]` and `[[route]]`: `traces = false`, or `{ sample = \"10%\" }`; on by default once there is \
+         `[traces]`",
+    ),
+    is(
+        &["otel_trace_context"],
+        "`context` in `[traces]`, or in `traces` of `[[listen]]` and `[[route]]`",
+    ),
+    is(
+        &["otel_span_attr"],
+        "`attributes` likewise: `{ \"app.tenant\" = \"$http_x_tenant\" }`",
+    ),
     not_there(
-        &["opentracing*", "otel_*", "opentelemetry*"],
-        "`$request_id` can be sent to servers and logged",
+        &["otel_span_name"],
+        "a span has the name of its route: give the `[[route]]` a `name`",
+    ),
+    not_there(
+        &["opentracing*", "opentelemetry*"],
+        "`[traces]` sends spans by OTLP: see docs/traces.md",
     ),
 ];
 

@@ -13,6 +13,7 @@ mod plugins;
 mod proxied;
 mod source;
 mod tls;
+mod traces;
 mod variable;
 
 use std::fmt::Write as _;
@@ -65,6 +66,9 @@ fn show_some(config: &Config, wanted: impl Fn(&UpstreamConfig) -> bool) -> Strin
     }
     store(&mut out, &config.store);
     metrics(&mut out, &config.metrics);
+    if let Some(traces) = &config.traces {
+        self::traces::traces(&mut out, traces);
+    }
     if let Some(admin) = &config.admin {
         self::admin(&mut out, admin);
     }
@@ -104,6 +108,8 @@ fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
         "shutdown_timeout",
         text(&duration_text(server.shutdown_timeout.unwrap_or_default())),
     );
+    let delay = text(&duration_text(server.shutdown_delay));
+    out.key("shutdown_delay", delay);
     match &server.plugin_cache {
         PluginCache::Default => out.key("plugin_cache", text("auto")),
         PluginCache::Directory(path) => {
@@ -159,6 +165,9 @@ fn listener(out: &mut TomlWriter, listener: &ListenerConfig, config: &Config) {
     }
     out.key("intercept_errors", listener.intercept_errors);
     out.key("access_log", log::access_logs(&listener.access_logs));
+    if config.traces.is_some() {
+        out.key("traces", self::traces::rule(listener.traces.as_deref()));
+    }
     out.key("backlog", listener.backlog);
     out.key(
         "keepalive_timeout",
@@ -446,6 +455,7 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
         Action::Return(answer) => out.key("return", self::answer(answer)),
         Action::StubStatus => out.key("stub_status", true),
         Action::Metrics => out.key("metrics", true),
+        Action::Probe(probe) => out.key("probe", text(probe.name())),
         Action::Files(files) => out.key("files", self::files::files(files)),
         Action::Component(index) => {
             if let Some(component) = config.components.get(*index) {
@@ -466,6 +476,9 @@ fn route(out: &mut TomlWriter, routes: &[Route], config: &Config) {
     out.key("inherit_hooks", route.inherits_hooks);
     if let Some(logs) = &route.access_logs {
         out.key("access_log", log::access_logs(logs));
+    }
+    if let Some(rule) = &route.traces {
+        out.key("traces", self::traces::rule(rule.as_deref()));
     }
     if let Some(size) = route.client_max_body_size {
         out.key("client_max_body_size", text(&size_text(size.unwrap_or(0))));
@@ -589,6 +602,24 @@ fn metrics(out: &mut TomlWriter, metrics: &MetricsConfig) {
 fn admin(out: &mut TomlWriter, admin: &AdminConfig) {
     out.header("[admin]");
     out.key("address", text(&admin.address.to_string()));
+    if let Some(tls) = &admin.tls {
+        out.key("tls", self::tls::listener(tls));
+    }
+    if let Some(audit) = &admin.audit {
+        out.key("audit", text(&audit.display().to_string()));
+    }
+    let tokens = admin.tokens.iter().map(|token| {
+        let digits = token.sha256.iter().map(|byte| format!("{byte:02x}"));
+        inline_table([
+            format!("name = {}", text(&token.name)),
+            format!("role = {}", text(token.role.word())),
+            format!("sha256 = {}", text(&digits.collect::<String>())),
+        ])
+    });
+    let tokens: Vec<String> = tokens.collect();
+    if !tokens.is_empty() {
+        out.key("tokens", format!("[{}]", tokens.join(", ")));
+    }
 }
 
 fn log_path(path: &LogPath) -> String {

@@ -36,6 +36,7 @@ use crate::plugin::{
     UpstreamTraits,
 };
 use crate::tls::{ClientTls, Warnings};
+use crate::traces::Exporters;
 
 /// What a snapshot is made of.
 pub(super) struct Parts<'a> {
@@ -50,6 +51,7 @@ pub(super) struct Parts<'a> {
     /// What is served now.
     pub(super) previous: Option<&'a Snapshot>,
     pub(super) logs: &'a AccessLogs,
+    pub(super) exporters: &'a Exporters,
 }
 
 /// Builds the snapshot that a configuration describes.
@@ -69,6 +71,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         listeners,
         previous,
         logs,
+        exporters,
     } = parts;
     let generation = previous.map_or(1, |snapshot| snapshot.generation + 1);
     let mut warnings = Warnings::new();
@@ -178,6 +181,13 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         .collect();
     let of_streams = config.streams.iter();
     let stream_logs = of_streams.map(|stream| open(&stream.access_logs)).collect();
+    let traces = config.traces.as_ref();
+    let traces = traces.map(|traces| exporters.open(&traces.export));
+    let traces = traces.transpose().unwrap_or_else(|error| {
+        let message = format!("the thread that sends traces cannot be started: {error}");
+        problems.push(Problem::new(&Place::default(), message));
+        None
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -215,6 +225,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         config,
         listeners,
         tls: secured.listeners,
+        admin_tls: secured.admin,
         routers,
         by_name,
         upstreams,
@@ -228,6 +239,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Snapshot, Vec<Problem>> {
         metrics,
         logs_sent_header,
         shows_notes,
+        traces,
     })
 }
 

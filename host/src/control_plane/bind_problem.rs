@@ -78,7 +78,7 @@ fn overlap(one: &Address, other: &Address) -> bool {
 /// What the file system has against the admin address. Whether another program listens there is
 /// not asked: it may be the process that serves this configuration.
 pub(super) fn of_admin(config: &Config) -> Option<Problem> {
-    let AdminConfig { address, place } = config.admin.as_ref()?;
+    let AdminConfig { address, place, .. } = config.admin.as_ref()?;
     let Address::Unix(path) = address else {
         return None;
     };

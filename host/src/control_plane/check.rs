@@ -136,7 +136,7 @@ impl Outside {
 
 /// Gives upstreams the servers that files list for them; the files that cannot be used. Other sources
 /// are not asked: they may be out of reach of whoever checks.
-fn list_servers(config: &mut Config) -> Vec<Problem> {
+pub(super) fn list_servers(config: &mut Config) -> Vec<Problem> {
     let mut unread = Vec::new();
     for upstream in &mut config.upstreams {
         let why = match discovery::listed_in_file(upstream) {
@@ -179,7 +179,7 @@ fn refused_lists(
 }
 
 /// What names stand for now, as far as they do.
-fn resolution(config: &Config) -> (Resolution, Unknown) {
+pub(super) fn resolution(config: &Config) -> (Resolution, Unknown) {
     let names = resolve::names(config);
     if names.is_empty() {
         return Default::default();

@@ -23,6 +23,7 @@ use crate::data_plane::serve::{self, Order};
 use crate::data_plane::wanted::WantedUpstreams;
 use crate::names::Resolution;
 use crate::plugin::{Compiler, Runtime};
+use crate::traces::Exporters;
 
 const ORIGINS: [&str; 3] = ["a", "b", "c"];
 const REQUESTS: usize = 9;
@@ -74,6 +75,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         listeners: sockets.ids(),
         previous: None,
         logs: &logs,
+        exporters: &Exporters::new(None),
     })
     .map_err(wrong)?;
     let proxy = sockets

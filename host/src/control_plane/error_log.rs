@@ -13,6 +13,7 @@ use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
+use super::events::{Events, Noting};
 use crate::config::model::{ErrorLog, LogPath};
 use crate::file::open_to_append;
 
@@ -20,6 +21,7 @@ use crate::file::open_to_append;
 pub(super) struct ErrorLogs {
     file: Option<Reopenable>,
     level: reload::Handle<LevelFilter, Registry>,
+    events: Arc<Events>,
     _queue: WorkerGuard,
 }
 
@@ -29,9 +31,10 @@ impl ErrorLogs {
     /// # Errors
     /// Where the file cannot be opened.
     pub(super) fn start(log: &ErrorLog) -> anyhow::Result<ErrorLogs> {
+        let events = Arc::new(Events::default());
         let (file, (writer, queue)) = match &log.path {
-            LogPath::Stdout => (None, NonBlocking::new(io::stdout())),
-            LogPath::Stderr => (None, NonBlocking::new(io::stderr())),
+            LogPath::Stdout => (None, noted(io::stdout(), &events)),
+            LogPath::Stderr => (None, noted(io::stderr(), &events)),
             LogPath::File(path) => {
                 let file = Reopenable::open(path).with_context(|| {
                     format!(
@@ -40,7 +43,7 @@ impl ErrorLogs {
                         path.display()
                     )
                 })?;
-                (Some(file.clone()), NonBlocking::new(file))
+                (Some(file.clone()), noted(file, &events))
             }
         };
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
@@ -57,6 +60,7 @@ impl ErrorLogs {
         Ok(ErrorLogs {
             file,
             level,
+            events,
             _queue: queue,
         })
     }
@@ -71,6 +75,17 @@ impl ErrorLogs {
     pub(super) fn file(&self) -> Option<Reopenable> {
         self.file.clone()
     }
+
+    /// What it has said of late.
+    pub(super) fn events(&self) -> Arc<Events> {
+        self.events.clone()
+    }
+}
+
+/// A queue to a log, and the thread behind it, which notes what it writes.
+fn noted(log: impl Write + Send + 'static, events: &Arc<Events>) -> (NonBlocking, WorkerGuard) {
+    let events = events.clone();
+    NonBlocking::new(Noting { log, events })
 }
 
 /// A file that can be exchanged for a new one of the same name.

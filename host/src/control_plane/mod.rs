@@ -19,6 +19,7 @@ mod trials; // other versions beside them
 mod assemble; // policies configured, logs opened: a snapshot
 mod refused_lists; // servers from elsewhere that policies do not take
 mod check; // problems beyond those of the file
+mod events; // what it has said of late
 mod error_log; // where `tracing` writes
 mod panics; // counted, and written there
 mod inherited; // sockets that this process was started with
@@ -40,6 +41,7 @@ mod reloads; // a configuration read anew
 mod dynamic; // upstreams that requests have named
 mod watch; // plugin files that change
 mod metrics; // what is counted, told
+mod explain; // what would become of a request
 mod admin; // the API that commands use
 mod upgrade; // another process takes over
 mod systemd; // notifies the service manager
@@ -51,4 +53,5 @@ use descriptors::connection_bounds;
 pub use check::{Checked, check, check_config, load};
 pub use demo::demo;
 pub use descriptors::descriptors_needed;
+pub(crate) use explain::{FileNotExplained, explain_file, explained_url};
 pub use serve::run;

@@ -41,6 +41,7 @@ use crate::fault_injection;
 use crate::health::HealthThread;
 use crate::names::{Learned, Names, Resolution, Supposed};
 use crate::plugin::{Hash, Plugin, PluginError};
+use crate::traces::Exporters;
 
 /// A change that is asked for. What has to be learned for it from others, who may be slow or dead,
 /// comes with it.
@@ -220,6 +221,7 @@ pub(super) struct Operator {
     pub(super) file: PathBuf,
     pub(super) workers: Rc<Workers>,
     pub(super) logs: Arc<AccessLogs>,
+    pub(super) exporters: Arc<Exporters>,
     pub(super) error_log: Rc<ErrorLogs>,
     pub(super) sockets: Rc<std::cell::RefCell<Sockets>>,
     pub(super) published: Arc<ArcSwap<Published>>,

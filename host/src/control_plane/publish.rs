@@ -16,7 +16,7 @@ use super::resolve;
 use super::retired::free_when_unused;
 use super::sockets::{Sockets, remove_files};
 use super::tls_files::TlsFiles;
-use crate::config::model::{BindKind, Config};
+use crate::config::model::{AdminConfig, BindKind, Config};
 use crate::config::problem::Problem;
 use crate::names::Resolution;
 
@@ -72,7 +72,8 @@ impl Operator {
         let opened = sockets.without(&before);
         let (selection, listeners) = (registry.selection(), sockets.ids());
         let trials = registry.trials();
-        let (logs, previous) = (self.logs.clone(), present.snapshot.clone());
+        let (logs, exporters) = (self.logs.clone(), self.exporters.clone());
+        let previous = present.snapshot.clone();
         let names = resolution.clone();
         let built = run_blocking("configuring policies", SNAPSHOT, move || {
             let snapshot = assemble(Parts {
@@ -84,6 +85,7 @@ impl Operator {
                 listeners,
                 previous: Some(&previous),
                 logs: &logs,
+                exporters: &exporters,
             })?;
             hand_over(&previous, &snapshot).map_err(|problem| vec![problem])?;
             Ok::<_, Vec<Problem>>(Arc::new(snapshot))
@@ -170,8 +172,18 @@ fn settle(config: &mut Config, present: &Config) {
     config.server.workers = present.server.workers;
     config.server.plugin_cache = present.server.plugin_cache.clone();
     config.server.error_log.path = present.server.error_log.path.clone();
-    config.admin = present.admin.clone();
+    settle_admin(&mut config.admin, present.admin.as_ref());
     config.metrics = present.metrics.clone();
+}
+
+/// Where commands come in stays; who may give them is as the configuration says from now on.
+fn settle_admin(wanted: &mut Option<AdminConfig>, present: Option<&AdminConfig>) {
+    match (wanted.as_mut(), present) {
+        (Some(wanted), Some(present)) if wanted.tls.is_some() == present.tls.is_some() => {
+            wanted.address = present.address.clone();
+        }
+        (_, present) => *wanted = present.cloned(),
+    }
 }
 
 /// Removes the files of unix sockets that have been closed.

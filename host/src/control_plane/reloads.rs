@@ -192,7 +192,7 @@ impl Operator {
             ),
             ("[store]", config.store.remote != before.store.remote),
             ("[metrics]", config.metrics != before.metrics),
-            ("[admin]", admin_address(config) != admin_address(before)),
+            ("[admin]", admin_listens(config) != admin_listens(before)),
         ];
         let changed = changed.into_iter().filter(|(_, changed)| *changed);
         changed
@@ -201,6 +201,8 @@ impl Operator {
     }
 }
 
-fn admin_address(config: &Config) -> Option<&Address> {
-    config.admin.as_ref().map(|admin| &admin.address)
+/// Where, and whether by TLS.
+fn admin_listens(config: &Config) -> Option<(&Address, bool)> {
+    let admin = config.admin.as_ref()?;
+    Some((&admin.address, admin.tls.is_some()))
 }

@@ -55,6 +55,7 @@ use crate::health::HealthThread;
 use crate::names::{Names, Supposed};
 use crate::plugin::Runtime;
 use crate::store::Store;
+use crate::traces::Exporters;
 
 /// Before a worker that has died is replaced: one that dies at once must not keep the process busy.
 const BREATH: Duration = Duration::from_millis(100);
@@ -90,6 +91,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let bounds = connection_bounds(&config)?;
     let names =
         Names::start(inherited.names()).context("cannot start the thread that resolves names")?;
+    let exporters = Arc::new(Exporters::new(Some(names.clone())));
     let store = Arc::new(Store::of(&config.store));
     (store.start(&names)).context("cannot start the thread that asks the store")?;
     let runtime = Runtime::with_store(compiler(&config)?, store)?;
@@ -133,6 +135,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             listeners: sockets.ids(),
             previous: None,
             logs: &logs,
+            exporters: &exporters,
         });
         let resolution = &learned.resolution;
         match assembled {
@@ -157,7 +160,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
     let process = Arc::new(Process::new(bounds, workers, hostname, (wanted, scrapes)));
     let health = HealthThread::start(process.clone());
     let health = health.context("cannot start the thread that checks health")?;
-    let logs_to_close = logs.clone();
+    let (logs_to_close, exporters_to_close) = (logs.clone(), exporters.clone());
     let well: anyhow::Result<bool> = event_loop.block_on(async move {
         // Signals are handled, and commands answered, before any other process can know that we
         // serve.
@@ -186,6 +189,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             preparations,
             error_log,
             logs,
+            exporters,
             file: file.to_owned(),
             cleaning_up: None,
             names,
@@ -203,7 +207,9 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             names: control.names.clone(),
             sources: control.sources.clone(),
             acme: control.acme.clone(),
+            exporters: control.exporters.clone(),
             started: Instant::now(),
+            events: control.error_log.events(),
         };
         tokio::task::spawn_local(metrics::heed(admin.clone(), asked));
         let listening = {
@@ -250,6 +256,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
         drop(snapshot); // or it would be kept, with its plugin instances, whatever is served later
         control.serve(signals, demanded, ends).await
     });
+    exporters_to_close.close();
     logs_to_close.close();
     tracing::info!("stopped");
     // Whatever still waits for a disk or a name server is not waited for.
@@ -273,6 +280,7 @@ struct Control {
     watchdog: Option<AbortHandle>,
     error_log: Rc<ErrorLogs>,
     logs: Arc<AccessLogs>,
+    exporters: Arc<Exporters>,
     file: std::path::PathBuf,
     names: Names,
     sources: Sources,
@@ -284,6 +292,8 @@ struct Control {
 /// How far the end of the process has come.
 enum Shutdown {
     NotYet,
+    /// Everything goes on until then, for load balancers to see that it is about to end.
+    Delayed(tokio::time::Instant),
     /// What is under way is finished, however long that takes.
     WhenDone,
     /// What is under way then is closed.
@@ -298,6 +308,7 @@ impl Control {
             file: self.file.clone(),
             workers: self.workers.clone(),
             logs: self.logs.clone(),
+            exporters: self.exporters.clone(),
             error_log: self.error_log.clone(),
             sockets: self.sockets.clone(),
             published: self.published.clone(),
@@ -427,7 +438,7 @@ impl Control {
             fault_injection::panics("control");
             let deadline = async {
                 match ending {
-                    Shutdown::By(moment) | Shutdown::Now(moment) => {
+                    Shutdown::Delayed(moment) | Shutdown::By(moment) | Shutdown::Now(moment) => {
                         tokio::time::sleep_until(moment).await;
                     }
                     Shutdown::NotYet | Shutdown::WhenDone => std::future::pending().await,
@@ -449,6 +460,7 @@ impl Control {
                         has_left_behind = true;
                         break;
                     }
+                    Shutdown::Delayed(_) => self.drain(&mut ending, false),
                     _ => {
                         tracing::warn!("shutdown_timeout has passed: closing what is left");
                         self.close(&mut ending);
@@ -462,9 +474,17 @@ impl Control {
                     Demand::Stop => self.stop(&mut ending, &mut successor),
                     Demand::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     Demand::Upgrade(asker) => self.upgrade(&mut successor, Some(asker)),
+                    Demand::TellStates { upstream, answer } => {
+                        self.workers.ask_states(upstream, answer);
+                    }
                 },
                 event = signals.next() => match event {
-                    SignalEvent::Stop => self.stop(&mut ending, &mut successor),
+                    SignalEvent::Terminate if self.delays(&ending) => {
+                        self.drain_unless_upgrading(&mut ending, &successor);
+                    }
+                    SignalEvent::Stop | SignalEvent::Terminate => {
+                        self.stop(&mut ending, &mut successor);
+                    }
                     SignalEvent::Drain => self.drain_unless_upgrading(&mut ending, &successor),
                     // Their outcome is in the log.
                     SignalEvent::Reload => self.preparations.reload(None),
@@ -506,8 +526,30 @@ impl Control {
             true => tracing::info!(
                 "this process drains once the new one serves, and goes on if that fails"
             ),
-            false => self.drain(ending, false),
+            false => self.drain_in_a_while(ending),
         }
+    }
+
+    /// How long a drain goes on accepting.
+    fn shutdown_delay(&self) -> Duration {
+        self.published.load().snapshot.config.server.shutdown_delay
+    }
+
+    /// Whether a drain that was asked for now would wait for load balancers.
+    fn delays(&self, ending: &Shutdown) -> bool {
+        matches!(ending, Shutdown::NotYet) && !self.shutdown_delay().is_zero()
+    }
+
+    /// Has load balancers told, and drains once the `shutdown_delay` is over, or at once where this
+    /// is asked for again.
+    fn drain_in_a_while(&mut self, ending: &mut Shutdown) {
+        if !self.delays(ending) {
+            return self.drain(ending, false);
+        }
+        let delay = self.shutdown_delay();
+        tracing::info!("no longer ready: draining in {delay:?}");
+        self.workers.stats().process().leave();
+        *ending = Shutdown::Delayed(tokio::time::Instant::now() + delay);
     }
 
     /// `handed_over`: to another process, which serves or is about to; then clients that connect
@@ -518,6 +560,9 @@ impl Control {
         }
         tracing::info!("draining: finishing what is under way");
         self.acme.stop();
+        if !handed_over {
+            self.workers.stats().process().leave();
+        }
         let limit = self
             .published
             .load()
@@ -557,7 +602,7 @@ impl Control {
     /// From now on nothing is changed that the new process would not have, and what is being changed is
     /// waited for.
     fn upgrade(&self, successor: &mut Successor, asker: Option<upgrade::Asker>) {
-        if self.workers.stats().is_ending() {
+        if self.workers.stats().is_draining() {
             return upgrade::refuse(asker, "the process is about to end");
         }
         if successor.is_starting() {

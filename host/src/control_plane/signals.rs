@@ -13,7 +13,10 @@ const SETTLES: Duration = Duration::from_millis(100);
 
 /// What a signal asks for.
 pub(super) enum SignalEvent {
+    /// INT.
     Stop,
+    /// TERM: as INT, unless load balancers are to be told first.
+    Terminate,
     Drain,
     Reload,
     Reopen,
@@ -83,7 +86,7 @@ impl Signals {
             };
             tokio::select! {
                 biased;
-                _ = self.terminate.recv() => return SignalEvent::Stop,
+                _ = self.terminate.recv() => return SignalEvent::Terminate,
                 _ = self.interrupt.recv() => return SignalEvent::Stop,
                 _ = self.changes.user2.recv() => return SignalEvent::Upgrade,
                 () = drain => {

@@ -18,11 +18,16 @@ pub(super) enum TlsFiles {
     AsTheyWere,
 }
 
+/// What the admin API speaks.
+const OF_ADMIN: Protocols = &["http/1.1"];
+
 /// In the order of the configuration.
 pub(super) struct Secured {
     /// Those of listeners, then those of streams.
     pub(super) listeners: Vec<Option<Arc<ServerTls>>>,
     pub(super) upstreams: Vec<Option<Arc<ClientTls>>>,
+    /// Of `[admin]`.
+    pub(super) admin: Option<Arc<ServerTls>>,
 }
 
 impl Secured {
@@ -40,6 +45,7 @@ impl Secured {
         let mut secured = Secured {
             listeners: Vec::new(),
             upstreams: Vec::new(),
+            admin: None,
         };
         let of_listeners = config.listeners.iter().map(|listener| {
             let protocols: Protocols = match &listener.http2 {
@@ -66,6 +72,17 @@ impl Secured {
                 })
             });
             secured.listeners.push(tls);
+        }
+        if let Some(tls) = config.admin.as_ref().and_then(|admin| admin.tls.as_ref()) {
+            let before = previous.and_then(|(snapshot, _)| snapshot.admin_tls.as_ref());
+            let kept = before
+                .filter(|before| files == TlsFiles::AsTheyWere && before.means(tls, OF_ADMIN))
+                .cloned();
+            secured.admin = kept.or_else(|| {
+                ServerTls::build(tls, OF_ADMIN, before, warnings)
+                    .map_err(|found| problems.extend(found))
+                    .ok()
+            });
         }
         let mut system = SystemRoots::default();
         let mut of_dynamic: Option<Arc<ClientTls>> = previous.and_then(|(snapshot, _)| {
@@ -110,15 +127,15 @@ impl Secured {
 
     /// Whether it is what is served already.
     pub(super) fn is_served(&self, snapshot: &Snapshot) -> bool {
-        let same_listeners = self
-            .listeners
-            .iter()
-            .zip(&snapshot.tls)
-            .all(|pair| match pair {
-                (Some(read), Some(served)) => Arc::ptr_eq(read, served),
-                (None, None) => true,
-                _ => false,
-            });
+        let same = |(read, served): (&Option<Arc<ServerTls>>, &Option<Arc<ServerTls>>)| match (
+            read, served,
+        ) {
+            (Some(read), Some(served)) => Arc::ptr_eq(read, served),
+            (None, None) => true,
+            _ => false,
+        };
+        let same_listeners = self.listeners.iter().zip(&snapshot.tls).all(same)
+            && same((&self.admin, &snapshot.admin_tls));
         let mut upstreams = self.upstreams.iter().zip(&snapshot.upstreams);
         same_listeners && upstreams.all(|(read, served)| served.speaks(read.as_ref()))
     }

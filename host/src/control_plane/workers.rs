@@ -9,13 +9,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::sockets::Sockets;
 use crate::access_log::AccessLogs;
 use crate::data_plane::process::{Clock, ConnectionBounds, Process};
 use crate::data_plane::serve::{self, Order, ServeOrder};
 use crate::data_plane::stream::Socket;
+use crate::data_plane::upstream::PolicyStates;
 use crate::data_plane::worker_config::{ListenerId, Snapshot};
 use crate::fault_injection;
 
@@ -70,6 +71,11 @@ impl WorkerCounts {
     /// Whether the workers were told to drain or to stop.
     pub(super) fn is_ending(&self) -> bool {
         *self.ending.borrow()
+    }
+
+    /// Whether the process drains, or is about to.
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_ending() || self.process.is_leaving()
     }
 
     pub(super) fn note_upgrading(&self, upgrading: bool) {
@@ -206,6 +212,14 @@ impl Workers {
         self.tell(|| Order::Respond(responded.clone()));
         drop(responded);
         let _: Option<()> = all_responded.recv().await;
+    }
+
+    /// Has the first worker tell what the policies of an upstream know.
+    pub(super) fn ask_states(&self, upstream: String, answer: oneshot::Sender<PolicyStates>) {
+        if let Some(first) = self.workers.borrow().first() {
+            // One that has ended knows nothing.
+            let _ = first.orders.send(Order::TellStates(upstream, answer));
+        }
     }
 
     pub(super) fn drain(&self) {

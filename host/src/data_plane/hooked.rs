@@ -333,6 +333,11 @@ impl Hooked {
         });
     }
 
+    /// The notes from this byte on.
+    pub(crate) fn notes_from(&self, start: usize) -> String {
+        self.read(|state| state.notes.get(start..).unwrap_or_default().to_owned())
+    }
+
     /// Appends the notes; false where there are none.
     pub(crate) fn append_notes(&self, out: &mut Vec<u8>) -> bool {
         self.read(|state| {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
@@ -25,6 +25,7 @@ pub(crate) struct Process {
     upstream_connections: AtomicUsize,
     files: AtomicUsize,
     accepted: AtomicU64,
+    leaving: AtomicBool,
     pub(crate) workers: Box<[WorkerShare]>,
     /// By worker, likewise.
     pub(crate) standing: Box<[Standing]>,
@@ -86,6 +87,7 @@ impl Process {
             upstream_connections: AtomicUsize::new(0),
             files: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
             workers: (0..workers).map(|_| WorkerShare::default()).collect(),
             standing: (0..workers).map(|_| Standing::default()).collect(),
             counted: (0..workers).map(|_| WorkerCells::default()).collect(),
@@ -100,6 +102,16 @@ impl Process {
     pub(crate) fn bound(&self, bounds: ConnectionBounds) {
         self.max_connections.store(bounds.clients, Relaxed);
         self.descriptors.store(bounds.descriptors, Relaxed);
+    }
+
+    /// From now on load balancers are told to send requests elsewhere.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Relaxed);
+    }
+
+    /// Whether it was told to end, and nobody takes its place.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
     }
 
     /// Connections from clients.

@@ -19,6 +19,7 @@ mod proxy_header; // the PROXY protocol
 mod client_hello; // the name that a TLS client asks for
 mod target; // request targets, hosts and paths
 mod cookie; // the cookies that requests and responses bring
+mod traceparent; // which trace a request belongs to
 pub(crate) mod route; // which route a request takes
 mod log_line; // log formats and what clients put into them
 mod config; // configurations
@@ -30,7 +31,7 @@ mod component; // plugins before they are compiled
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its program and its corpus in `tests/fuzz`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("head", head::run),
     ("http2_head", http2_head::run),
     ("chunked", chunked::run),
@@ -39,6 +40,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("client_hello", client_hello::run),
     ("target", target::run),
     ("cookie", cookie::run),
+    ("traceparent", traceparent::run),
     ("route", route::run),
     ("log_line", log_line::run),
     ("config", config::run),

@@ -15,6 +15,7 @@ pub mod variable;
 pub mod template;
 pub mod definition;
 pub mod clock;
+pub mod trace_context;
 
 /// A table of the bytes in `members`, for checks that look at every byte of a request.
 const fn byte_set(members: &[u8]) -> [bool; 256] {

@@ -205,6 +205,16 @@ variables! {
     /// 32 hexadecimal digits, made for this request.
     RequestId = "request_id", REQUESTS;
 
+    /// The id of the request's trace, 32 hexadecimal digits; like the three behind it, only where
+    /// `[traces]` has the request traced.
+    OtelTraceId = "otel_trace_id", REQUESTS;
+    /// The id of the request's own span, 16 digits.
+    OtelSpanId = "otel_span_id", REQUESTS;
+    /// The id of the span that a heeded `traceparent` names.
+    OtelParentId = "otel_parent_id", REQUESTS;
+    /// `1` where that says that its trace is recorded, else `0`.
+    OtelParentSampled = "otel_parent_sampled", REQUESTS;
+
     /// The host of the route that the request took, as the file has it.
     ServerName = "server_name", REQUESTS;
     /// The address that the client connected to.

@@ -62,6 +62,9 @@ impl Translator<'_> {
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
+        if let Some(traces) = self.traces_of(scope) {
+            block.keys.set("traces", traces);
+        }
     }
 
     /// Writes what a context says of its answers. `status`: theirs, where that is known.

@@ -65,6 +65,7 @@ impl<'a> Translator<'a> {
         };
         self.has_usual_ports = ports.clone().all(usual);
         let scopes: Vec<&Scope<'_>> = servers.iter().map(|server| &server.scope).collect();
+        self.traces(http);
         let listeners = self.listeners(&servers, &addresses);
         for server in &servers {
             self.hand_on(&server.scope);

@@ -27,6 +27,7 @@ mod idle; // what does nothing where it stands
 mod process;
 mod listen;
 mod tls;
+mod traces; // `otel_exporter` and its like
 mod checks; // whether servers are well
 mod policies;
 mod upstream;
@@ -204,6 +205,8 @@ struct Translator<'a> {
     uses_resolver: bool,
     /// Whether an address has several servers.
     tells_hosts: bool,
+    /// What `http` says of traces, where there is an exporter of them.
+    traced: Option<traces::OfRule>,
 }
 
 fn translate(tree: &tree::Tree, accounts: &Accounts, system: &dyn System) -> Output {
@@ -244,6 +247,7 @@ fn translate(tree: &tree::Tree, accounts: &Accounts, system: &dyn System) -> Out
         has_usual_ports: false,
         uses_resolver: false,
         tells_hosts: false,
+        traced: None,
     };
     translator.out.server.title = "[server]".to_owned();
     process::process(&root, &mut translator.out.server.keys, accounts);

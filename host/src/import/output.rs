@@ -15,6 +15,7 @@ pub(super) struct Output {
     pub(super) upstreams: Vec<Block>,
     pub(super) routes: Vec<Block>,
     pub(super) streams: Vec<Block>,
+    pub(super) traces: Vec<Block>,
 }
 
 impl Output {
@@ -30,6 +31,7 @@ impl Output {
             .chain(&self.upstreams)
             .chain(&self.routes)
             .chain(&self.streams)
+            .chain(&self.traces)
     }
 
     /// Whether nothing listens.

@@ -222,6 +222,9 @@ impl Translator<'_> {
         if let Some(log) = self.access_log(scope, Phase::Log) {
             block.keys.set("access_log", log);
         }
+        if let Some(traces) = self.traces_of(scope) {
+            block.keys.set("traces", traces);
+        }
         if !rules.iter().all(Rule::redirects) {
             self.note_rewritten(pass, &block);
         }

@@ -113,7 +113,8 @@ mod tests {
         let again = || {
             endpoint.ended(0, 0, Some(Reason::Connect));
             upstream.metrics.retried(0, Reason::Connect);
+            endpoint.retried(0);
         };
-        assert_eq!(stores(again), 3);
+        assert_eq!(stores(again), 4);
     }
 }

@@ -138,6 +138,12 @@ families! {
         "Names of servers by whether the last question had an answer: `answered` or `failing`.";
     DNS_WITHOUT_ADDRESS = gauge "waypost_dns_names_without_address" []
         "Names of servers that stand for no address.";
+    TRACE_SPANS = counter "waypost_trace_spans" ["outcome"]
+        "Spans by what has become of them.";
+    TRACE_FAILURES = counter "waypost_trace_export_failures" []
+        "Requests to collectors of traces that came to nothing.";
+    TRACE_QUEUE = gauge "waypost_trace_queue_spans" []
+        "Spans that wait to be sent.";
 
     START_TIME = gauge "process_start_time_seconds" []
         "When the process began, since 1970.";

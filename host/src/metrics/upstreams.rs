@@ -127,6 +127,11 @@ impl UpstreamMetrics {
         LIMITS.map(|name| (name, refused.next().map_or(0, |count| count.load(Relaxed))))
     }
 
+    /// Whether an endpoint of it is counted by itself.
+    pub(crate) fn tells_apart(&self, endpoint: &Arc<EndpointMetrics>) -> bool {
+        !Arc::ptr_eq(&self.other, endpoint)
+    }
+
     pub(crate) fn sums(&self) -> UpstreamSums {
         let mut sums = UpstreamSums {
             header: HistogramSum::new(&self.buckets),
@@ -214,6 +219,7 @@ struct EndpointCells {
     answers: [Counter; STATUSES.len()],
     unanswered: Counter,
     failures: [Counter; REASONS.len()],
+    retried: Counter,
 }
 
 impl EndpointMetrics {
@@ -240,6 +246,13 @@ impl EndpointMetrics {
         }
     }
 
+    /// Another endpoint is asked in its place.
+    pub(crate) fn retried(&self, worker: usize) {
+        if let Some(cells) = self.cells.of(worker) {
+            cells.retried.increment();
+        }
+    }
+
     /// A probe has ended. By the thread that probes.
     pub(crate) fn probed(&self, passed: bool) {
         let counter = if passed { &self.passed } else { &self.failed };
@@ -257,6 +270,7 @@ impl EndpointMetrics {
             add_all(&mut sums.answers, &cells.answers);
             sums.unanswered += cells.unanswered.get();
             add_all(&mut sums.failures, &cells.failures);
+            sums.retried += cells.retried.get();
         }
         sums
     }
@@ -268,6 +282,8 @@ pub(crate) struct EndpointSums {
     answers: [u64; STATUSES.len()],
     unanswered: u64,
     failures: [u64; REASONS.len()],
+    /// Attempts in whose place another endpoint was asked.
+    pub(crate) retried: u64,
 }
 
 impl EndpointSums {

@@ -9,6 +9,7 @@ use super::error::PluginError;
 use super::world::{Exporter, FunctionFinder, Kind, WrongType};
 
 /// Where a component keeps the functions that every kind has.
+#[derive(Clone)]
 pub(super) struct CommonExports {
     /// None of a plugin of no kind that our contract has.
     configure: Option<ComponentExportIndex>,

@@ -51,7 +51,7 @@ pub(super) struct Inner {
     pub(super) hash: Hash,
     pub(super) options: PluginOptions,
     pub(super) imports: Vec<Untrusted>,
-    pub(super) lines: DebugLines,
+    pub(super) lines: Arc<DebugLines>,
     pub(super) component: InstancePre<HostState>,
     pub(super) common: CommonExports,
     pub(super) kinds: Kinds,
@@ -86,6 +86,7 @@ pub(super) struct Inner {
 }
 
 /// The kinds that a plugin is of: where its functions are.
+#[derive(Clone)]
 pub(super) struct Kinds {
     pub(super) policy: Option<PolicyExports>,
     pub(super) filter: Option<FilterExports>,
@@ -227,6 +228,70 @@ impl Plugin {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// The same code, of which nothing counts: not its calls, and not its faults. It is told nothing of
+    /// the store, and changes nothing there.
+    #[must_use]
+    pub fn apart(&self) -> Plugin {
+        let Inner {
+            name,
+            version,
+            hash,
+            options,
+            imports,
+            lines,
+            component,
+            common,
+            kinds,
+            signer,
+            about,
+            waits,
+            asks_upstreams,
+            memory_limit,
+            instances,
+            longest_wait,
+            budget,
+            call_deadline,
+            handler_deadline,
+            setup_deadline,
+            clock,
+            stats: _,
+            store,
+            history: _,
+            alarm: _,
+        } = &*self.0;
+        let is_handler = self.is_handler();
+        Plugin(Arc::new(Inner {
+            name: name.clone(),
+            version: *version,
+            hash: *hash,
+            options: *options,
+            imports: imports.clone(),
+            lines: lines.clone(),
+            component: component.clone(),
+            common: common.clone(),
+            kinds: kinds.clone(),
+            signer: signer.clone(),
+            about: about.clone(),
+            waits: *waits,
+            asks_upstreams: *asks_upstreams,
+            memory_limit: *memory_limit,
+            instances: *instances,
+            longest_wait: *longest_wait,
+            budget: *budget,
+            call_deadline: *call_deadline,
+            handler_deadline: *handler_deadline,
+            setup_deadline: *setup_deadline,
+            clock: clock.clone(),
+            stats: Arc::new(PluginStats::new(
+                options.max_faults_of(is_handler),
+                options.fault_window,
+            )),
+            store: store.as_ref().map(PluginStore::untold),
+            history: Arc::default(),
+            alarm: Arc::default(),
+        }))
+    }
+
     /// What it has done so far.
     pub fn stats(&self) -> PluginCounters {
         self.0.stats.counters()
@@ -328,6 +393,12 @@ impl Plugin {
         self.0.store.is_some()
     }
 
+    /// Whether it, being [apart](Plugin::apart), has asked for what is in the store.
+    pub fn lacked_store(&self) -> bool {
+        let store = self.0.store.as_ref();
+        store.is_some_and(PluginStore::was_asked_in_vain)
+    }
+
     /// What it counts itself, by name.
     pub fn own_counters(&self) -> Vec<(String, u64)> {
         self.0.stats.own_counters()
@@ -424,7 +495,7 @@ impl Plugin {
             hash: identity.hash,
             options: *options,
             imports: imports.iter().map(Untrusted::name).collect(),
-            lines,
+            lines: Arc::new(lines),
             component: linked,
             common: CommonExports::of(&exporter, has_kind)?,
             kinds,

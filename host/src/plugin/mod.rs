@@ -78,7 +78,7 @@ pub use self::inspect::{Inspection, PluginKind};
 pub use self::interfaces::grants_needed;
 pub use self::options::PluginOptions;
 pub use self::policy::{
-    Balancer, BalancerParts, Ending, Outcome, Pick, Picked, PolicyContext, ScorerPart,
+    Balancer, BalancerParts, ChosenBy, Ending, Outcome, Pick, Picked, PolicyContext, ScorerPart,
     WorkerBalancer,
 };
 pub use self::settings_texts::each_text;

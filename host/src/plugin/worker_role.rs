@@ -18,6 +18,7 @@ pub(super) const UNHEARD: usize = 1024;
 
 /// Why an instance was not asked, or gave no answer, where nothing else keeps it from being called.
 pub(super) const FAILED: &str = "its instance failed, and the next one is not there yet";
+pub(super) const CALL_FAILED: &str = "its call failed";
 
 /// A worker's way to one use of a plugin.
 pub(super) struct WorkerRole<S: InstanceSpec> {
@@ -137,6 +138,20 @@ impl<S: InstanceSpec> WorkerRole<S> {
             && let (Some(mut own), Some(mut theirs)) = (self.own(), other.own())
             && let Some(state) = theirs.copy_state()
         {
+            own.make();
+            // A fault is counted and logged.
+            let _ = own.import_state(state);
+        }
+    }
+
+    /// What the worker's own instance knows, for an instance elsewhere; that goes on.
+    pub(super) fn copy_state(&mut self) -> Option<Vec<u8>> {
+        self.own()?.copy_state()
+    }
+
+    /// Begins with what an instance elsewhere knows.
+    pub(super) fn begin_with(&mut self, state: Vec<u8>) {
+        if let Some(mut own) = self.own() {
             own.make();
             // A fault is counted and logged.
             let _ = own.import_state(state);

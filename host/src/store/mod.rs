@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -137,6 +138,20 @@ impl Store {
 pub enum PluginStore {
     Embedded(EmbeddedEntries),
     Remote(RemoteEntries),
+    Untold(UntoldEntries),
+}
+
+/// Entries of which nothing is told, and that stay as they are: it is noted that they were asked for.
+#[derive(Clone)]
+pub struct UntoldEntries {
+    is_elsewhere: bool,
+    was_asked: Arc<AtomicBool>,
+}
+
+impl UntoldEntries {
+    pub fn note_asked(&self) {
+        self.was_asked.store(true, Relaxed);
+    }
 }
 
 /// Entries in this process, which are there at once.
@@ -160,16 +175,33 @@ impl PluginStore {
         Store::default().of_plugin("")
     }
 
+    /// The same, of which nothing is told.
+    pub fn untold(&self) -> PluginStore {
+        PluginStore::Untold(UntoldEntries {
+            is_elsewhere: self.is_elsewhere(),
+            was_asked: Arc::default(),
+        })
+    }
+
+    /// Whether what is not told was asked for.
+    pub fn was_asked_in_vain(&self) -> bool {
+        matches!(self, PluginStore::Untold(untold) if untold.was_asked.load(Relaxed))
+    }
+
     /// Whether it is waited for.
     pub fn is_elsewhere(&self) -> bool {
-        matches!(self, PluginStore::Remote(_))
+        match self {
+            PluginStore::Embedded(_) => false,
+            PluginStore::Remote(_) => true,
+            PluginStore::Untold(untold) => untold.is_elsewhere,
+        }
     }
 
     /// What is in it; none where that is not known.
     pub fn figures(&self) -> Option<Figures> {
         match self {
             PluginStore::Embedded(store) => Some(store.entries.figures()),
-            PluginStore::Remote(_) => None,
+            PluginStore::Remote(_) | PluginStore::Untold(_) => None,
         }
     }
 }

@@ -15,7 +15,7 @@ fn entries(size: usize) -> Entries {
 fn of_plugin(store: &Store, plugin: &str) -> Arc<Entries> {
     match store.of_plugin(plugin) {
         PluginStore::Embedded(store) => store.entries,
-        PluginStore::Remote(_) => panic!("it is elsewhere"),
+        PluginStore::Remote(_) | PluginStore::Untold(_) => panic!("it is elsewhere"),
     }
 }
 

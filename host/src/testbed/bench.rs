@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::conformance::Faults;
 use super::hook_trial::HookTrial;
 use super::policy_trial::PolicyTrial;
 use super::request::MadeUp;
@@ -19,7 +20,7 @@ const ROUND: Duration = Duration::from_millis(50);
 const REQUESTS: u64 = 256;
 
 /// What was measured of a plugin over so many servers; none for a hook.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Measured {
     pub servers: Option<usize>,
     /// For one request with all calls that it makes, in nanoseconds.
@@ -28,6 +29,8 @@ pub struct Measured {
     pub instance: Duration,
     /// Of all instances, in bytes.
     pub memory: u64,
+    /// Calls that failed, in words: what was measured is then no figure of its work.
+    pub faults: Option<String>,
 }
 
 /// Measures calls of a plugin.
@@ -43,6 +46,7 @@ pub fn bench(subject: &Subject, servers: Option<usize>) -> Result<Measured, Conf
             .collect()
     };
     let memory = || subject.plugin.cost().memory_bytes; // while its instances are there
+    let faults = Faults::of(&subject.plugin);
     let (instance, nanoseconds, memory) = match (subject.kind, servers) {
         (Kind::Hook, _) => {
             let mut trial = HookTrial::new(subject)?;
@@ -67,6 +71,7 @@ pub fn bench(subject: &Subject, servers: Option<usize>) -> Result<Measured, Conf
         nanoseconds,
         instance,
         memory,
+        faults: faults.seen(),
     })
 }
 

@@ -23,6 +23,20 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Tries settings: as a hook in one place, or over three servers.
+    ///
+    /// # Errors
+    /// It refuses them, or fails.
+    pub fn configure(&self, settings: &Map<String, Value>) -> Result<(), ConfigureError> {
+        match self.kind {
+            Kind::Hook => self.as_hook(settings).map(drop),
+            _ => {
+                let servers = Arc::new(Servers::alike(3));
+                self.over(&servers, settings).map(drop)
+            }
+        }
+    }
+
     /// It as a policy, filter or scorer over these servers.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::file::{Digest, FileReader};
 use super::verify::{Everybody, OrTheAuthorities};
 use super::{Warnings, certificate, provider, versions};
-use crate::config::model::{TlsVersion, UpstreamTls, server_host};
+use crate::config::model::{NamedFile, TlsVersion, UpstreamTls, server_host};
 use crate::config::problem::{Place, Problem};
 
 /// An upstream's TLS. Its sessions are shared by all workers.
@@ -99,6 +99,49 @@ impl ClientTls {
             http2,
             contents,
         }))
+    }
+
+    /// For commands: what a server shows that has the certificate of this file, or that stands behind
+    /// an authority of it; those of the system without one. With the name that it is asked for: that of
+    /// its first certificate, where `host` is not known.
+    ///
+    /// # Errors
+    /// The file cannot be used, or nothing says what the server is called.
+    pub(crate) fn of_command(
+        ca: Option<&NamedFile>,
+        host: Option<&str>,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), Vec<Problem>> {
+        let settings = UpstreamTls {
+            verify: true,
+            ca: ca.cloned(),
+            crl: None,
+            server_name: None,
+            certificate: None,
+            min_version: TlsVersion::Tls12,
+            session_cache: 0,
+        };
+        let place = ca.map(|ca| ca.place.clone()).unwrap_or_default();
+        let (system, warnings) = (&mut SystemRoots::default(), &mut Vec::new());
+        let tls = ClientTls::build(&settings, false, &place, None, system, warnings)?;
+        let name = match (host, ca) {
+            (Some(host), _) => Some(host.to_owned()),
+            (None, Some(ca)) => {
+                let (_, shown) = certificate::authorities(ca, &mut FileReader::new())
+                    .map_err(|problem| vec![problem])?;
+                let names = shown.first().map(certificate::names).unwrap_or_default();
+                // `*.example.com` is the certificate of any of them.
+                names.first().map(|name| name.replacen('*', "admin", 1))
+            }
+            (None, None) => None,
+        };
+        let name = name.and_then(|name| ServerName::try_from(name).ok());
+        let name = name.ok_or_else(|| {
+            vec![Problem::new(
+                &place,
+                "the certificate is made out for no name to ask for",
+            )]
+        })?;
+        Ok((tls.config.clone(), name))
     }
 
     /// Whether it was made of these settings, whatever the files hold by now.

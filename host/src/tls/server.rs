@@ -211,6 +211,14 @@ impl ServerTls {
         self.ends.is_empty() || name.is_some_and(is_awaited)
     }
 
+    /// The files of the certificates that may be shown to a client that asks for this name, in lower
+    /// case: which of them is a matter of its signatures.
+    pub(crate) fn shown_for(&self, name: Option<&str>) -> impl Iterator<Item = &Path> {
+        let shown = self.certificates.of_any(name).iter();
+        let files = shown.filter_map(|index| self.settings.certificates.get(*index));
+        files.map(|files| files.certificate.path.as_path())
+    }
+
     /// Whether a client that asks for this name, in lower case, gets an answer at all.
     pub(crate) fn serves(&self, name: Option<&str>) -> bool {
         !self.refuses_unknown_names || name.is_some_and(|name| self.certificates.of(name).is_some())

@@ -140,6 +140,7 @@ const FLOORS: &[&str] = &[
     "testbed",         // plugins tried without a proxy
     "files",           // that routes answer with
     "access_log",      // lines of exchanges
+    "traces",          // spans of exchanges
     "data_plane/wanted",
     "data_plane/scrapes",
     "data_plane/standing",

@@ -2,7 +2,9 @@
 //!
 //! A connection of its own for each request: a command makes one or two.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,13 +12,16 @@ use base64::prelude::BASE64_STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::CommandFailed;
 use crate::admin_api::{RequestRefused, SIGNATURE};
@@ -35,7 +40,29 @@ pub(super) const PATIENT: Duration = Duration::from_secs(300);
 const ANSWER_SIZE: usize = 16 << 20;
 
 pub(super) struct AdminClient {
-    address: Address,
+    at: AskedAt,
+    /// What `Authorization` says.
+    token: Option<HeaderValue>,
+}
+
+/// Where a process is asked.
+enum AskedAt {
+    Address(Address),
+    /// Over TLS: at `HOST:PORT`, by this name.
+    Secured {
+        at: String,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    },
+}
+
+impl fmt::Display for AskedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskedAt::Address(address) => address.fmt(f),
+            AskedAt::Secured { at, .. } => write!(f, "https://{at}"),
+        }
+    }
 }
 
 /// What goes with a request.
@@ -51,7 +78,51 @@ pub(super) enum Content {
 
 impl AdminClient {
     pub(super) fn new(address: Address) -> AdminClient {
-        AdminClient { address }
+        AdminClient {
+            at: AskedAt::Address(address),
+            token: None,
+        }
+    }
+
+    /// Over TLS, at `HOST:PORT`, of a server of this name.
+    pub(super) fn secured(
+        at: String,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> AdminClient {
+        AdminClient {
+            at: AskedAt::Secured { at, config, name },
+            token: None,
+        }
+    }
+
+    /// Shows a token with each request.
+    ///
+    /// # Errors
+    /// It has bytes that no header can have.
+    pub(super) fn with_token(self, token: &str) -> Result<AdminClient, CommandFailed> {
+        let value = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut value = value
+            .map_err(|_| CommandFailed::new("the token is none: it is of one line".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(AdminClient {
+            token: Some(value),
+            ..self
+        })
+    }
+
+    /// Whether somebody answers there.
+    pub(super) async fn is_there(&self) -> bool {
+        let connected = async {
+            match &self.at {
+                AskedAt::Address(Address::Tcp(address)) => {
+                    TcpStream::connect(address).await.is_ok()
+                }
+                AskedAt::Address(Address::Unix(path)) => UnixStream::connect(path).await.is_ok(),
+                AskedAt::Secured { at, .. } => TcpStream::connect(at).await.is_ok(),
+            }
+        };
+        timeout(CONNECT, connected).await.unwrap_or(false)
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, CommandFailed> {
@@ -67,14 +138,18 @@ impl AdminClient {
         content: Content,
         within: Duration,
     ) -> Result<Value, CommandFailed> {
-        let host = match &self.address {
-            Address::Tcp(address) => address.to_string(),
-            Address::Unix(_) => "localhost".to_owned(),
+        let host = match &self.at {
+            AskedAt::Address(Address::Tcp(address)) => address.to_string(),
+            AskedAt::Address(Address::Unix(_)) => "localhost".to_owned(),
+            AskedAt::Secured { at, .. } => at.clone(),
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, host);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
         let (request, body) = match content {
             Content::Nothing => (request, Bytes::new()),
             Content::Json(json) => (
@@ -93,13 +168,22 @@ impl AdminClient {
         let request = request
             .body(Full::new(body))
             .map_err(|error| CommandFailed::new(format!("cannot ask for `{path}`: {error}")))?;
-        match &self.address {
-            Address::Tcp(address) => {
+        match &self.at {
+            AskedAt::Address(Address::Tcp(address)) => {
                 let stream = self.connected(TcpStream::connect(address)).await?;
                 self.exchange(stream, request, within).await
             }
-            Address::Unix(path) => {
+            AskedAt::Address(Address::Unix(path)) => {
                 let stream = self.connected(UnixStream::connect(path)).await?;
+                self.exchange(stream, request, within).await
+            }
+            AskedAt::Secured { at, config, name } => {
+                let connecting = async {
+                    let stream = TcpStream::connect(at).await?;
+                    let connector = TlsConnector::from(config.clone());
+                    connector.connect(name.clone(), stream).await
+                };
+                let stream = self.connected(connecting).await?;
                 self.exchange(stream, request, within).await
             }
         }
@@ -109,7 +193,7 @@ impl AdminClient {
         &self,
         connecting: impl Future<Output = io::Result<S>>,
     ) -> Result<S, CommandFailed> {
-        let address = &self.address;
+        let address = &self.at;
         let error = match timeout(CONNECT, connecting).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => error,
@@ -133,7 +217,7 @@ impl AdminClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let address = &self.address;
+        let address = &self.at;
         let exchange = async {
             let broken = |error: hyper::Error| {
                 CommandFailed::new(format!("the connection to `{address}` broke: {error}"))
@@ -154,7 +238,7 @@ impl AdminClient {
     }
 
     async fn answer(&self, response: Response<Incoming>) -> Result<Value, CommandFailed> {
-        let address = &self.address;
+        let address = &self.at;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_SIZE)
             .collect()
@@ -208,7 +292,7 @@ mod tests {
         let content = Content::Json(serde_json::json!({ "weight": 2 }));
         let answer = canned.client.ask(Method::PATCH, "/x", content, SOON).await;
         assert_eq!(answer.unwrap(), serde_json::json!({ "a": 1 }));
-        let host = canned.client.address.to_string();
+        let host = canned.client.at.to_string();
         let request = canned.received().await;
         assert!(request.starts_with("PATCH /x HTTP/1.1\r\n"), "{request}");
         assert!(request.contains(&format!("host: {host}\r\n")), "{request}");

@@ -9,12 +9,16 @@ mod candidate;
 mod certificate;
 mod upstream;
 mod servers;
+mod explain;
+mod explain_words;
 mod table;
 mod asked;
 #[cfg(test)]
 mod canned;
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -25,11 +29,18 @@ use serde_json::Value;
 pub(super) use self::asked::Asked;
 use self::certificate::CertificateCommand;
 use self::client::AdminClient;
+pub(super) use self::explain::ExplainArguments;
 pub(super) use self::plugin::PluginAdminCommand;
 use self::upstream::UpstreamCommand;
 use super::ConfigFile;
 use crate::config;
-use crate::config::model::Address;
+use crate::config::model::{Address, NamedFile};
+use crate::config::problem::{Place, Problem};
+use crate::file;
+use crate::tls::ClientTls;
+
+/// Bytes of a file with a token.
+const TOKEN_SIZE: u64 = 4096;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AdminCommand {
@@ -41,13 +52,13 @@ pub(super) enum AdminCommand {
         form: OutputFormat,
     },
     /// Read the configuration again; should it have problems, the old one goes on serving
-    Reload(Reach),
+    Reload(ToProcess),
     /// Accept no more connections, and stop when the requests under way have ended
-    Drain(Reach),
+    Drain(ToProcess),
     /// Stop at once
-    Stop(Reach),
+    Stop(ToProcess),
     /// Start the binary anew, hand it the listening sockets, and drain this process
-    Upgrade(Reach),
+    Upgrade(ToProcess),
     /// Beside what needs no process, in `waypost plugin`.
     #[command(skip)]
     Plugin(PluginAdminCommand),
@@ -64,9 +75,48 @@ pub(super) enum AdminCommand {
 pub(super) struct Reach {
     #[command(flatten)]
     config: ConfigFile,
-    /// Where the process is asked, instead of at the configuration's `[admin] address`
-    #[arg(long, value_name = "ADDRESS", value_parser = config::admin_address)]
-    admin: Option<Address>,
+    /// Where the process is asked, instead of at the configuration's `[admin] address`;
+    /// `https://NAME:PORT` of another machine
+    #[arg(long, value_name = "ADDRESS", value_parser = asked_at)]
+    admin: Option<AdminArgument>,
+    /// Whose certificate, or whose authority's, that one shows; without it, the system's authorities
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    ca: Option<PathBuf>,
+    /// A file with the token to show, in place of the environment's `WAYPOST_TOKEN`
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// What `--admin` says.
+#[derive(Debug, Clone)]
+enum AdminArgument {
+    Address(Address),
+    /// `HOST:PORT`, over TLS.
+    Secured(String),
+}
+
+fn asked_at(text: &str) -> Result<AdminArgument, String> {
+    let Some(at) = text.strip_prefix("https://") else {
+        return config::admin_address(text).map(AdminArgument::Address);
+    };
+    let at = at.trim_end_matches('/');
+    match at.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(AdminArgument::Secured(at.to_owned()))
+        }
+        _ => Err(format!(
+            "`{text}` has to be like `https://proxy.example.com:9180`"
+        )),
+    }
+}
+
+/// A process, and how its answer is printed.
+#[derive(Debug, Args)]
+pub(super) struct ToProcess {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    form: OutputFormat,
 }
 
 /// How an answer is printed.
@@ -87,12 +137,25 @@ struct CommandFailed {
 
 /// Carries a command out and prints the answer, or why there is none.
 pub(super) fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    told(event_loop()?.block_on(answer(command)))
+}
+
+/// The same for `explain`, which may do without a process.
+pub(super) fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
+    explain::explain(&event_loop()?, arguments)
+}
+
+fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start an event loop")?;
-    match runtime.block_on(answer(command)) {
-        Ok(text) => super::print(&printable(&text)),
+        .context("cannot start an event loop")
+}
+
+/// Prints an answer, or why there is none.
+fn told(answer: Result<String, CommandFailed>) -> anyhow::Result<ExitCode> {
+    match answer {
+        Ok(text) => super::print_painted(&text),
         Err(failure) => {
             // A closed standard error is no reason to fail otherwise.
             let _ = writeln!(std::io::stderr(), "{}", printable(&failure.to_string()));
@@ -104,10 +167,10 @@ pub(super) fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
 async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
     match command {
         AdminCommand::Status { reach, form } => process::status(&reach.client()?, &form).await,
-        AdminCommand::Reload(reach) => process::reload(&reach.client()?).await,
-        AdminCommand::Drain(reach) => process::drain(&reach.client()?).await,
-        AdminCommand::Stop(reach) => process::stop(&reach.client()?).await,
-        AdminCommand::Upgrade(reach) => process::upgrade(&reach.client()?).await,
+        AdminCommand::Reload(to) => process::reload(&to.reach.client()?, &to.form).await,
+        AdminCommand::Drain(to) => process::drain(&to.reach.client()?, &to.form).await,
+        AdminCommand::Stop(to) => process::stop(&to.reach.client()?, &to.form).await,
+        AdminCommand::Upgrade(to) => process::upgrade(&to.reach.client()?, &to.form).await,
         AdminCommand::Plugin(command) => plugin::answer(command).await,
         AdminCommand::Upstream(command) => upstream::answer(command).await,
         AdminCommand::Certificate(command) => certificate::answer(command).await,
@@ -116,12 +179,54 @@ async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
 
 impl Reach {
     fn client(self) -> Result<AdminClient, CommandFailed> {
-        if let Some(address) = self.admin {
-            return Ok(AdminClient::new(address));
+        let token = self.token()?;
+        let client = match self.admin {
+            Some(AdminArgument::Address(address)) => AdminClient::new(address),
+            Some(AdminArgument::Secured(at)) => {
+                let place = Place::default();
+                let ca = self.ca.map(|path| NamedFile { path, place });
+                let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let (config, name) =
+                    ClientTls::of_command(ca.as_ref(), Some(host)).map_err(CommandFailed::of)?;
+                AdminClient::secured(at, config, name)
+            }
+            None => Reach::own(&self.config)?,
+        };
+        match token {
+            Some(token) => client.with_token(&token),
+            None => Ok(client),
         }
-        let file = self.config.file.display();
-        match config::load_admin(&self.config.file) {
-            Ok(Some(admin)) => Ok(AdminClient::new(admin.address)),
+    }
+
+    /// What is shown, if anything.
+    fn token(&self) -> Result<Option<String>, CommandFailed> {
+        let Some(path) = &self.token_file else {
+            let token = std::env::var("WAYPOST_TOKEN").ok();
+            return Ok(token.filter(|token| !token.is_empty()));
+        };
+        let bytes = file::read_regular(path, TOKEN_SIZE).map_err(|error| {
+            let reason = config::reason(&error);
+            CommandFailed::new(format!("cannot read `{}`: {reason}", path.display()))
+        })?;
+        Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// Where the configuration has its process asked.
+    fn own(config: &ConfigFile) -> Result<AdminClient, CommandFailed> {
+        let file = config.file.display();
+        match config::load_admin(&config.file) {
+            Ok(Some(admin)) => match (&admin.tls, &admin.address) {
+                (Some(tls), Address::Tcp(address)) => {
+                    // The process has the same file, so it shows the same certificate.
+                    let first = tls.certificates.first();
+                    let shown = first.map(|files| &files.certificate);
+                    let (config, name) =
+                        ClientTls::of_command(shown, None).map_err(CommandFailed::of)?;
+                    Ok(AdminClient::secured(reached(*address), config, name))
+                }
+                _ => Ok(AdminClient::new(admin.address)),
+            },
             Ok(None) => Err(CommandFailed::new(format!(
                 "the configuration has no `[admin]`\nhint: add these lines to `{file}`, or name an address with `--admin`\n\n\
                  [admin]\naddress = \"unix:/run/waypost/admin.sock\""
@@ -137,22 +242,37 @@ impl Reach {
     }
 }
 
+/// From this machine: one for all addresses is at loopback as well.
+fn reached(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(host, address.port()).to_string()
+}
+
 impl OutputFormat {
-    /// The answer as JSON if that was asked for, or else in words.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The answer as JSON if that was asked for, or else in words, which may have colours.
     fn of<T: DeserializeOwned>(
         &self,
         answer: Value,
         in_words: fn(T) -> String,
     ) -> Result<String, CommandFailed> {
         if self.json {
-            return Ok(format!("{answer:#}\n"));
+            return Ok(printable(&format!("{answer:#}\n")));
         }
         understood(answer).map(in_words)
     }
 }
 
 /// The parts of an answer that a command needs.
-fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, CommandFailed> {
+fn understood<T: DeserializeOwned>(mut answer: Value) -> Result<T, CommandFailed> {
+    make_printable(&mut answer);
     serde_json::from_value(answer).map_err(|error| {
         CommandFailed::new(format!(
             "the answer is not understood, perhaps because the process is of another version: {error}"
@@ -161,6 +281,14 @@ fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, CommandFailed> {
 }
 
 impl CommandFailed {
+    /// What is wrong with the files of TLS.
+    fn of(problems: Vec<Problem>) -> CommandFailed {
+        CommandFailed {
+            message: "the process cannot be asked over TLS".to_owned(),
+            problems: problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     fn new(message: impl Into<String>) -> CommandFailed {
         CommandFailed {
             message: message.into(),
@@ -182,6 +310,16 @@ impl std::fmt::Display for CommandFailed {
     }
 }
 
+/// All of its texts: what commands a terminal from here on is ours.
+fn make_printable(answer: &mut Value) {
+    match answer {
+        Value::String(text) => *text = printable(text),
+        Value::Array(items) => items.iter_mut().for_each(make_printable),
+        Value::Object(members) => members.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// Without what would command a terminal: messages of plugins reach it too.
 fn printable(text: &str) -> String {
     let harmless = |c: char| {
@@ -195,11 +333,19 @@ fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
-    use super::printable;
+    use super::*;
 
     #[test]
     fn a_plugins_message_cannot_command_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2J\nb\r"), "a\u{fffd}[2J\nb\u{fffd}");
+        let answer = serde_json::json!({"all": [{"message": "a\u{1b}[2J\nb\r"}]});
+        let seen: Value = understood(answer.clone()).unwrap();
+        assert_eq!(seen["all"][0]["message"], "a\u{fffd}[2J\nb\u{fffd}");
+        let in_words = |answer: Value| answer["all"][0]["message"].to_string();
+        for json in [false, true] {
+            let text = OutputFormat { json }.of(answer.clone(), in_words).unwrap();
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
     }
 }

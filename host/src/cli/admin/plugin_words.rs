@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anstyle::Style;
+
 use super::candidate::trial_in_words;
-use super::table::{aligned, brief, size};
+use super::table::{BAD, DOUBTFUL, GOOD, aligned, brief, count, header, painted, size};
 use crate::admin_api::{PluginIncident, PluginList, PluginStatus};
 
 /// The first digits of a hash: enough to tell versions apart.
@@ -56,50 +58,36 @@ fn in_force_in_words(plugin: &PluginStatus) -> Option<String> {
     ))
 }
 
-/// A table, and below it what happened to each.
+/// A table that fits 80 columns, with what each is used for below it, and what happened to it.
 pub(super) fn list_in_words(PluginList { plugins }: PluginList) -> String {
-    let header = [
-        "NAME",
-        "KIND",
-        "VERSION",
-        "STATE",
-        "HASH",
-        "CALLS",
-        "MEAN",
-        "P99",
-        "TIME",
-        "TRAPS",
-        "DEADLINES",
-        "MEMORY FAULTS",
-        "BAD ANSWERS",
-        "MEMORY",
-        "UPSTREAMS",
-        "HOOKS",
-        "ROUTES",
+    let names = [
+        "NAME", "KIND", "VERSION", "STATE", "CALLS", "MEAN", "TIME", "FAULTS", "MEMORY",
     ];
-    let mut rows = vec![header.map(str::to_owned)];
+    let mut rows = vec![header(names)];
     rows.extend(plugins.iter().map(|plugin| {
+        let faults = plugin.traps + plugin.deadlines + plugin.memory_faults + plugin.answers;
+        let faults = match faults {
+            0 => "0".to_owned(),
+            faults => painted(BAD, count(faults)),
+        };
         [
             plugin.name.clone(),
             plugin.kinds.join(","),
             plugin.version.to_string(),
-            plugin.state.clone(),
-            short(&plugin.hash).to_owned(),
-            plugin.calls.to_string(),
+            painted(shade(&plugin.state), &plugin.state),
+            count(plugin.calls),
             brief(Duration::from_nanos(plugin.mean_ns)),
-            brief(Duration::from_nanos(plugin.p99_ns)),
             format!("{}%", plugin.worker_percent),
-            plugin.traps.to_string(),
-            plugin.deadlines.to_string(),
-            plugin.memory_faults.to_string(),
-            plugin.answers.to_string(),
+            faults,
             size(plugin.memory_bytes),
-            plugin.upstreams.join(","),
-            plugin.hooks.join(","),
-            plugin.routes.join(","),
         ]
     }));
-    let mut text = aligned(&rows);
+    let table = aligned(&rows);
+    let mut lines = table.lines();
+    let mut text = lines.next().unwrap_or_default().to_owned() + "\n";
+    for (line, plugin) in lines.zip(&plugins) {
+        text += &format!("{line}\n  {}\n", in_use(plugin));
+    }
     for plugin in plugins {
         if let Some(in_force) = in_force_in_words(&plugin) {
             text += &format!("\n{in_force}");
@@ -117,6 +105,40 @@ pub(super) fn list_in_words(PluginList { plugins }: PluginList) -> String {
         }
     }
     text
+}
+
+/// The colour of a state: one that does not decide by itself, or not as it was meant to, is bad.
+fn shade(state: &str) -> Style {
+    match state {
+        "live" => GOOD,
+        "compiling" | "over budget" => DOUBTFUL,
+        _ => BAD,
+    }
+}
+
+/// Which file it is, where it is used, and what its faults were.
+fn in_use(plugin: &PluginStatus) -> String {
+    let mut parts = vec![short(&plugin.hash).to_owned()];
+    let uses = [
+        ("upstreams", &plugin.upstreams),
+        ("hooks", &plugin.hooks),
+        ("routes", &plugin.routes),
+    ];
+    let uses = uses.into_iter().filter(|(_, names)| !names.is_empty());
+    parts.extend(uses.map(|(what, names)| format!("{what} {}", names.join(","))));
+    let faults = [
+        ("traps", plugin.traps),
+        ("deadlines", plugin.deadlines),
+        ("faults of memory", plugin.memory_faults),
+        ("bad answers", plugin.answers),
+    ];
+    let faults = faults.into_iter().filter(|(_, count)| *count > 0);
+    parts.extend(faults.map(|(what, count)| format!("{count} {what}")));
+    parts.retain(|part| !part.is_empty());
+    match parts.is_empty() {
+        true => "not loaded".to_owned(),
+        false => parts.join("; "),
+    }
 }
 
 /// One line of a history.

@@ -4,8 +4,8 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::client::{AdminClient, Content, PATIENT, SOON};
-use super::table::{aligned, span};
-use super::{CommandFailed, OutputFormat, understood};
+use super::table::{HEAD, aligned, painted, span};
+use super::{CommandFailed, OutputFormat};
 use crate::admin_api::{ProcessStatus, ReloadCounts, Reloaded, Upgraded};
 
 pub(super) async fn status(
@@ -63,10 +63,13 @@ fn status_in_words(status: ProcessStatus) -> String {
             &format!("{connections}, {accepted} accepted in all"),
         ]
         .map(str::to_owned),
-        ["listeners", &listeners.join(", ")].map(str::to_owned),
     ];
-    if !streams.is_empty() {
-        rows.push(["streams", &streams.join(", ")].map(str::to_owned));
+    for (name, addresses) in [("listeners", listeners), ("streams", streams)] {
+        let lines = in_lines(&addresses).into_iter().enumerate();
+        rows.extend(lines.map(|(at, line)| {
+            let name = if at == 0 { name } else { "" };
+            [name.to_owned(), line]
+        }));
     }
     if let Some(store) = store {
         let (url, asked, failed) = (store.url, store.asked, store.failed);
@@ -80,39 +83,78 @@ fn status_in_words(status: ProcessStatus) -> String {
         rows.extend(store.error.map(|error| ["store error".to_owned(), error]));
     }
     rows.extend(last_error.map(|error| ["last error".to_owned(), error]));
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|[name, value]| [painted(HEAD, name), value])
+        .collect();
     aligned(&rows)
 }
 
-pub(super) async fn reload(client: &AdminClient) -> Result<String, CommandFailed> {
-    let answer = posted(client, "/reload").await?;
-    let Reloaded {
+/// Addresses, so many in a line as fit beside the names of a status.
+fn in_lines(addresses: &[String]) -> Vec<String> {
+    const WIDTH: usize = 64;
+    let mut lines: Vec<String> = Vec::new();
+    for address in addresses {
+        match lines.last_mut() {
+            Some(line) if line.len() + address.len() + 3 <= WIDTH => {
+                *line += &format!(", {address}")
+            }
+            Some(line) => {
+                line.push(',');
+                lines.push(address.clone());
+            }
+            None => lines.push(address.clone()),
+        }
+    }
+    lines
+}
+
+pub(super) async fn reload(
+    client: &AdminClient,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
+    form.of(posted(client, "/reload").await?, reloaded_in_words)
+}
+
+fn reloaded_in_words(
+    Reloaded {
         generation,
         warnings,
-    } = understood(answer)?;
+    }: Reloaded,
+) -> String {
     let warnings: String = warnings
         .iter()
         .map(|warning| format!("warning: {warning}\n"))
         .collect();
-    Ok(format!(
-        "{warnings}the new configuration serves, as generation {generation}\n"
-    ))
+    format!("{warnings}the new configuration serves, as generation {generation}\n")
 }
 
-pub(super) async fn drain(client: &AdminClient) -> Result<String, CommandFailed> {
-    posted(client, "/drain").await?;
-    Ok("draining: the process ends when the requests under way have\n".to_owned())
+pub(super) async fn drain(
+    client: &AdminClient,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
+    form.of(posted(client, "/drain").await?, |_: Value| {
+        "draining: the process ends when the requests under way have\n".to_owned()
+    })
 }
 
-pub(super) async fn stop(client: &AdminClient) -> Result<String, CommandFailed> {
-    posted(client, "/stop").await?;
-    Ok("stopping\n".to_owned())
+pub(super) async fn stop(
+    client: &AdminClient,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
+    form.of(posted(client, "/stop").await?, |_: Value| {
+        "stopping\n".to_owned()
+    })
 }
 
-pub(super) async fn upgrade(client: &AdminClient) -> Result<String, CommandFailed> {
-    let Upgraded { pid } = understood(posted(client, "/upgrade").await?)?;
-    Ok(format!(
-        "process {pid} serves; the one before it is draining\n"
-    ))
+pub(super) async fn upgrade(
+    client: &AdminClient,
+    form: &OutputFormat,
+) -> Result<String, CommandFailed> {
+    let answer = posted(client, "/upgrade").await?;
+    form.of(answer, |Upgraded { pid }| {
+        format!("process {pid} serves; the one before it is draining\n")
+    })
 }
 
 async fn posted(client: &AdminClient, path: &str) -> Result<Value, CommandFailed> {
@@ -130,6 +172,8 @@ async fn posted(client: &AdminClient, path: &str) -> Result<Value, CommandFailed
 mod tests {
     use super::super::canned::Canned;
     use super::*;
+
+    const WORDS: OutputFormat = OutputFormat { json: false };
 
     const STATUS: &str = r#"{"version": "0.1.0", "pid": 7, "state": "serving", "uptime_s": 3720, "generation": 3,
         "config": "/etc/waypost.toml", "workers": 2, "worker_restarts": 1, "panics": 2, "connections": 5, "accepted": 900,
@@ -153,7 +197,7 @@ listeners      127.0.0.1:8080, unix:/a
 streams        127.0.0.1:5432
 last error     no such file
 ";
-        assert_eq!(text, expected);
+        assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
         assert!(canned.received().await.starts_with("GET /status "));
     }
 
@@ -179,7 +223,7 @@ last error     no such file
     async fn a_reload_passes_warnings_on() {
         let answer = r#"{"generation": 4, "warnings": ["`workers` needs a restart"]}"#;
         let canned = Canned::on_tcp(200, answer).await;
-        let text = reload(&canned.client).await.unwrap();
+        let text = reload(&canned.client, &WORDS).await.unwrap();
         let expected =
             "warning: `workers` needs a restart\nthe new configuration serves, as generation 4\n";
         assert_eq!(text, expected);
@@ -189,14 +233,18 @@ last error     no such file
     #[tokio::test]
     async fn drain_stop_and_upgrade_ask_for_what_their_names_say() {
         let canned = Canned::on_tcp(202, "{}").await;
-        drain(&canned.client).await.unwrap();
+        drain(&canned.client, &WORDS).await.unwrap();
         assert!(canned.received().await.starts_with("POST /drain "));
         let canned = Canned::on_tcp(202, "{}").await;
-        stop(&canned.client).await.unwrap();
+        stop(&canned.client, &WORDS).await.unwrap();
         assert!(canned.received().await.starts_with("POST /stop "));
         let canned = Canned::on_tcp(200, r#"{"pid": 99}"#).await;
-        let text = upgrade(&canned.client).await.unwrap();
+        let text = upgrade(&canned.client, &WORDS).await.unwrap();
         assert!(text.contains("process 99"), "{text}");
         assert!(canned.received().await.starts_with("POST /upgrade "));
+        let canned = Canned::on_tcp(200, r#"{"pid": 99}"#).await;
+        let json = OutputFormat { json: true };
+        let text = upgrade(&canned.client, &json).await.unwrap();
+        assert_eq!(text, "{\n  \"pid\": 99\n}\n");
     }
 }

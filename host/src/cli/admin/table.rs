@@ -1,20 +1,47 @@
-//! Text for people: aligned columns, and figures in units that fit them.
+//! Text for people: aligned columns, figures in units that fit them, and colours, which are left
+//! out again where what is printed goes to no terminal.
 
+use std::fmt::Display;
 use std::time::Duration;
+
+use anstream::adapter::strip_str;
+use anstyle::{AnsiColor, Style};
+
+pub(super) const HEAD: Style = Style::new().bold();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
+
+/// A text with a colour.
+pub(super) fn painted(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// The names of columns.
+pub(super) fn header<const N: usize>(names: [&str; N]) -> [String; N] {
+    names.map(|name| match name {
+        "" => String::new(),
+        name => painted(HEAD, name),
+    })
+}
 
 /// Lines of columns, each as wide as its widest cell, without spaces at the end.
 pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width_of = |cell: &str| -> usize {
+        let shown = strip_str(cell);
+        shown.map(|text| text.chars().count()).sum()
+    };
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(width_of(cell));
         }
     }
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(widths);
         let line: String = cells
-            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .map(|(cell, width)| cell.clone() + &" ".repeat(width - width_of(cell) + 2))
             .collect();
         text += line.trim_end();
         text.push('\n');
@@ -61,6 +88,14 @@ fn in_two_digits(value: f64, unit: &str) -> String {
     }
 }
 
+/// `1234`, and from ten millions on `12.3m`, in which the last digits say nothing any more.
+pub(super) fn count(number: u64) -> String {
+    match number {
+        0..10_000_000 => number.to_string(),
+        _ => format!("{}.{}m", number / 1_000_000, number / 100_000 % 10),
+    }
+}
+
 /// The two largest units: `3d 4h`, `5m 7s`, `9s`.
 pub(super) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -84,12 +119,26 @@ mod tests {
     }
 
     #[test]
+    fn colours_take_no_room() {
+        let rows = [
+            header(["A", "B"]),
+            [painted(BAD, "x"), "y".to_owned()],
+            ["long".to_owned(), painted(GOOD, "z")],
+        ];
+        let text = aligned(&rows);
+        assert!(text.contains("\u{1b}[31mx\u{1b}[0m     y\n"), "{text:?}");
+        assert_eq!(strip_str(&text).to_string(), "A     B\nx     y\nlong  z\n");
+    }
+
+    #[test]
     fn figures_are_short() {
         let times = [0, 312, 4_240, 9_990, 17_000_000, 2_000_000_000];
         let times = times.map(|nanoseconds| brief(Duration::from_nanos(nanoseconds)));
         assert_eq!(times, ["-", "312ns", "4.2us", "10us", "17ms", "2.0s"]);
         let sizes = [0, 1_023, 1_536, 64 << 20, 3 << 30].map(size);
         assert_eq!(sizes, ["0", "1023", "1.5k", "64m", "3.0g"]);
+        let counts = [0, 9_999_999, 10_000_000, 123_456_789].map(count);
+        assert_eq!(counts, ["0", "9999999", "10.0m", "123.4m"]);
         let spans = [9, 307, 3_720, 273_600].map(span);
         assert_eq!(spans, ["9s", "5m 7s", "1h 2m", "3d 4h"]);
     }

@@ -6,10 +6,11 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::Context;
 
 use super::Folder;
-use crate::cli::plugin;
+use crate::cli::{plugin, try_plugin};
 use crate::config::{self, model::PluginProject};
 use crate::file;
 use crate::plugin::{Kind, default_cache_directory};
+use crate::testbed::Subject;
 
 /// What a shell answers for a program that it does not find (POSIX, "Exit Status for Commands").
 const NOT_FOUND: i32 = 127;
@@ -25,15 +26,37 @@ pub(in crate::cli) fn build(folder: &Folder) -> anyhow::Result<ExitCode> {
     crate::cli::print(&format!("\nfile        {component}\n"))?;
     let plugin = plugin::inspect(&project.name, &project.component, default_cache_directory())?;
     let kind = project.kind.word();
-    if !plugin.kinds().any(|is| is.name() == kind) {
+    let Some(kind) = plugin.kinds().find(|is| is.name() == kind) else {
         let kinds: Vec<&str> = plugin.kinds().map(Kind::name).collect();
         anyhow::bail!(
             "`kind` in `{}` says {kind}, and the component is a {}",
             super::PROJECT,
             kinds.join(" and a ")
         );
-    }
-    Ok(ExitCode::SUCCESS)
+    };
+    takes_its_settings(&project, kind)
+}
+
+/// Has it try what the project's file says of its settings.
+fn takes_its_settings(project: &PluginProject, kind: Kind) -> anyhow::Result<ExitCode> {
+    let table = |key: &str, text: &str| {
+        try_plugin::table(key, text).with_context(|| format!("in `{}`", super::PROJECT))
+    };
+    let runtime = try_plugin::runtime()?;
+    let subject = Subject {
+        picks: try_plugin::picks(&runtime)?,
+        plugin: try_plugin::plugin(&project.component, &runtime)?,
+        kind,
+        settings: table("settings", &project.settings)?,
+        place: table("place", &project.place)?,
+    };
+    let taken = subject.configure(&subject.settings);
+    taken.with_context(|| format!("`settings` in `{}` are not taken", super::PROJECT))?;
+    let settings = match project.settings.as_str() {
+        "" => "none",
+        settings => settings,
+    };
+    crate::cli::print(&format!("settings    taken: {settings}\n"))
 }
 
 /// Runs the commands of a project, whose output goes where ours does. Behind them the component is

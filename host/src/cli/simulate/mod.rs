@@ -31,7 +31,7 @@ pub(super) struct SimulateArguments {
     /// filters and scorers are followed by `round_robin`
     #[arg(required = true, value_name = "NAME|FILE[=SETTINGS]")]
     policies: Vec<String>,
-    /// Requests of an access log, in the format `combined`, in place of made-up ones
+    /// Requests of an access log, in the format `combined` or `upstream`, in place of made-up ones
     #[arg(long, value_name = "FILE", conflicts_with_all = ["requests", "rate", "clients"])]
     trace: Option<PathBuf>,
     /// So many made-up requests

@@ -79,7 +79,8 @@ pub(in crate::config) static ACCESS_LOG: Table = Table {
             Key::new(
                 "format",
                 ValueKind::Text,
-                "`combined`, `json`, or a format of your own with nginx's variables: `\"$remote_addr $status\"`.",
+                "`combined`, `upstream` (that, and behind it the time of the request, and the server, the status and the time \
+                 of each attempt), `json`, or a format of your own with nginx's variables: `\"$remote_addr $status\"`.",
             )
             .or(Default::Text("combined")),
             Key::new(

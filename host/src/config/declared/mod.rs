@@ -4,6 +4,7 @@
 mod acme;
 mod log;
 mod server;
+mod admin;
 mod tls;
 mod health;
 mod upstream;
@@ -18,11 +19,13 @@ mod hook;
 mod plugin;
 mod project;
 mod store;
+mod traces;
 mod variable;
 mod component;
 mod compression;
 
 pub(super) use self::acme::{ACME, EAB};
+pub(super) use self::admin::{ADMIN, TOKEN};
 pub(super) use self::component::COMPONENT_TABLE;
 pub(crate) use self::compression::COMPRESSED_TYPES;
 pub(super) use self::compression::{CODINGS, COMPRESSION_TABLE};
@@ -39,11 +42,12 @@ pub(super) use self::project::{PLUGIN_PROJECT, PREPARE};
 pub(crate) use self::proxied::COOKIE_FLAGS;
 pub(super) use self::proxied::COOKIES;
 pub(super) use self::route::{ERROR_PAGE, HEADERS, RESPONSE_HEADERS, RETURN, ROUTE, WHEN};
-pub(super) use self::server::{ADMIN, HTTP2, LISTEN, LISTENER_SHARED, SERVER};
+pub(super) use self::server::{HTTP2, LISTEN, LISTENER_SHARED, SERVER};
 pub(super) use self::source::SERVER_SOURCE;
 pub(super) use self::store::STORE;
 pub(super) use self::stream::{SNI, STREAM};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
+pub(super) use self::traces::{TRACE_RULE, TRACES};
 pub(super) use self::upstream::{
     FILTER, NEXT_CONDITIONS, POLICY, PROXY_LIMITS, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2,
     UPSTREAM_SERVER,
@@ -148,6 +152,11 @@ pub(super) static ROOT: Table = Table {
             "What is counted for Prometheus.",
         ),
         Key::new(
+            "traces",
+            ValueKind::Table(&TRACES),
+            "Where spans of requests go.",
+        ),
+        Key::new(
             "admin",
             ValueKind::Table(&ADMIN),
             "Where commands such as `waypost status` reach the process.",
@@ -180,6 +189,8 @@ mod tests {
             &UPSTREAM_LIMITS,
             &RETRY_BUDGET,
             &METRICS,
+            &TRACES,
+            &TRACE_RULE,
             &UPSTREAM_SERVER,
             &HEALTH_CHECK,
             &OUTLIERS,
@@ -206,6 +217,7 @@ mod tests {
             &LIMITS,
             &STORE,
             &ADMIN,
+            &TOKEN,
         ] {
             for key in table.keys() {
                 let within = match (&key.kind, key.default) {

@@ -8,13 +8,14 @@ use super::log::LOG;
 use super::proxied::{
     ADD_PREFIX, COOKIES_KEY, PROXY_REDIRECT, REQUEST_BODY, REQUEST_METHOD, STRIP_PREFIX,
 };
+use super::traces::TRACES_THERE;
 use super::upstream::{BODY_BUFFER, NEXT_UPSTREAM};
 use super::{BODY_SIZE, COUNT, TEXT_OR_TEXTS, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static ROUTE: Table = Table {
     title: "[[route]]",
-    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `component`, `return`, `stub_status` and `metrics`.",
+    doc: "What is done with the requests of a host and a path. Needs one of `proxy`, `files`, `component`, `return`, `stub_status`, `metrics` and `probe`.",
     groups: &[&[
         Key::new(
             "listen",
@@ -83,6 +84,13 @@ pub(in crate::config) static ROUTE: Table = Table {
              tells it. See `docs/metrics.md`. Let the hook `access` say who may ask.",
         ),
         Key::new(
+            "probe",
+            ValueKind::Word(&["live", "ready"]),
+            "For load balancers and Kubernetes: `\"live\"` answers 200 as long as the process serves, `\"ready\"` 503 from \
+             the moment on that it is told to drain (see `shutdown_delay`). Such a route has no access log unless it \
+             names one.",
+        ),
+        Key::new(
             "request_headers",
             ValueKind::Table(&HEADERS),
             "Changes to the request header on its way to the upstream, beside those of `[server]` and `[[listen]]` for \
@@ -102,6 +110,11 @@ pub(in crate::config) static ROUTE: Table = Table {
             "As in `[[listen]]`, for this route alone.",
         ),
         Key::new("access_log", LOG, "As in `[[listen]]`, for this route alone."),
+        Key::new(
+            "traces",
+            TRACES_THERE,
+            "As in `[[listen]]`, for this route alone. A request that is led to another one stays as its first route has it.",
+        ),
         Key::new(
             "client_max_body_size",
             BODY_SIZE,

@@ -1,10 +1,11 @@
-//! `[server]`, `[[listen]]` and `[admin]`.
+//! `[server]` and `[[listen]]`.
 
 use super::compression::COMPRESSION;
 use super::hook::HOOKS;
 use super::log::{ERROR_LOG, LOG};
 use super::route::{ERROR_PAGES, EXPIRES, HEADERS, RESPONSE_HEADER_TABLES};
 use super::tls::TLS;
+use super::traces::TRACES_THERE;
 use super::upstream::{RESOLVE, RESOLVER_KEY};
 use super::{BODY_SIZE, HEADER_SIZE, POSITIVE, TEXTS, TIME, WAIT};
 use crate::config::key::{Default, Key, Table, ValueKind};
@@ -39,6 +40,14 @@ pub(in crate::config) static SERVER: Table = Table {
                 TIME,
                 "How long a graceful stop waits for requests under way (`worker_shutdown_timeout`). Zero waits \
                  without end.",
+            )
+            .or(Default::Text("0s")),
+            Key::new(
+                "shutdown_delay",
+                TIME,
+                "How long a process that is told to drain, by QUIT or `waypost drain`, still accepts and serves as before, \
+                 while routes with `probe = \"ready\"` answer 503: for load balancers to see it. With one, TERM drains as \
+                 QUIT does. `shutdown_timeout` begins behind it.",
             )
             .or(Default::Text("0s")),
             RESOLVE,
@@ -124,6 +133,11 @@ pub(in crate::config) static LISTEN: Table = Table {
                 HOOKS,
                 "Hooks that are asked for its requests, in their order, behind those of \
                  `[server]` and before a route is chosen.",
+            ),
+            Key::new(
+                "traces",
+                TRACES_THERE,
+                "Whether its requests are traced, or a table of how. Without it, as `[traces]` says.",
             ),
             Key::later("http3", "clients speak HTTP/2 meanwhile"),
         ],
@@ -303,16 +317,3 @@ pub(in crate::config) static LISTENER_SHARED: &[Key] = &[
     )
     .or(Default::Boolean(false)),
 ];
-
-pub(in crate::config) static ADMIN: Table = Table {
-    title: "[admin]",
-    doc: "Where `waypost status`, `reload`, `plugin`, `upstream` and others reach a running process. Without it, nowhere. \
-          Whoever can connect may do all of it: see `docs/admin.md`.",
-    groups: &[&[Key::new(
-        "address",
-        ValueKind::Text,
-        "`unix:/run/waypost/admin.sock`, `127.0.0.1:9180` or `[::1]:9180`: a unix socket, or a loopback address with its port.",
-    )
-    .required()]],
-    open: false,
-};

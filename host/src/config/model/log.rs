@@ -33,7 +33,7 @@ impl AccessLog {
     /// Those that its lines are made of, and that are asked whether there is one.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         let (template, fields) = match &self.format {
-            LogFormat::Combined | LogFormat::Json(_) => (None, &[][..]),
+            LogFormat::Combined | LogFormat::Upstream | LogFormat::Json(_) => (None, &[][..]),
             LogFormat::Template(template, _) => (Some(template), &[][..]),
             LogFormat::Fields(fields) => (None, &**fields),
         };
@@ -58,6 +58,8 @@ pub enum LogPath {
 pub enum LogFormat {
     /// nginx's `combined`.
     Combined,
+    /// That, and behind it the server, the status and the time of each attempt.
+    Upstream,
     /// One JSON object per line, about a request or a session.
     Json(Scope),
     /// One JSON object per line, of the user's own members, in order.

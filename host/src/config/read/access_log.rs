@@ -143,12 +143,13 @@ fn format(table: &Section<'_>, scope: Scope, names: Names<'_>) -> LogFormat {
     let format = match (text, scope) {
         ("json", _) => Ok(LogFormat::Json(scope)),
         ("combined", Scope::Request) => Ok(LogFormat::Combined),
+        ("upstream", Scope::Request) => Ok(LogFormat::Upstream),
         (text, _) if text.contains('$') => template(text, phase(scope), names)
             .map(|template| LogFormat::Template(template, escape)),
         (_, Scope::Request) => Err(Complaint::new(format!("unknown access log format `{text}`"))
             .hint(suggestion(
                 text,
-                ["combined", "json"],
+                ["combined", "upstream", "json"],
                 "formats, beside your own with `$variables`",
             ))),
         (_, Scope::Session) => Err(Complaint::new(format!("unknown log format `{text}`")).hint(

@@ -10,7 +10,9 @@ use super::{
     Complaint, ConfigReader, cookies, dynamic, headers, noted, proxied, redirects, template,
 };
 use crate::config::declared::RETURN;
-use crate::config::model::{Action, CLOSE, PathPattern, Proxy, ProxyUpstream, ProxyUri, Return};
+use crate::config::model::{
+    Action, CLOSE, PathPattern, Probe, Proxy, ProxyUpstream, ProxyUri, Return,
+};
 use crate::config::problem::{Problem, suggestion};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
@@ -39,6 +41,7 @@ pub(super) fn action(
     let component = components.of(route, upstreams);
     let counts = is_true(route, "stub_status");
     let metrics = is_true(route, "metrics");
+    let probe = probe(route);
     let given = [
         "proxy",
         "files",
@@ -46,6 +49,7 @@ pub(super) fn action(
         "return",
         "stub_status",
         "metrics",
+        "probe",
     ]
     .map(|name| {
         let entry = route.entries().iter().find(|entry| entry.key == name);
@@ -58,7 +62,7 @@ pub(super) fn action(
             reader.problems.add(Problem::new(&entry.key_place, message));
         }
         (None, _) => {
-            let message = "the route has neither `proxy`, `files`, `component`, `return`, `stub_status` nor `metrics`";
+            let message = "the route has neither `proxy`, `files`, `component`, `return`, `stub_status`, `metrics` nor `probe`";
             let problem = Problem::new(route.place, message);
             let hint = "say where its requests go, `proxy = \"backend\"`, which files to answer with, \
                         `files = \"/srv/app\"`, or what to answer, `return = { status = 404 }`";
@@ -73,6 +77,7 @@ pub(super) fn action(
     let action = proxy.map(Action::Proxy).or(answer.map(Action::Return));
     let action = action.or(counts.then_some(Action::StubStatus));
     let action = action.or(metrics.then_some(Action::Metrics));
+    let action = action.or(probe.map(Action::Probe));
     let action = action.or(component.map(Action::Component));
     action.or(files.map(|files| Action::Files(Arc::new(files))))
 }
@@ -168,6 +173,12 @@ const OF_PROXY: [&str; 6] = [
     "request_method",
     "request_body",
 ];
+
+fn probe(route: &Section<'_>) -> Option<Probe> {
+    let word = route.word("probe");
+    let all = [Probe::Live, Probe::Ready];
+    all.into_iter().find(|probe| probe.name() == word)
+}
 
 /// Whether what a switch turns on is what is answered.
 fn is_true(route: &Section<'_>, name: &str) -> bool {

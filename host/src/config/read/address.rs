@@ -67,24 +67,35 @@ fn key_of_parameter(parameter: &str) -> &'static str {
     }
 }
 
-/// As [`to_listen_on`], for the admin interface: a loopback address with its port, or a unix
-/// socket. A client of it may do everything, so that none can be on another machine.
+/// As [`to_listen_on`], for the admin interface: an address with its port, or a unix socket. Whether
+/// clients of other machines may come is for the reader to say.
 pub(super) fn to_administer_at(text: &str) -> Result<Address, Complaint> {
     let address = to_listen_on(text)?;
     match &address {
-        Address::Tcp(socket) if !socket.ip().is_loopback() => {
-            let message = format!(
-                "the admin address must be a loopback address or a unix socket, not `{text}`"
-            );
-            Err(Complaint::new(message)
-                .hint("use `127.0.0.1:9180`, and from elsewhere an ssh tunnel to it"))
-        }
         Address::Tcp(_) if host_and_port(text, LISTENER_FORMS)?.1.is_none() => {
             Err(Complaint::new(format!("`{text}` has no port"))
                 .hint(format!("write it as `{text}:9180`")))
         }
         _ => Ok(address),
     }
+}
+
+/// Such an address of this machine alone.
+pub(super) fn to_administer_here(text: &str) -> Result<Address, Complaint> {
+    let address = to_administer_at(text)?;
+    if is_elsewhere(&address) {
+        let message =
+            format!("the admin address must be a loopback address or a unix socket, not `{text}`");
+        return Err(
+            Complaint::new(message).hint("another machine is asked over TLS: `https://NAME:9180`")
+        );
+    }
+    Ok(address)
+}
+
+/// Whether clients of other machines reach it.
+pub(super) fn is_elsewhere(address: &Address) -> bool {
+    matches!(address, Address::Tcp(socket) if !socket.ip().is_loopback())
 }
 
 /// Splits `https://app.example:8443` into whether it begins so, and the address.

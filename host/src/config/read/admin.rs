@@ -1,11 +1,13 @@
-//! `[admin]`: where the commands reach the process.
+//! `[admin]`: where the commands reach the process, and who may give them.
+
+use std::path::PathBuf;
 
 use super::server::TakenAddresses;
-use super::{Complaint, address, noted};
-use crate::config::declared::ADMIN;
-use crate::config::model::{Address, AdminConfig};
+use super::{Complaint, address, noted, tls};
+use crate::config::declared::{ADMIN, TOKEN};
+use crate::config::model::{Address, AdminConfig, AdminToken, ClientCertificate, Role};
 use crate::config::section::Section;
-use crate::config::tree::Value;
+use crate::config::tree::{Node, Value};
 
 /// `None` without `[admin]`, or where its address cannot be told; the problem is noted.
 pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminConfig> {
@@ -32,8 +34,130 @@ pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminC
         let hint = "give it a port or a socket of its own: clients must not reach it";
         root.problems.add(complaint.hint(hint).at(&node.place));
     }
-    let place = node.place.clone();
-    Some(AdminConfig { address, place })
+    let config = AdminConfig {
+        tls: tls::listener(&section),
+        tokens: tokens(&section),
+        audit: audit(&section),
+        place: node.place.clone(),
+        address,
+    };
+    if let Some(tls) = &config.tls
+        && tls.client_certificate != ClientCertificate::Off
+    {
+        let complaint = Complaint::new("clients of `[admin]` are not asked for certificates");
+        let hint = "leave out `client_certificate`: `tokens` say who may";
+        root.problems.add(complaint.hint(hint).at(&node.place));
+    }
+    if config.tls.as_ref().is_some_and(|tls| tls.acme.is_some()) {
+        let complaint = Complaint::new("certificates of `[admin]` are not ordered");
+        let hint = "name a `certificate` and its `key`";
+        root.problems.add(complaint.hint(hint).at(&node.place));
+        return None;
+    }
+    if let Some(complaint) = refused(&config) {
+        root.problems.add(complaint.at(&node.place));
+        return None;
+    }
+    Some(config)
+}
+
+/// What keeps an address from being one that commands come to.
+fn refused(config: &AdminConfig) -> Option<Complaint> {
+    let AdminConfig {
+        address,
+        tls,
+        tokens,
+        ..
+    } = config;
+    let missing = match (tls, tokens.is_empty()) {
+        _ if !address::is_elsewhere(address) => {
+            let is_unix = matches!(address, Address::Unix(_));
+            let message = "`tls` on a unix socket: nobody is between its two ends";
+            let complaint = Complaint::new(message).hint("leave it out");
+            return (is_unix && tls.is_some()).then_some(complaint);
+        }
+        (Some(_), false) => return None,
+        (None, true) => "`tls` and `tokens`",
+        (None, false) => "`tls`",
+        (Some(_), true) => "`tokens`",
+    };
+    let message =
+        format!("clients of other machines reach `{address}`, so `[admin]` needs {missing}");
+    let hint = "`tls = { certificate = \"admin.pem\", key = \"admin.key\" }`, and a token as `waypost \
+                token NAME` makes it; or `127.0.0.1:9180`, and from elsewhere an ssh tunnel to it";
+    Some(Complaint::new(message).hint(hint))
+}
+
+fn tokens(section: &Section<'_>) -> Vec<AdminToken> {
+    let mut tokens: Vec<AdminToken> = Vec::new();
+    for node in section.list("tokens") {
+        let Some(own) = Section::open(node, &TOKEN, section.problems) else {
+            continue;
+        };
+        for key in ["name", "role", "sha256"] {
+            own.required(key);
+        }
+        let complain =
+            |complaint: Complaint, at: &Node| section.problems.add(complaint.at(&at.place));
+        let Some((name, named)) = own.text_given("name") else {
+            continue;
+        };
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
+            let message = format!("`{name}` is no name for a token");
+            complain(
+                Complaint::new(message).hint("use letters, digits and `._@-`, 64 at most"),
+                named,
+            );
+            continue;
+        }
+        if tokens.iter().any(|token| token.name == name) {
+            complain(Complaint::new(format!("a second token `{name}`")), named);
+        }
+        let role = match own.word("role") {
+            "operate" => Role::Operate,
+            _ => Role::Read,
+        };
+        let Some((text, hashed)) = own.text_given("sha256") else {
+            continue;
+        };
+        match sha256(text) {
+            Some(sha256) => tokens.push(AdminToken {
+                name: name.to_owned(),
+                role,
+                sha256,
+            }),
+            None => {
+                let hint =
+                    "it has 64 hexadecimal digits: `waypost token NAME` prints it beside the token";
+                complain(Complaint::new("`sha256` is no SHA-256").hint(hint), hashed);
+            }
+        }
+    }
+    tokens
+}
+
+/// 32 bytes in hexadecimal digits.
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).ok()?;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn audit(section: &Section<'_>) -> Option<PathBuf> {
+    let (text, node) = section.text_given("audit")?;
+    if text.is_empty() {
+        let complaint = Complaint::new("the path of `audit` is empty");
+        section.problems.add(complaint.at(&node.place));
+        return None;
+    }
+    Some(node.place.beside(text))
 }
 
 /// Whether who listens at `known` has this address as well: one for all addresses of a kind has

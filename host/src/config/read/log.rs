@@ -66,7 +66,7 @@ pub(super) fn path_alone(log: &str, text: &str, node: &Node, section: &Section<'
         let more = match (log, word) {
             (ERROR, "error" | "warn" | "info" | "debug") => format!("level = \"{word}\""),
             (ERROR, word) => format!("level = \"{}\"", level_of_nginx(word).unwrap_or("error")),
-            (_, "combined" | "json") => format!("format = \"{word}\""),
+            (_, "combined" | "upstream" | "json") => format!("format = \"{word}\""),
             _ => "format = \"$remote_addr $status\"".to_owned(),
         };
         let hint = format!("write `{log} = {{ path = \"{file}\", {more} }}`");

@@ -38,6 +38,7 @@ mod action;
 mod error_page;
 mod route;
 mod stream;
+mod traces;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -71,9 +72,10 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     let names = variables.names();
     let mut hooks = hook::Hooks::named(&root, &plugin_names, reader);
     let mut taken = server::TakenAddresses::new();
+    let traces = traces::Traces::of(&root, &server, names);
     let of_server = server::server(&server, &mut hooks, names);
-    let mut listeners =
-        server::listeners(&root, &server, &of_server, &mut taken, &mut hooks, names);
+    let shared = (&server, &of_server, &traces);
+    let mut listeners = server::listeners(&root, shared, &mut taken, &mut hooks, names);
     // What is no list of tables is a problem of its own.
     let is_given = |name: &str| {
         let is_empty = |node: &Node| matches!(&node.value, Value::Array(items) if items.is_empty());
@@ -93,7 +95,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         &mut upstreams,
         &mut hooks,
         &mut components,
-        names,
+        (names, &traces),
         reader,
     );
     let (components, files) = components.into_lists();
@@ -109,6 +111,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     let of_routes = routes.iter().flat_map(|route| &route.error_pages);
     error_page::check_routes(of_listeners.chain(of_routes), &routes, reader);
     let admin = admin::admin(&root, &taken);
+    let traces = traces.into_config();
     let mut config = Config {
         server: of_server,
         listeners,
@@ -121,6 +124,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         plugins: [plugins, files].concat(),
         store: store::store(&root, &server),
         metrics: metrics::metrics(&root),
+        traces,
         admin,
         warnings: [
             document.warnings.clone(),
@@ -160,7 +164,7 @@ pub(super) fn admin_alone(document: &Document, problems: &Problems) -> Option<Ad
 /// # Errors
 /// What is wrong with it, and the way out.
 pub fn admin_address(text: &str) -> Result<Address, String> {
-    address::to_administer_at(text).map_err(|Complaint { message, hint }| match hint {
+    address::to_administer_here(text).map_err(|Complaint { message, hint }| match hint {
         Some(hint) => format!("{message} ({hint})"),
         None => message,
     })

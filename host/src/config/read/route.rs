@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::component::Components;
 use super::headers::{changes, expires};
 use super::hook::Hooks;
+use super::traces::Traces;
 use super::upstream::{Upstreams, next_conditions};
 use super::{
     Complaint, ConfigReader, access_log, action, address, check_name, compression, condition,
@@ -25,7 +26,7 @@ pub(super) fn routes<'a>(
     upstreams: &mut Upstreams<'_>,
     hooks: &mut Hooks<'a>,
     components: &mut Components<'_>,
-    names: Names<'_>,
+    (names, traces): (Names<'_>, &Traces<'_>),
     reader: ConfigReader<'a>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
@@ -68,7 +69,10 @@ pub(super) fn routes<'a>(
             false => Phase::Response,
         };
         let response_headers = changes(&section, answering, names);
-        let access_logs = access_log::access_logs(&section, names);
+        // Probes come every few seconds, and say nothing of clients.
+        let unlogged = section.get("probe").map(|_| Vec::new());
+        let access_logs = access_log::access_logs(&section, names).or(unlogged);
+        let traces = traces.own(&section);
         let client_max_body_size = section
             .get("client_max_body_size")
             .map(|_| Some(section.size("client_max_body_size")).filter(|size| *size > 0));
@@ -103,6 +107,7 @@ pub(super) fn routes<'a>(
                 request_headers: request_headers.clone(),
                 response_headers: response_headers.clone(),
                 access_logs: access_logs.clone(),
+                traces: traces.clone(),
                 client_max_body_size,
                 compression: compression.clone(),
                 gunzip,
@@ -159,7 +164,14 @@ pub(super) fn capture_names(routes: &[Route]) -> Vec<Box<str>> {
 /// Whether a route answers by itself, without a server.
 fn is_answered_here(section: &Section<'_>) -> bool {
     let is_given = |key: &&str| section.get(key).is_some();
-    let answering = ["return", "files", "component", "stub_status", "metrics"];
+    let answering = [
+        "return",
+        "files",
+        "component",
+        "stub_status",
+        "metrics",
+        "probe",
+    ];
     section.get("proxy").is_none() && answering.iter().any(is_given)
 }
 

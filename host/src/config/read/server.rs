@@ -1,6 +1,7 @@
 //! `[server]` and `[[listen]]`.
 
 use super::hook::Hooks;
+use super::traces::Traces;
 use super::{
     Complaint, access_log, address, compression, error_page, headers, log, noted, real_ip, tls,
 };
@@ -28,6 +29,7 @@ pub(super) fn server<'a>(
         max_connections: count(section, "max_connections"),
         shutdown_timeout: Some(section.duration("shutdown_timeout"))
             .filter(|timeout| !timeout.is_zero()),
+        shutdown_delay: section.duration("shutdown_delay"),
         plugin_cache: plugin_cache(section),
         max_dynamic_upstreams: section.integer("max_dynamic_upstreams"),
         dynamic_idle_timeout: section.duration("dynamic_idle_timeout"),
@@ -76,8 +78,7 @@ fn plugin_cache(section: &Section<'_>) -> PluginCache {
 
 pub(super) fn listeners<'a>(
     root: &Section<'a>,
-    server: &Section<'a>,
-    of_server: &ServerConfig,
+    (server, of_server, traces): (&Section<'a>, &ServerConfig, &Traces<'_>),
     taken: &mut TakenAddresses,
     hooks: &mut Hooks<'a>,
     names: Names<'_>,
@@ -101,6 +102,7 @@ pub(super) fn listeners<'a>(
         let own_hooks = hooks.of(&section);
         let own_pages = error_page::pages(&section, names);
         let [own_to_servers, own_to_clients] = changes(&section);
+        let own_traces = traces.of_listener(&section);
         let section = section.with_parent(server);
         section.required("address");
         let (address, place) = listen_address(&section, taken);
@@ -110,6 +112,7 @@ pub(super) fn listeners<'a>(
             redirect_to_https: tls::redirect_to_https(&section),
             proxy_protocol: section.boolean("proxy_protocol"),
             http2: http2(&section),
+            traces: own_traces,
             hooks: [of_server.hooks.as_slice(), &own_hooks].concat(),
             error_pages: error_page::inherited(own_pages, &of_server_pages),
             request_headers: headers::united(&to_servers, own_to_servers),
@@ -172,6 +175,7 @@ fn listener(
         real_ip: real_ip::real_ip(section),
         access_logs: access_log::access_logs(section, names)
             .unwrap_or_else(|| vec![access_log::default_access_log(section)]),
+        traces: None,
         backlog: section.integer("backlog"),
         keepalive_timeout: section.duration("keepalive_timeout"),
         keepalive_requests: section.integer("keepalive_requests"),

@@ -236,6 +236,20 @@ fn url(section: &Section<'_>, name: &str) -> Option<SourceUrl> {
     noted(parsed(text), node, section.problems)
 }
 
+/// An address of HTTP whose port is this one where it names none.
+pub(super) fn endpoint(text: &str, port: u16) -> Result<SourceUrl, Complaint> {
+    let mut url = parsed(text)?;
+    let authority = text.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    let names_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
+        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if !names_port {
+        url.port = port;
+    }
+    Ok(url)
+}
+
 fn parsed(text: &str) -> Result<SourceUrl, Complaint> {
     let wrong = |why: &str| Complaint::new(format!("`{text}` {why}"));
     let uri: http::Uri = text

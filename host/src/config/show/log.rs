@@ -20,6 +20,7 @@ fn access_log(log: &AccessLog) -> String {
     let mut parts = vec![format!("path = {}", text(&log_path(&log.path)))];
     match &log.format {
         LogFormat::Combined => parts.push("format = \"combined\"".to_owned()),
+        LogFormat::Upstream => parts.push("format = \"upstream\"".to_owned()),
         LogFormat::Json(_) => parts.push("format = \"json\"".to_owned()),
         LogFormat::Template(template, escape) => {
             parts.push(format!("format = {}", text(&template.to_string())));

@@ -29,10 +29,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, oneshot, watch};
+use tokio_rustls::TlsAcceptor;
 
+use super::access::Peer;
 use super::routes::{ApiError, is_upload};
 use crate::control_plane::panics::caught;
 use crate::fault_injection;
+use crate::tls::ServerTls;
 
 /// At once. With what commands, scripts and dashboards need, half of what `descriptors` sets aside.
 const CONNECTIONS: usize = 16;
@@ -68,17 +71,57 @@ pub(super) enum Listening {
 trait AdminStream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> AdminStream for S {}
 
+/// A connection, and who is at its other end.
+struct Accepted {
+    stream: Box<dyn AdminStream>,
+    peer: Peer,
+}
+
 impl Listening {
-    async fn accept(&self) -> std::io::Result<Box<dyn AdminStream>> {
+    async fn accept(&self) -> std::io::Result<Accepted> {
         Ok(match self {
-            Listening::Tcp(socket) => Box::new(socket.accept().await?.0),
-            Listening::Unix(socket) => Box::new(socket.accept().await?.0),
+            Listening::Tcp(socket) => {
+                let (stream, address) = socket.accept().await?;
+                Accepted {
+                    stream: Box::new(stream),
+                    peer: Peer::Tcp(address),
+                }
+            }
+            Listening::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                let credentials = stream.peer_cred()?;
+                Accepted {
+                    stream: Box::new(stream),
+                    peer: Peer::Unix {
+                        uid: credentials.uid(),
+                        pid: credentials.pid(),
+                    },
+                }
+            }
         })
     }
 }
 
+/// The TLS that clients are to speak, if any.
+async fn secured(
+    stream: Box<dyn AdminStream>,
+    tls: Option<Arc<ServerTls>>,
+) -> std::io::Result<Box<dyn AdminStream>> {
+    let Some(tls) = tls else {
+        return Ok(stream);
+    };
+    let acceptor = TlsAcceptor::from(tls.config.clone());
+    Ok(Box::new(acceptor.accept(stream).await?))
+}
+
 /// Serves connections until `closed` ends, and then those that there are to their end.
-pub(super) async fn serve(listening: Listening, router: Router, closed: impl Future<Output = ()>) {
+/// `tls` says what they are to speak.
+pub(super) async fn serve(
+    listening: Listening,
+    tls: impl Fn() -> Option<Arc<ServerTls>>,
+    router: Router,
+    closed: impl Future<Output = ()>,
+) {
     let (ending, ended) = watch::channel(false);
     let connections = Rc::new(Connections::default());
     let mut serving = tokio::task::JoinSet::new();
@@ -89,12 +132,12 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
             connections.room().await;
             listening.accept().await
         };
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut closed => break,
             // Forgets those that have ended.
             Some(_) = serving.join_next() => continue,
             accepted = next => match accepted {
-                Ok(stream) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!("admin api: cannot accept: {error}");
                     tokio::time::sleep(PAUSE).await;
@@ -104,7 +147,8 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
         };
         let (slot, evicted) = connections.enter();
         serving.spawn_local(connection(
-            stream,
+            accepted,
+            tls(),
             router.clone(),
             slot,
             evicted,
@@ -125,16 +169,36 @@ pub(super) async fn serve(listening: Listening, router: Router, closed: impl Fut
 }
 
 async fn connection(
-    stream: Box<dyn AdminStream>,
+    accepted: Accepted,
+    tls: Option<Arc<ServerTls>>,
     router: Router,
     slot: OpenSlot,
     evicted: oneshot::Receiver<()>,
     mut ending: watch::Receiver<bool>,
     patience: ClientPatience,
 ) {
+    let Accepted { stream, peer } = accepted;
+    let mut evicted = evicted;
+    let secured = tokio::select! {
+        secured = tokio::time::timeout(patience.header, secured(stream, tls)) => secured,
+        _ = &mut evicted => return,
+    };
+    let stream = match secured {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            if let Peer::Tcp(address) = peer {
+                tracing::info!("admin api: no handshake with {}: {error}", address.ip());
+            }
+            return;
+        }
+        Err(_) => return,
+    };
     let wait = slot.wait.clone();
     let service = TowerToHyperService::new(router);
-    let answer = service_fn(|request| Box::pin(answer(&service, &wait, request)));
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        Box::pin(answer(&service, &wait, request))
+    });
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.header)
@@ -390,7 +454,11 @@ mod tests {
         let (_ending, ended) = watch::channel(false);
         let connections = Rc::new(Connections::default());
         let (slot, evicted) = connections.enter();
-        let serving = connection(Box::new(ours), router, slot, evicted, ended, patience);
+        let accepted = Accepted {
+            stream: Box::new(ours),
+            peer: Peer::Unix { uid: 0, pid: None },
+        };
+        let serving = connection(accepted, None, router, slot, evicted, ended, patience);
         let client = async {
             theirs.write_all(bytes.as_bytes()).await.unwrap();
             let mut answer = Vec::new();

@@ -1,38 +1,124 @@
 //! Which requests are let in. A page in a browser on this machine can send requests to a loopback
-//! address, and DNS can give any name to one: so over TCP a request must name us as a local user
-//! would, and must not come from a page.
+//! address, and DNS can give any name to one: so without tokens a request over TCP must name us as a
+//! local user would, and none may come
+//! from a page but ours, the [dashboard](super::dashboard).
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::routes::ApiError;
+use super::access::{self, Peer, Refusals, Refused};
+use super::audit::{Action, Loaded};
+use super::routes::{ApiError, only_looks};
+use super::{Admin, dashboard};
 use crate::config::model::Address;
 
-/// Refuses requests that no local program would send.
-pub(super) async fn guard(
-    State(address): State<Address>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match reason_to_refuse(&address, request.uri(), request.headers()) {
-        None => next.run(request).await,
-        Some(reason) => ApiError::new(StatusCode::FORBIDDEN, reason).into_response(),
+/// What is asked of each request.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) admin: Admin,
+    pub(super) address: Address,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+/// Refuses requests that nobody who may would send, and has the others carried out. Both are in the
+/// audit, but for what only looks.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let published = guard.admin.published.load_full();
+    let config = published.snapshot.config.admin.as_ref();
+    let tokens = config.map_or(&[][..], |config| &config.tokens);
+    let (method, uri) = (request.method(), request.uri());
+    let only_looks = only_looks(method, uri.path());
+    let headers = request.headers();
+    // Each connection has said whose it is.
+    let peer = request.extensions().get::<Peer>().copied();
+    let peer = peer.unwrap_or(Peer::Unix {
+        uid: u32::MAX,
+        pid: None,
+    });
+    let asked_for = match dashboard::is_of_page(uri.path()) {
+        true => &[], // a browser has none yet
+        false => tokens,
+    };
+    let (token, may) = access::check(peer, asked_for, only_looks, headers, &guard.refusals);
+    let asks_for_tokens = matches!(peer, Peer::Tcp(_)) && !tokens.is_empty();
+    let action = Action::new(peer.asker(token), method, uri);
+    let refused = match reason_to_refuse(&guard.address, asks_for_tokens, uri, headers) {
+        Some(_) if is_too_often(peer, &guard.refusals) => Some((refusal(&Refused::TooMany), false)),
+        Some(reason) => {
+            let response = ApiError::new(StatusCode::FORBIDDEN, reason).into_response();
+            Some((response, true))
+        }
+        // What is refused for its number would fill the audit.
+        None => may
+            .err()
+            .map(|refused| (refusal(&refused), refused != Refused::TooMany)),
+    };
+    let (response, is_told) = match refused {
+        Some(refused) => refused,
+        None => (next.run(request).await, !only_looks),
+    };
+    if is_told {
+        let audit = config.and_then(|config| config.audit.as_deref());
+        let loaded = response.extensions().get::<Loaded>();
+        action.ended(response.status(), loaded, audit).await;
+    }
+    response
+}
+
+/// Counts a refusal of a client: whether it has had too many.
+fn is_too_often(peer: Peer, refusals: &Refusals) -> bool {
+    match peer {
+        Peer::Tcp(address) => refusals.are_too_many(address.ip(), Instant::now()),
+        Peer::Unix { .. } => false,
     }
 }
 
-fn reason_to_refuse(address: &Address, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
-    if headers.contains_key(header::ORIGIN) {
-        return Some("requests of web pages are refused: this one has an `Origin`");
-    }
+fn refusal(refused: &Refused) -> Response {
+    let (status, message) = match refused {
+        Refused::Nobody => (
+            StatusCode::UNAUTHORIZED,
+            "show a token: `Authorization: Bearer TOKEN` (commands: `WAYPOST_TOKEN`)",
+        ),
+        Refused::Unknown => (
+            StatusCode::UNAUTHORIZED,
+            "no such token in `[admin] tokens`",
+        ),
+        Refused::TooMany => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "refused too often: wait a minute, or show a token that is known",
+        ),
+        Refused::ReadsOnly => (
+            StatusCode::FORBIDDEN,
+            "this token has the role `read`: changes take one with `operate`",
+        ),
+    };
+    let mut response = ApiError::new(status, message).into_response();
+    let (name, value) = match status {
+        StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer realm=\"waypost\""),
+        StatusCode::TOO_MANY_REQUESTS => (header::RETRY_AFTER, "60"),
+        _ => return response,
+    };
+    let value = header::HeaderValue::from_static(value);
+    response.headers_mut().insert(name, value);
+    response
+}
+
+/// `asks_for_tokens`: a page that has had a name lead here knows none, so any name may.
+fn reason_to_refuse(
+    address: &Address,
+    asks_for_tokens: bool,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Option<&'static str> {
     let site = headers.get("sec-fetch-site");
     if site.is_some_and(|site| site != "none" && site != "same-origin") {
         return Some("requests of web pages are refused: see `Sec-Fetch-Site`");
     }
-    let Address::Tcp(socket) = address else {
-        return None; // the mode of the socket's file says which users may
-    };
     let host = match uri.authority() {
         Some(authority) => authority.as_str(),
         None => headers
@@ -40,13 +126,151 @@ fn reason_to_refuse(address: &Address, uri: &Uri, headers: &HeaderMap) -> Option
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default(),
     };
-    let name = host
-        .strip_suffix(&format!(":{}", socket.port()))
-        .unwrap_or(host);
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let ours = name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
-    (!ours).then_some("the `Host` of a request must be `localhost` or a loopback address")
+    let is_ours = asks_for_tokens || is_local(address, host);
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        // Its browser says itself that the page is of this address; the name could be anybody's.
+        let origin = origin.to_str().unwrap_or_default();
+        let page = origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"));
+        let of_ours =
+            site.is_some_and(|site| site == "same-origin") && page == Some(host) && is_ours;
+        if !of_ours {
+            return Some("requests of other web pages are refused: see `Origin`");
+        }
+    }
+    // On a unix socket, the mode of its file says which users may.
+    let must_be_local = matches!(address, Address::Tcp(_));
+    (must_be_local && !is_ours)
+        .then_some("the `Host` of a request must be `localhost` or a loopback address")
+}
+
+/// Whether a name with a port is what a browser on this machine calls us: a unix socket is reached
+/// through a tunnel, whose port is not ours.
+fn is_local(address: &Address, host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let is_our_port = match (address, port) {
+        (_, None) => true,
+        (Address::Tcp(socket), Some(port)) => port == socket.port().to_string(),
+        (Address::Unix(_), Some(port)) => port.parse::<u16>().is_ok(),
+    };
+    let ip = name.trim_start_matches('[').trim_end_matches(']');
+    let ip = ip.parse::<std::net::IpAddr>();
+    is_our_port && (name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+
+    fn refused(address: &str, lines: &[(&'static str, &str)]) -> bool {
+        let address = match address.strip_prefix("unix:") {
+            Some(path) => Address::Unix(path.into()),
+            None => Address::Tcp(address.parse().unwrap()),
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        reason_to_refuse(&address, false, &Uri::from_static("/reload"), &headers).is_some()
+    }
+
+    #[test]
+    fn a_page_is_let_in_where_its_browser_says_that_it_is_ours_and_its_name_is_local() {
+        let (tcp, unix) = ("127.0.0.1:9180", "unix:/run/admin.sock");
+        for (address, host, origin, site, is_refused) in [
+            (
+                tcp,
+                "127.0.0.1:9180",
+                "http://127.0.0.1:9180",
+                "same-origin",
+                false,
+            ),
+            (
+                tcp,
+                "localhost:9180",
+                "http://localhost:9180",
+                "same-origin",
+                false,
+            ),
+            (tcp, "[::1]:9180", "http://[::1]:9180", "same-origin", false),
+            (
+                tcp,
+                "localhost:9180",
+                "http://127.0.0.1:9180",
+                "same-origin",
+                true,
+            ),
+            (
+                tcp,
+                "localhost:9180",
+                "http://localhost:9181",
+                "same-origin",
+                true,
+            ),
+            (
+                tcp,
+                "localhost:9180",
+                "http://localhost:9181",
+                "same-site",
+                true,
+            ),
+            (tcp, "localhost:9180", "http://localhost:9180", "none", true),
+            (
+                tcp,
+                "localhost:9180",
+                "https://localhost:9180",
+                "same-origin",
+                false,
+            ),
+            (tcp, "localhost:9180", "null", "same-origin", true),
+            (
+                tcp,
+                "localhost:9181",
+                "http://localhost:9181",
+                "same-origin",
+                true,
+            ),
+            (
+                tcp,
+                "evil.example:9180",
+                "http://evil.example:9180",
+                "same-origin",
+                true,
+            ),
+            (
+                unix,
+                "localhost:8000",
+                "http://localhost:8000",
+                "same-origin",
+                false,
+            ),
+            (
+                unix,
+                "evil.example:8000",
+                "http://evil.example:8000",
+                "same-origin",
+                true,
+            ),
+            (
+                unix,
+                "localhost:8000",
+                "http://localhost:8001",
+                "same-site",
+                true,
+            ),
+        ] {
+            let lines = [("host", host), ("origin", origin), ("sec-fetch-site", site)];
+            assert_eq!(refused(address, &lines), is_refused, "{address} {lines:?}");
+        }
+        let without_site = [
+            ("host", "localhost:9180"),
+            ("origin", "http://localhost:9180"),
+        ];
+        assert!(refused(tcp, &without_site));
+    }
 }

@@ -1,11 +1,14 @@
-//! The admin API: HTTP and JSON on a unix socket or a loopback address, documented in
-//! `docs/admin.md`.
+//! The admin API: HTTP and JSON on a unix socket, a loopback address, or one that asks for TLS and
+//! tokens, documented in `docs/admin.md`.
 //!
 //! It runs on the control plane's thread, apart from all traffic. Questions are answered from what
 //! is published; changes go to the [operator](super::operator), which makes one after the other.
 
 mod connections; // how many, and for how long
+mod access; // who asks, and what they may do
+mod audit; // what they did
 mod guard; // which requests are let in
+mod dashboard; // the page for people
 pub(super) mod standing; // why a server is in rotation or not
 mod view; // what is shown
 mod certificates; // which there are, and ordered anew
@@ -26,6 +29,7 @@ use tokio::task::JoinHandle;
 use self::connections::Listening;
 use super::bind_problem::{ADMIN, Ours, bind_problem};
 use super::blocking::{BRIEF, run_blocking};
+use super::events::Events;
 use super::inherited::Inherited;
 use super::operator::{ChangeRequest, Published};
 use super::preparing::Preparations;
@@ -36,8 +40,10 @@ use crate::acme::Acme;
 use crate::config::model::{Address, AdminConfig, Config};
 use crate::config::problem::Problem;
 use crate::data_plane::stream::Socket;
+use crate::data_plane::upstream::PolicyStates;
 use crate::discovery::Sources;
 use crate::names::Names;
+use crate::traces::Exporters;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
@@ -61,7 +67,9 @@ pub(super) struct Admin {
     pub(super) names: Names,
     pub(super) sources: Sources,
     pub(super) acme: Acme,
+    pub(super) exporters: Arc<Exporters>,
     pub(super) started: Instant,
+    pub(super) events: Arc<Events>,
 }
 
 /// What concerns the process as a whole.
@@ -69,6 +77,11 @@ pub(super) enum Demand {
     Drain,
     Stop,
     Upgrade(Asker),
+    /// What the policies of an upstream know, of one worker.
+    TellStates {
+        upstream: String,
+        answer: oneshot::Sender<PolicyStates>,
+    },
 }
 
 /// The API while it is served.
@@ -119,7 +132,7 @@ pub(super) fn listen(
     inherited: &mut Inherited,
     sockets: &Sockets,
 ) -> Result<Option<AdminServer>, Problem> {
-    let Some(AdminConfig { address, place }) = &config.admin else {
+    let Some(AdminConfig { address, place, .. }) = &config.admin else {
         return Ok(None);
     };
     let server = listen_at(address.clone(), admin, inherited);
@@ -135,6 +148,8 @@ fn listen_at(address: Address, admin: Admin, inherited: &mut Inherited) -> io::R
         None => bind(&address)?,
     };
     let kept = socket.try_clone()?;
+    let published = admin.published.clone();
+    let tls = move || published.load().snapshot.admin_tls.clone();
     let router = routes::router(admin, socket.local_address()?);
     tracing::info!("admin api on {}", socket.local_address()?);
     let (open, closed) = oneshot::channel();
@@ -144,7 +159,7 @@ fn listen_at(address: Address, admin: Admin, inherited: &mut Inherited) -> io::R
         Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
         Socket::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
     };
-    let serving = tokio::task::spawn_local(connections::serve(listening, router, closed));
+    let serving = tokio::task::spawn_local(connections::serve(listening, tls, router, closed));
     Ok(AdminServer {
         address,
         socket: Some(kept),

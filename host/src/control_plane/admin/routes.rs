@@ -1,9 +1,12 @@
 //! Which path does what.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Json, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -12,13 +15,16 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::guard::guard;
-use super::{Admin, Demand, certificates, view};
+use super::audit::Loaded;
+use super::guard::{Guard, guard};
+use super::{Admin, Demand, certificates, dashboard, view};
 use crate::admin_api::{
-    PluginStatus, Reloaded, RequestRefused, SIGNATURE, ServerPatch, Upgraded, UpstreamStatus,
+    EventList, ExplainRequest, Explanation, PluginStatus, Reloaded, RequestRefused, SIGNATURE,
+    ServerPatch, Spread, SpreadRequest, Upgraded, UpstreamStatus,
 };
 use crate::config::model::{Address, Manner, Percent, Rails, TrialTerms};
 use crate::config::problem::suggestion;
+use crate::control_plane::explain::{NotExplained, explain_running, spread};
 use crate::control_plane::loading::LoadError;
 use crate::control_plane::metrics;
 use crate::control_plane::operator::{Change, ChangeRefused, ChangeResult, Changed, Published};
@@ -34,7 +40,17 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             "/status",
             get(async |State(admin): State<Admin>| Json(view::status(&admin))),
         )
+        .route("/", get(dashboard::home))
+        .route("/dashboard", get(async || dashboard::page()))
+        .route("/dashboard/{file}", get(dashboard::file))
         .route("/metrics", get(metrics))
+        .route(
+            "/events",
+            get(async |State(admin): State<Admin>| {
+                let events = admin.events.list();
+                Json(EventList { events })
+            }),
+        )
         .route("/reload", post(reload))
         .route(
             "/drain",
@@ -56,6 +72,7 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .route("/plugins/{name}/canary", post(canary))
         .route("/plugins/{name}/promote", post(promote))
         .route("/plugins/{name}/withdraw", post(withdraw))
+        .route("/explain", post(explain))
         .route(
             "/upstreams",
             get(async |State(admin): State<Admin>| Json(view::upstreams(&admin))),
@@ -63,20 +80,33 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .route("/certificates", get(certificates::list))
         .route("/certificates/{name}/renew", post(certificates::renew))
         .route("/upstreams/{name}", get(upstream))
+        .route("/upstreams/{name}/explain", post(explain_upstream))
         .route("/upstreams/{name}/servers", post(add))
         .route(
             "/upstreams/{name}/servers/{server}",
             patch(alter).delete(remove),
         )
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md"))
+        .fallback(async || ApiError::no_such_path())
         .method_not_allowed_fallback(async || {
             ApiError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "not with this method: see docs/admin.md",
             )
         })
-        .layer(from_fn_with_state(address, guard))
+        .layer(from_fn_with_state(
+            Guard {
+                admin: admin.clone(),
+                address,
+                refusals: Arc::default(),
+            },
+            guard,
+        ))
         .with_state(admin)
+}
+
+/// Whether a request changes nothing: for these, `POST` is there for what they ask about.
+pub(super) fn only_looks(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) || path.ends_with("/explain")
 }
 
 /// Whether a path takes a body of any size: its route reads it, as far as it may.
@@ -98,6 +128,10 @@ impl ApiError {
             problems: Vec::new(),
         };
         ApiError { status, body }
+    }
+
+    pub(super) fn no_such_path() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "no such path: see docs/admin.md")
     }
 
     /// `known`: what there is to choose from.
@@ -174,6 +208,29 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Result<Respo
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
+/// What would become of a request.
+async fn explain(
+    State(admin): State<Admin>,
+    JsonBody(request): JsonBody<ExplainRequest>,
+) -> Result<Json<Explanation>, ApiError> {
+    let explained = explain_running(&admin, request).await;
+    let refused =
+        |error: NotExplained| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+    explained.map(Json).map_err(refused)
+}
+
+/// Where the traffic of an upstream goes, and why.
+async fn explain_upstream(
+    State(admin): State<Admin>,
+    Named(name): Named<String>,
+    JsonBody(request): JsonBody<SpreadRequest>,
+) -> Result<Json<Spread>, ApiError> {
+    let spread = spread(&admin, &name, &request).await;
+    spread
+        .map(Json)
+        .ok_or_else(|| unknown_upstream(&admin, &name))
+}
+
 async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, ApiError> {
     let _leave = wait(&admin)?;
     let (asker, outcome) = oneshot::channel();
@@ -221,10 +278,13 @@ async fn load(
     Named(name): Named<String>,
     headers: HeaderMap,
     component: Body,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let component = uploaded(&admin, &name, &headers, component).await?;
     load_to(admin, name, component, None).await
 }
+
+/// What was loaded, for the audit, and how its plugin does.
+type LoadedPlugin = (Extension<Loaded>, Json<PluginStatus>);
 
 /// Has a component loaded, to be tried on these terms, or else to serve.
 async fn load_to(
@@ -232,13 +292,16 @@ async fn load_to(
     name: String,
     component: Uploaded,
     tried: Option<TrialTerms>,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let leave = wait(&admin)?;
     let (asker, outcome) = oneshot::channel();
     let preparations = &admin.preparations;
     preparations.load(name.clone(), component, tried, asker, leave);
     answer(outcome).await?;
-    plugin(State(admin), Named(name)).await
+    let Json(status) = plugin(State(admin), Named(name)).await?;
+    let trial = status.trial.as_ref();
+    let hash = trial.map_or(&status.hash, |trial| &trial.hash);
+    Ok((Extension(Loaded(hash.clone())), Json(status)))
 }
 
 async fn shadow(
@@ -246,7 +309,7 @@ async fn shadow(
     Named(name): Named<String>,
     headers: HeaderMap,
     component: Body,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let terms = TrialTerms {
         manner: Manner::Shadow,
         rails: Rails::default(),
@@ -261,7 +324,7 @@ async fn canary(
     uri: Uri,
     headers: HeaderMap,
     component: Body,
-) -> Result<Json<PluginStatus>, ApiError> {
+) -> Result<LoadedPlugin, ApiError> {
     let terms = canary_terms(uri.query().unwrap_or_default());
     let terms = terms.map_err(|error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error))?;
     let component = uploaded(&admin, &name, &headers, component).await?;
@@ -387,12 +450,16 @@ async fn upstream(
     Named(name): Named<String>,
 ) -> Result<Json<UpstreamStatus>, ApiError> {
     let upstream = view::upstream(&admin, &name);
-    upstream.map(Json).ok_or_else(|| {
-        let published = admin.published.load();
-        let known = published.snapshot.upstreams.iter();
-        let known = known.map(|upstream| &*upstream.config.name);
-        ApiError::unknown("upstream", &name, known)
-    })
+    upstream
+        .map(Json)
+        .ok_or_else(|| unknown_upstream(&admin, &name))
+}
+
+fn unknown_upstream(admin: &Admin, name: &str) -> ApiError {
+    let published = admin.published.load();
+    let known = published.snapshot.upstreams.iter();
+    let known = known.map(|upstream| &*upstream.config.name);
+    ApiError::unknown("upstream", name, known)
 }
 
 async fn change(

@@ -1,12 +1,12 @@
 //! A server as the API shows it: its figures, and why it is in rotation or not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use super::view::milliseconds;
-use crate::admin_api::{CheckStatus, ServerStatus, StandingReason};
+use super::view::{milliseconds, time};
+use crate::admin_api::{CheckStatus, ServerCounts, ServerError, ServerStatus, StandingReason};
 use crate::config::model::UpstreamServer;
 use crate::data_plane::process::Clock;
-use crate::data_plane::upstream::{Endpoint, EndpointSet, Unfit};
+use crate::data_plane::upstream::{Endpoint, EndpointSet, Unfit, Upstream};
 use crate::names::NameState;
 
 pub(in crate::control_plane) fn server(
@@ -35,6 +35,8 @@ pub(in crate::control_plane) fn server(
         health: Some(set.health_of(endpoint)),
         why: reasons(set, endpoint, slow_start_s, now_us),
         check: check(endpoint, now_us),
+        counts: None,
+        last_error: last_error(endpoint, now_us),
     }
 }
 
@@ -63,6 +65,8 @@ pub(super) fn without_address(server: &UpstreamServer, state: Option<NameState>)
         health: Some(0),
         why: down.into_iter().chain([why]).collect(),
         check: None,
+        counts: None,
+        last_error: None,
     }
 }
 
@@ -156,6 +160,32 @@ fn check(endpoint: &Endpoint, now_us: u64) -> Option<CheckStatus> {
         ago_ms: passed(probe.at, now_us).unwrap_or_default(),
         took_us: probe.took_us,
         next_ms: left(health.next(Unfit::Check), now_us).unwrap_or_default(),
+    })
+}
+
+/// What was counted of it; none where it is counted together with others.
+pub(super) fn counts(upstream: &Upstream, endpoint: &Endpoint) -> Option<ServerCounts> {
+    let metrics = endpoint.metrics();
+    if !upstream.metrics().tells_apart(metrics) {
+        return None;
+    }
+    let sums = metrics.sums();
+    let named = |(name, count): (&str, u64)| (name.to_owned(), count);
+    Some(ServerCounts {
+        requests: sums.attempts().map(|(_, count)| count).sum(),
+        answers: sums.attempts().map(named).collect(),
+        failed: sums.failures().map(|(_, count)| count).sum(),
+        failures: sums.failures().map(named).collect(),
+        retried: sums.retried,
+    })
+}
+
+fn last_error(endpoint: &Endpoint, now_us: u64) -> Option<ServerError> {
+    let error = endpoint.stats.last_error.get()?;
+    Some(ServerError {
+        message: error.message.clone(),
+        at: time(SystemTime::UNIX_EPOCH + Duration::from_micros(error.at)),
+        ago_ms: passed(error.at, now_us).unwrap_or_default(),
     })
 }
 

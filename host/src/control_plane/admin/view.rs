@@ -23,7 +23,7 @@ use crate::plugin::{PluginEvent, Trial, Version};
 pub(super) fn status(admin: &Admin) -> ProcessStatus {
     let published = admin.published.load();
     let workers = &admin.workers;
-    let state = match workers.is_ending() {
+    let state = match workers.is_draining() {
         true => "draining",
         false => "serving",
     };
@@ -216,7 +216,7 @@ fn trial(trial: &Trial) -> TrialStatus {
     }
 }
 
-fn time(time: SystemTime) -> String {
+pub(super) fn time(time: SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or_default();
     format!("{time:.3}")
 }
@@ -254,7 +254,10 @@ fn upstream_of(upstream: &Upstream, clock: Clock, admin: &Admin) -> UpstreamStat
         .zip([false, true])
         .flat_map(|(set, backup)| {
             let endpoints = set.in_order();
-            endpoints.map(move |endpoint| standing::server(set, endpoint, backup, clock))
+            endpoints.map(move |endpoint| ServerStatus {
+                counts: standing::counts(upstream, endpoint),
+                ..standing::server(set, endpoint, backup, clock)
+            })
         });
     let named = upstream.config.servers.iter().zip(&upstream.addresses);
     let unresolved = named.filter_map(|(server, addresses)| {

@@ -27,6 +27,7 @@ pub(super) fn tell(told: &Told<'_>, text: &mut MetricsText) {
     let succeeded = u64::from(!reloads.last_failed);
     text.count(&families::RELOAD_SUCCEEDED, &[], succeeded);
     dns(told, text);
+    traces(told, text);
     machine(told, text);
 }
 
@@ -41,6 +42,15 @@ fn dns(told: &Told<'_>, text: &mut MetricsText) {
     }
     let without = counts.without_address;
     text.count(&families::DNS_WITHOUT_ADDRESS, &[], without);
+}
+
+fn traces(told: &Told<'_>, text: &mut MetricsText) {
+    let figures = told.admin.exporters.figures();
+    for (outcome, count) in figures.spans {
+        text.count(&families::TRACE_SPANS, &[outcome], count);
+    }
+    text.count(&families::TRACE_FAILURES, &[], figures.failures);
+    text.count(&families::TRACE_QUEUE, &[], figures.queued);
 }
 
 /// What Prometheus' own libraries tell of a process, by the same names.

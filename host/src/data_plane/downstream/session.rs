@@ -80,6 +80,14 @@ impl Client {
         }
     }
 
+    /// The same connection over TLS, of a client that is made up.
+    pub(crate) fn over_tls(self, tls: &Arc<ServerTls>, server_name: Option<&str>) -> Client {
+        Client {
+            tls: Some(Box::new(TlsFacts::made_up(tls, server_name))),
+            ..self
+        }
+    }
+
     /// The same connection, with what its PROXY header says; a peer that is `believed` speaks for
     /// the client that it names.
     pub(crate) fn with_proxy_header(self, addresses: AddressPair, believed: bool) -> Client {

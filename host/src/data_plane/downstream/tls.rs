@@ -257,6 +257,21 @@ pub(crate) struct PeerNames {
 }
 
 impl TlsFacts {
+    /// Of a client that is made up: it asks for this name, and shows no certificate.
+    pub(super) fn made_up(tls: &Arc<ServerTls>, server_name: Option<&str>) -> TlsFacts {
+        TlsFacts {
+            protocol: TLS_1_3,
+            cipher: "TLS_AES_128_GCM_SHA256",
+            server_name: server_name.map(|name| name.to_ascii_lowercase().into()),
+            alpn: None,
+            reused: false,
+            certificates: Box::default(),
+            judged: RefCell::new((tls.clone(), tls.judge(&[]))),
+            names: OnceCell::new(),
+            escaped: OnceCell::new(),
+        }
+    }
+
     fn of(tls: Arc<ServerTls>, connection: &ServerConnection) -> TlsFacts {
         let certificates = connection.peer_certificates().unwrap_or_default();
         let verdict = tls.judge(certificates);

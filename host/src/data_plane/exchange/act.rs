@@ -13,7 +13,7 @@ use super::forward::Forwarded;
 use super::local::{self, LocalAnswer};
 use super::rest::Delivered;
 use super::state::Exchange;
-use super::{component, metrics, proxy, redirect, stub_status};
+use super::{component, metrics, probe, proxy, redirect, stub_status};
 use crate::config::model::{Action, CLOSE, Return};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
@@ -54,6 +54,10 @@ pub(super) async fn act(
         }
         Action::StubStatus => {
             let answered = stub_status::serve(session, exchange, body).await;
+            return answered.map(Acted::Delivered);
+        }
+        Action::Probe(probe) => {
+            let answered = probe::serve(session, exchange, *probe, body).await;
             return answered.map(Acted::Delivered);
         }
         Action::Metrics => {

@@ -7,6 +7,7 @@ use super::hooks::{self, Decided, OnReroute};
 use super::rest::Delivered;
 use super::settle::{body_limit, too_large};
 use super::state::Exchange;
+use super::watch::Nobody;
 use super::{admit, error_page, local, refuse};
 use crate::config::model::{Action, HookUse};
 use crate::data_plane::body::BodyPipe;
@@ -87,7 +88,7 @@ async fn act_elsewhere(
             continue;
         }
         let stay = OnReroute::Stay;
-        let asked = hooks::ask(session, worker_config, finish, uses, stay, body);
+        let asked = hooks::ask(session, worker_config, finish, uses, stay, body, &Nobody);
         match asked.await? {
             Decided::Proceed => {}
             Decided::Answer(HookAnswer { status, body: text }) => {

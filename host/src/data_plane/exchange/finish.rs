@@ -62,6 +62,16 @@ impl Finish {
         route.ended(exchange.worker.index, &request);
     }
 
+    /// Hands its spans over, where there are any.
+    fn trace(&self, now: Instant) {
+        if self.worker_config.snapshot.traces.is_some() {
+            contained(|| {
+                self.exchange.begin_trace();
+                self.exchange.finish_trace(now);
+            });
+        }
+    }
+
     fn log(&self, now: Instant) {
         fault_injection::panics("line");
         let (config, exchange) = (&self.worker_config, &*self.exchange);
@@ -85,6 +95,7 @@ impl Drop for Finish {
         }
         let now = Instant::now();
         self.count(now);
+        self.trace(now);
         contained(|| self.log(now));
         self.exchange.worker.standing().has_answered();
     }

@@ -21,15 +21,15 @@ use crate::data_plane::body::{BodyPipe, Stage};
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::upstream::{
-    Attempt, AttemptError, Failure, Lease, MAX_CONNECTIONS, NoEndpoint, ReadLimits, Retry, Timings,
-    Upload, UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
+    Attempt, AttemptError, Failure, Lease, MAX_CONNECTIONS, NoEndpoint, ReadLimits, Retry,
+    StatusFailed, Timings, Upload, UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
 };
 use crate::fault_injection;
 use crate::http::head::ResponseHead;
 use crate::plugin::{Ending, FailureKind};
 
 /// An exchange on its way to an upstream: what all its attempts share.
-pub(super) struct Forwarding<'a, 'c> {
+pub(super) struct Forwarding<'a, 'c, 'm> {
     pub(super) session: &'a mut Session<'c>,
     pub(super) exchange: &'a Rc<Exchange>,
     /// That of the exchange's configuration, or of a newer one that it has waited for a server of.
@@ -38,7 +38,7 @@ pub(super) struct Forwarding<'a, 'c> {
     /// How each attempt is carried, and between two reads of the request's body.
     pub(super) limits: &'a ProxyLimits,
     pub(super) body_timeout: Duration,
-    pub(super) message: &'a UpstreamMessage<'a>,
+    pub(super) message: &'a mut UpstreamMessage<'m>,
     /// How far the request's body was read.
     pub(super) body: &'a mut BodyPipe,
     /// What the rest of it goes through.
@@ -85,7 +85,7 @@ enum Answered {
     },
 }
 
-impl Forwarding<'_, '_> {
+impl Forwarding<'_, '_, '_> {
     /// Asks one endpoint after the other, until one has answered or the rules allow no more.
     ///
     /// # Errors
@@ -94,17 +94,26 @@ impl Forwarding<'_, '_> {
         for number in 0.. {
             let clock = self.session.worker.clock;
             let exchange = self.exchange.clone();
+            let step = exchange.begin_step();
             let leased = match self.upstream.lease(exchange, &clock, number) {
                 // Rare, and its state is large.
                 Err(NoEndpoint::Full) => Box::pin(self.wait_for_endpoint(number)).await,
                 leased => leased.map_err(fault_of),
             };
+            let asked = leased.as_ref().map_err(Fault::status);
+            (self.exchange).end_pick(step, (self.upstream.name(), number), asked);
             let lease = leased.inspect_err(|fault| {
                 let (stats, upstream) = (&self.exchange.stats, self.upstream.name());
                 stats.no_attempt(upstream, fault.status());
             })?;
             self.exchange.stats.begin_attempt(&lease);
-            match self.attempt(lease).await {
+            let http2 = self.message.http2;
+            if let Some(span) = self.exchange.begin_attempt_span(&lease, number, http2) {
+                self.message.set_span(span);
+            }
+            let attempted = self.attempt(lease).await;
+            self.exchange.end_attempt_span(false);
+            match attempted {
                 Attempted::Answered(forwarded) => return Ok(forwarded),
                 Attempted::AskNext => {}
                 Attempted::Failed(fault) => return Err(fault),
@@ -166,6 +175,9 @@ impl Forwarding<'_, '_> {
             Ok(Answered::TryNext { ending, status }) => {
                 stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
                 self.exchange.balance.note_failure(FailureKind::Status);
+                if ending == Ending::Failed {
+                    lease.note_error(&StatusFailed(status), &clock);
+                }
                 lease.end(ending, status, timings, &clock);
                 stats.answered.set(false);
                 Attempted::AskNext
@@ -178,11 +190,15 @@ impl Forwarding<'_, '_> {
                 });
                 stats.answered.set(false);
                 log_refusal(&mut self.retry, self.exchange, &lease);
+                self.exchange.note_attempt_failure(&error.failure);
                 if verdict.again {
                     let endpoint = &lease.endpoint().name;
                     self.exchange.error(&error.failure, Some(endpoint));
                 }
                 self.exchange.balance.note_failure(error.failure.kind());
+                if verdict.ending == Ending::Failed {
+                    lease.note_error(&error.failure, &clock);
+                }
                 lease.end(verdict.ending, 0, timings, &clock);
                 match verdict.again {
                     true => Attempted::AskNext,
@@ -198,7 +214,7 @@ impl Forwarding<'_, '_> {
         lease: &Lease,
         timings: &mut Timings,
     ) -> Result<Answered, AttemptError> {
-        let (exchange, message) = (self.exchange, self.message);
+        let (exchange, message) = (self.exchange, &*self.message);
         let (config, limits) = (&self.upstream.shared.config, self.limits);
         let buffers = self.session.worker.buffers.clone();
         let keep = wants_keep_alive(exchange) && self.session.may_keep_alive();
@@ -310,6 +326,7 @@ impl Forwarding<'_, '_> {
             upload: &mut upload,
             read_timeout: limits.read_timeout,
             endpoint_done: &|| lease.end(Ending::Completed, status, ended_at, &clock),
+            note_error: &|error| lease.note_error(error, &clock),
         };
         let plan = ResponsePlan {
             framing,
@@ -341,7 +358,7 @@ fn log_refusal(retry: &mut Retry<'_>, exchange: &Exchange, lease: &Lease) {
     }
 }
 
-fn fault_of(none: NoEndpoint) -> Fault {
+pub(super) fn fault_of(none: NoEndpoint) -> Fault {
     match none {
         NoEndpoint::None | NoEndpoint::Full => Fault::NoLiveUpstreams,
         NoEndpoint::Unresolved => Fault::Unresolved,

@@ -71,6 +71,7 @@ fn keep(exchange: &Exchange, route: &Route) {
         Action::Return(_)
         | Action::StubStatus
         | Action::Metrics
+        | Action::Probe(_)
         | Action::Files(_)
         | Action::Component(_) => None,
     };

@@ -172,6 +172,7 @@ impl<'a> ClientHead<'a> {
             | Action::Return(_)
             | Action::StubStatus
             | Action::Metrics
+            | Action::Probe(_)
             | Action::Files(_)
             | Action::Component(_) => None,
         }

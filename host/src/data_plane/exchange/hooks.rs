@@ -14,12 +14,13 @@ use super::body_hooks::may_give;
 use super::fault::Fault;
 use super::finish::Finish;
 use super::state::Exchange;
+use super::traced::Measured;
 use super::wait;
+use super::watch::Watch;
 use crate::config::model::{HookUse, OnError};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::hook_requests::{Origin, carry_until};
-use crate::data_plane::upstream::Balanceable as _;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::metrics::HookVerdict;
@@ -64,6 +65,7 @@ pub(super) async fn ask(
     uses: &[HookUse],
     on_reroute: OnReroute,
     body: &mut BodyPipe,
+    watch: &impl Watch,
 ) -> Result<Decided, Fault> {
     let mut delay = Delay::from(Instant::now());
     let mut rerouted: Option<Option<usize>> = None;
@@ -72,14 +74,17 @@ pub(super) async fn ask(
         if on_reroute == OnReroute::Stay && finish.exchange().passed_hooks.has(place.hook) {
             continue;
         }
-        let (hook, in_trial) = worker_config.hook(place.hook, || finish.exchange().lot());
+        let Some((hook, in_trial)) = watch.hook(worker_config, place, finish.exchange()) else {
+            continue;
+        };
         let call = HookCall {
             exchange: finish.exchange().number(),
             place: place.place_number,
             now_us: session.worker.clock.micros(delay.now),
         };
-        let asked = match hook.waits() {
-            false => (hook.on_request(&at_hand(finish), &call))
+        let step = finish.exchange().begin_step();
+        let mut asked = match hook.waits() {
+            false => (hook.on_request(&watch.at_hand(finish.exchange()), &call))
                 .ok_or_else(|| Failed::hook(hook.why_unasked())),
             // Few hooks wait: exchanges need not carry the room for it.
             true => Box::pin(ask_waiting(session, finish, hook, &call, Question::Request)).await,
@@ -90,7 +95,8 @@ pub(super) async fn ask(
                 in_trial.note_failed();
             }
         }
-        if let Ok(asked) = &asked {
+        if let Ok(asked) = &mut asked {
+            watch.answered(hook, asked);
             // It is owed the end from here on, whatever comes between.
             let hooked = &finish.exchange().hooked;
             hooked.note_run(hook, &call, asked.ran.clone(), place.on_error, in_trial);
@@ -107,6 +113,8 @@ pub(super) async fn ask(
             Err(failed) => Err(failed),
         };
         count(finish.exchange(), Some(place.hook), &asked);
+        watch.decided(asked.as_ref().map_err(Failed::why));
+        record(finish.exchange(), step, hook, &asked);
         match asked {
             Ok(Decided::Proceed) => {
                 // One that is to see the body has not let the request pass yet.
@@ -129,7 +137,7 @@ pub(super) async fn ask(
             }
         }
     }
-    if finish.exchange().hooked.wants_whole_request() {
+    if finish.exchange().hooked.wants_whole_request() && watch.has_body() {
         // Few exchanges get here: the others need not carry the room for it.
         let asked = Box::pin(ask_about_body(session, finish, body, &mut delay));
         match asked.await? {
@@ -141,7 +149,9 @@ pub(super) async fn ask(
             Decided::Reroute(route) => rerouted = Some(route.or(rerouted.flatten())),
         }
     }
-    if let Some(until) = delay.until {
+    if let Some(until) = delay.until
+        && watch.holds_back(until.saturating_duration_since(Instant::now()))
+    {
         wait::pause(session, until.into()).await?;
     }
     Ok(rerouted.map_or(Decided::Proceed, Decided::Reroute))
@@ -161,6 +171,24 @@ fn count(exchange: &Exchange, hook: Option<usize>, decided: &Result<Decided, Fai
     if let Some(metrics) = hook.and_then(|hook| metrics.get(hook)) {
         metrics.decided(exchange.worker.index, verdict);
     }
+}
+
+/// Records that a hook was asked, where that is recorded.
+fn record(
+    exchange: &Exchange,
+    step: Option<Measured>,
+    hook: &WorkerHook,
+    decided: &Result<Decided, Failed>,
+) {
+    let verdict = match decided {
+        Ok(Decided::Proceed) => ("proceed", None),
+        Ok(Decided::Answer(_)) => ("answer", None),
+        Ok(Decided::Reroute(_)) => ("reroute", None),
+        Err(Failed::Hook { why, .. }) => ("failed", Some(why.as_str())),
+        Err(Failed::Fault(_)) => ("none", None),
+    };
+    let hook = hook.shared();
+    exchange.end_hook(step, hook.name(), hook.plugin(), verdict);
 }
 
 /// How long a request is delayed.
@@ -201,6 +229,13 @@ enum Failed {
 }
 
 impl Failed {
+    fn why(&self) -> &str {
+        match self {
+            Failed::Hook { why, .. } => why,
+            Failed::Fault(_) => "the client has left",
+        }
+    }
+
     fn hook(why: impl ToString) -> Failed {
         Failed::Hook {
             why: why.to_string(),
@@ -382,6 +417,7 @@ async fn ask_about_body(
             may_give: Some(may_give(data.len())),
             trailers: progress.trailers(),
         };
+        let step = finish.exchange().begin_step();
         let asked = match run.hook.waits() {
             false => (run.hook.on_body(&at_hand(finish), &call, &run.ran, &asked))
                 .ok_or_else(|| Failed::hook(run.hook.why_unasked())),
@@ -400,6 +436,7 @@ async fn ask_about_body(
         };
         let index = finish.exchange().worker_config.hook_index(&run.hook);
         count(finish.exchange(), index, &asked);
+        record(finish.exchange(), step, &run.hook, &asked);
         let instead = at.body.flatten().filter(|_| asked.is_ok());
         body = Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec());
         if let Some(instead) = instead {

@@ -80,7 +80,7 @@ pub(super) async fn send_local(
 }
 
 /// As [`send_local`], with a further field in the head unless its value is empty.
-async fn send_whole(
+pub(super) async fn send_whole(
     session: &mut Session<'_>,
     exchange: &Rc<Exchange>,
     request_body: Option<&mut BodyPipe>,

@@ -2,10 +2,13 @@
 
 use crate::data_plane::body::Encoder;
 use crate::data_plane::upstream::RequestStart;
+use crate::http::trace_context::{SpanId, set_span};
 
-/// What is sent, the same in every attempt.
+/// What is sent, the same in every attempt but for the span that it is told of.
 pub(super) struct UpstreamMessage<'a> {
-    pub(super) head: &'a [u8],
+    pub(super) head: &'a mut [u8],
+    /// Where the head has a `traceparent` of ours, whose span is that of the attempt.
+    pub(super) traceparent: Option<usize>,
     /// The body, or as much of it as is kept for another attempt.
     pub(super) body: &'a [u8],
     /// How the rest of the body is passed on as it arrives; none where `body` is all of it.
@@ -20,6 +23,13 @@ pub(super) struct UpstreamMessage<'a> {
 }
 
 impl UpstreamMessage<'_> {
+    /// Names the span of the next attempt in the head.
+    pub(super) fn set_span(&mut self, span: SpanId) {
+        if let Some(traceparent) = self.traceparent.and_then(|at| self.head.get_mut(at..)) {
+            set_span(traceparent, span);
+        }
+    }
+
     pub(super) fn start(&self) -> RequestStart<'_> {
         let whole = self.body.is_empty() && self.rest.is_none() && self.trailers.is_empty();
         RequestStart {

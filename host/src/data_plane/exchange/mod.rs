@@ -10,6 +10,7 @@ mod changes; // ... and is changed by hooks
 mod conditions; // is it one of those that a route takes
 mod admit; // is the request acceptable, and what does it ask for
 mod challenge; // of an authority that issues certificates
+mod watch; // who looks on where it is only explained
 mod hooks; // what plugins decide about it
 mod body_hooks; // ... and make of a body on its way
 mod settle; // which route it takes
@@ -33,6 +34,7 @@ mod files; // ... that is a file
 mod component; // ... that a component has
 mod stub_status; // ... that is what is counted, in nginx's text
 mod metrics; // ... in that of Prometheus
+mod probe; // ... that says whether requests are wanted
 mod error_page; // ... in place of an error's status alone
 mod elsewhere; // ... which another route has
 mod wait; // for something else than a server
@@ -45,6 +47,9 @@ mod recoded; // ... piece by piece, in another coding
 mod tunnel; // after a 101, bytes in both directions
 mod rest; // what becomes of the connection then
 mod finish; // its log line
+mod traced; // its trace
+mod trace; // ... and what is told of it
+pub(crate) mod explained; // what would become of it
 
 pub(crate) use fault::Fault;
 pub(crate) use fault_class::FAULT_CLASSES;
@@ -68,6 +73,7 @@ use finish::Finish;
 use local::{LocalAnswer, LocalFault};
 use rest::Delivered;
 use settle::{Settled, Way, body_limit, settle};
+use watch::Nobody;
 
 /// Carries an exchange from its request head to its log line.
 pub(crate) async fn serve(
@@ -150,7 +156,15 @@ async fn carry(
 ) -> Delivered {
     let mut way = Way::of(session, worker_config);
     loop {
-        let settled = settle(session, worker_config, finish, (framing, body), &mut way).await;
+        let settled = settle(
+            session,
+            worker_config,
+            finish,
+            (framing, body),
+            &mut way,
+            &Nobody,
+        );
+        let settled = settled.await;
         let exchange = finish.exchange();
         let acted = match settled {
             Ok(Settled::Route(admitted)) if admitted.lacks_slash => {
@@ -216,6 +230,7 @@ async fn carry(
 fn tell(exchange: &Exchange, fault: &Fault) {
     if let Some(class) = FaultClass::of(fault) {
         exchange.worker.counted().fault(class as usize);
+        exchange.note_fault(class);
     }
     match fault.level() {
         Level::Error => exchange.error(fault, exchange.stats.last_address().as_deref()),
@@ -232,6 +247,7 @@ async fn refuse(
     fault: &Fault,
     request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
+    exchange.begin_trace();
     tell(exchange, fault);
     let status = fault.status();
     exchange.stats.status.set(status);

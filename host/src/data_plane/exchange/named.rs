@@ -47,17 +47,11 @@ pub(super) fn find<'a>(
     exchange: &Exchange,
     proxy: &'a Arc<DynamicProxy>,
 ) -> Result<Named<'a>, Fault> {
-    let mut authority = Vec::with_capacity(64);
-    proxy.authority.render(exchange, &mut authority);
-    let (name, is_listed) = match proxy.find(&authority) {
-        Ok(Found::Upstream(index)) => {
+    let (name, is_listed) = match named(exchange, proxy)? {
+        Found::Upstream(index) => {
             return Ok(Named::Known(worker_config.upstreams[index].clone()));
         }
-        Ok(Found::Dynamic { name, is_listed }) => (name, is_listed),
-        Err(why) => {
-            let shown = Untrusted::name(String::from_utf8_lossy(&authority));
-            return Err(Fault::NotAllowed(shown, why));
-        }
+        Found::Dynamic { name, is_listed } => (name, is_listed),
     };
     let missing = Missing {
         upstream: proxy.upstream_name(&name),
@@ -68,6 +62,19 @@ pub(super) fn find<'a>(
     Ok(match missing.known(session, worker_config, exchange) {
         Some(known) => Named::Known(known),
         None => Named::Missing(missing),
+    })
+}
+
+/// What an exchange names.
+///
+/// # Errors
+/// [`Fault::NotAllowed`]
+pub(super) fn named(exchange: &Exchange, proxy: &DynamicProxy) -> Result<Found, Fault> {
+    let mut authority = Vec::with_capacity(64);
+    proxy.authority.render(exchange, &mut authority);
+    proxy.find(&authority).map_err(|why| {
+        let shown = Untrusted::name(String::from_utf8_lossy(&authority));
+        Fault::NotAllowed(shown, why)
     })
 }
 

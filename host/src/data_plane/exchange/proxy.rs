@@ -170,7 +170,7 @@ pub(super) async fn proxy(
         changes,
     };
     let mut head = buffers.take_head();
-    write_request(exchange, &outgoing, &mut head);
+    let traceparent = write_request(exchange, &outgoing, &mut head);
     exchange.uri.sent.replace(target);
     let rest = streamed.then_some(Encoder {
         coding: match plan {
@@ -183,8 +183,9 @@ pub(super) async fn proxy(
         true => progress.trailers().to_vec(),
         false => Vec::new(),
     };
-    let message = UpstreamMessage {
-        head: &head,
+    let mut message = UpstreamMessage {
+        head: &mut head,
+        traceparent,
         body: &body,
         rest,
         trailers: &trailers,
@@ -208,7 +209,7 @@ pub(super) async fn proxy(
         route,
         limits: &limits,
         body_timeout,
-        message: &message,
+        message: &mut message,
         body: progress,
         hooks: hooks.as_mut().map(|hooks| hooks as &mut dyn Stage),
         retry,
@@ -241,7 +242,7 @@ pub(super) fn pass_ahead(
 
 /// The method that the server is asked with. A `HEAD` stays one: its answer has no body, and the
 /// client waits for none.
-fn outgoing_method<'a>(exchange: &'a Exchange, proxy: &'a Proxy) -> &'a [u8] {
+pub(super) fn outgoing_method<'a>(exchange: &'a Exchange, proxy: &'a Proxy) -> &'a [u8] {
     match (&proxy.method, exchange.request.method()) {
         (Some(method), received) if received != b"HEAD" => method.as_bytes(),
         (_, received) => received,

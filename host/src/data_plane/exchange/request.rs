@@ -60,8 +60,13 @@ impl<'a> ConfiguredChanges<'a> {
     }
 }
 
-/// Writes the head of the request as an upstream gets it.
-pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out: &mut Vec<u8>) {
+/// Writes the head of the request as an upstream gets it. Where it has a `traceparent` of ours, it is
+/// told where that stands.
+pub(super) fn write_request(
+    exchange: &Exchange,
+    outgoing: &RequestPlan<'_>,
+    out: &mut Vec<u8>,
+) -> Option<usize> {
     let fields = exchange.request.fields();
     for part in [outgoing.method, b" ", outgoing.target, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
@@ -72,12 +77,15 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
     let of_other_bytes = exchange.body_replaced.get();
     let set_by_us = |name: &str| replaced.has(name.as_bytes()) || fields.decides(name.as_bytes());
 
+    let trace = exchange.trace();
+    let injected = trace.and_then(|trace| Some((trace, trace.injected()?)));
     write_host(exchange, outgoing.changes, out);
     for field in fields.iter() {
         if goes_on(&field, fields, outgoing, &listed)
             && (!drops_all || field.ours)
             && (field.ours || !of_other_bytes || !is_of_bytes(field.name))
             && !replaced.has(field.name)
+            && (field.ours || injected.is_none_or(|(trace, _)| trace.passes(field.name)))
             && (field.plain
                 || field.ours
                 || !passes_for_ours(field.name, outgoing.changes, &listed))
@@ -106,9 +114,18 @@ pub(super) fn write_request(exchange: &Exchange, outgoing: &RequestPlan<'_>, out
         out.extend_from_slice(b"Connection: close\r\n");
     }
     write_forwarded(exchange, outgoing.trusted, &set_by_us, out);
+    let traceparent = injected.filter(|_| !set_by_us("traceparent"));
+    let traceparent = traceparent.map(|(_, parent)| {
+        out.extend_from_slice(b"traceparent: ");
+        let at = out.len();
+        parent.append(out);
+        out.extend_from_slice(b"\r\n");
+        at
+    });
     let others = outgoing.changes.iter().filter(|change| !is_host(change));
     write_changes(exchange, others, out);
     out.extend_from_slice(b"\r\n");
+    traceparent
 }
 
 /// The host that was asked for goes on as it was written, port included, unless the route has

@@ -98,6 +98,14 @@ pub(super) async fn pass_on(
     buffers.give(out);
     let complete = passed.is_ok();
     if let Err(error) = passed {
+        if let ResponseSource::Upstream(response) = &source {
+            match &error {
+                PassError::Source(BodyFailure::ClientGone | BodyFailure::Request(_)) => {}
+                PassError::Source(error) => (response.note_error)(error),
+                PassError::Content(error) => (response.note_error)(error),
+                _ => {}
+            }
+        }
         note_error(exchange, error, &"upstream")?;
     }
     exchange.stats.complete.set(complete);

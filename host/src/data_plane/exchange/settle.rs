@@ -5,6 +5,7 @@ use super::admit::{self, Admitted};
 use super::fault::Fault;
 use super::finish::Finish;
 use super::hooks::{self, Decided, OnReroute};
+use super::watch::Watch;
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -55,12 +56,15 @@ pub(super) async fn settle(
     finish: &mut Finish,
     (framing, body): (Framing, &mut BodyPipe),
     way: &mut Way,
+    watch: &impl Watch,
 ) -> Result<Settled, Fault> {
     let routes = &worker_config.snapshot.config.routes;
     let of_listener = &worker_config.snapshot.config.listeners[session.listener].hooks;
     let inherits = |admitted: &Admitted| routes[admitted.route].inherits_hooks;
     let led_to = way.led_to.take();
     let mut found = admit::find_anew(finish.exchange(), session, worker_config, framing, led_to);
+    watch.found(finish.exchange(), &found);
+    finish.exchange().begin_trace();
     while way.routes <= MAX_REROUTES {
         way.routes += 1;
         if way.asks_listener && found.as_ref().map_or(true, inherits) {
@@ -69,7 +73,15 @@ pub(super) async fn settle(
             let limit = found.as_ref().ok();
             let limit = limit.map(|found| body_limit(session, worker_config, found));
             body.set_limit(limit.unwrap_or(session.limits().client_max_body_size));
-            let asked = hooks::ask(session, worker_config, finish, of_listener, others, body);
+            let asked = hooks::ask(
+                session,
+                worker_config,
+                finish,
+                of_listener,
+                others,
+                body,
+                watch,
+            );
             let decided = asked.await?;
             let exchange = finish.exchange();
             let led_to = match decided {
@@ -81,6 +93,7 @@ pub(super) async fn settle(
             };
             if let Some(route) = led_to {
                 found = admit::find_anew(exchange, session, worker_config, framing, route);
+                watch.found(exchange, &found);
             }
         }
         let admitted = found?;
@@ -98,7 +111,7 @@ pub(super) async fn settle(
         }
         body.set_limit(limit);
         let leave = OnReroute::Leave;
-        let asked = hooks::ask(session, worker_config, finish, of_route, leave, body);
+        let asked = hooks::ask(session, worker_config, finish, of_route, leave, body, watch);
         let decided = asked.await?;
         let exchange = finish.exchange();
         found = match decided {
@@ -108,6 +121,7 @@ pub(super) async fn settle(
                 admit::find_anew(exchange, session, worker_config, framing, route)
             }
         };
+        watch.found(finish.exchange(), &found);
     }
     Err(Fault::TooManyRoutes)
 }

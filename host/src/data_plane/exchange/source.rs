@@ -3,6 +3,7 @@
 //! Whatever sends it on asks here for what there is of it, and has what else has to go on in the
 //! meantime polled: the request may still be coming in.
 
+use std::fmt::Display;
 use std::io;
 use std::task::Context;
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub(super) struct UpstreamResponse<'a, 'u> {
     /// Called when the endpoint has sent all, before the client has it: a client that asks again at
     /// once must not find this exchange still counted.
     pub(super) endpoint_done: &'a dyn Fn(),
+    /// Told what went wrong at the endpoint.
+    pub(super) note_error: &'a dyn Fn(&dyn Display),
 }
 
 /// A response of our own.

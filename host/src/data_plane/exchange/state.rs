@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::captures::RouteCaptures;
 use super::kept::Kept;
+use super::traced::ExchangeTrace;
 use crate::config::model::Route;
 use crate::data_plane::downstream::{Client, Outgoing, Session};
 use crate::data_plane::drain::ListenerState;
@@ -98,6 +99,8 @@ pub(crate) struct Exchange {
     pub(super) listener_state: Rc<ListenerState>,
     /// A log of its configuration may ask for `sent_header`.
     logs_sent_header: bool,
+    /// Empty before it has begun; none where it is not traced.
+    pub(super) trace: OnceCell<Option<Box<ExchangeTrace>>>,
 }
 
 /// Path and query of a request.
@@ -258,6 +261,7 @@ impl Exchange {
             listener: session.listener,
             listener_state: session.listener_state().clone(),
             logs_sent_header: session.worker_config.snapshot.logs_sent_header,
+            trace: OnceCell::new(),
         }
     }
 

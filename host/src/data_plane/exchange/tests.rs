@@ -66,6 +66,7 @@ impl Rig {
         let snapshot = Arc::new(Snapshot {
             generation: 1,
             listeners: vec![listener],
+            admin_tls: None,
             tls: vec![None],
             routers: Router::of_listeners(&config.routes, 1).into(),
             upstreams: Vec::new(),
@@ -78,6 +79,7 @@ impl Rig {
             trials: Default::default(),
             page_files: Arc::default(),
             shows_notes: false,
+            traces: None,
             metrics: SnapshotMetrics::new(&config, &Registry::uncounted().into(), None),
             logs_sent_header: true,
             config,

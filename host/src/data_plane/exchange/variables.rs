@@ -87,6 +87,10 @@ impl VariableSource for Exchange {
                     let _ = std::io::Write::write_fmt(out, format_args!("{half:016x}"));
                 }
             }
+            Variable::OtelTraceId
+            | Variable::OtelSpanId
+            | Variable::OtelParentId
+            | Variable::OtelParentSampled => return self.append_trace(variable, out),
             Variable::ServerName => out.extend_from_slice(self.server_name().as_bytes()),
             Variable::Hostname => out.extend_from_slice(self.worker.process.hostname.as_bytes()),
             Variable::Pid => number(std::process::id(), out),
@@ -231,6 +235,25 @@ impl VariableSource for Exchange {
 }
 
 impl Exchange {
+    /// Of the trace that it belongs to, where it has one.
+    fn append_trace(&self, variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let Some(trace) = self.trace() else {
+            return false;
+        };
+        // Writing to a vector cannot fail.
+        let mut write = |id: &dyn std::fmt::Display| {
+            let _ = std::io::Write::write_fmt(out, format_args!("{id}"));
+        };
+        match (variable, &trace.parent) {
+            (Variable::OtelTraceId, _) => write(&trace.id),
+            (Variable::OtelSpanId, _) => write(&trace.span),
+            (Variable::OtelParentId, Some(parent)) => write(&parent.span),
+            (Variable::OtelParentSampled, Some(parent)) => write(&u8::from(parent.sampled)),
+            _ => return false,
+        }
+        true
+    }
+
     fn append_defined(&self, variable: Defined, out: &mut Vec<u8>) -> bool {
         let definitions = &self.worker_config.snapshot.config.variables;
         definitions.append(variable, self, &self.kept, out)
@@ -480,7 +503,7 @@ impl plugin::ExchangeContext for Exchange {
     }
 
     fn is_note_wanted(&self) -> bool {
-        self.worker_config.snapshot.shows_notes
+        self.worker_config.snapshot.shows_notes || self.is_recorded()
     }
 
     fn log_context(&self) -> String {

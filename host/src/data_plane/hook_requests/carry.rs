@@ -14,8 +14,8 @@ use crate::data_plane::body::BodyPipe;
 use crate::data_plane::stream::Alarm;
 use crate::data_plane::upstream::{
     Attempt, AttemptError, BalanceState, BodyFailure, Failure, Lease, MAX_CONNECTIONS, MAX_INTERIM,
-    NoEndpoint, ReadLimits, RequestStart, Retry, Timings, Upload, WorkerUpstream, keeps_connection,
-    wait_for_endpoint,
+    NoEndpoint, ReadLimits, RequestStart, Retry, StatusFailed, Timings, Upload, WorkerUpstream,
+    keeps_connection, wait_for_endpoint,
 };
 use crate::http::framing::{self, Framing};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -214,6 +214,9 @@ impl Carrying {
             (Ok((ending, status)), answer) => {
                 if ending != Ending::Completed && answer.is_some() {
                     self.asked.balance.note_failure(FailureKind::Status);
+                    if ending == Ending::Failed {
+                        lease.note_error(&StatusFailed(status), &clock);
+                    }
                 }
                 lease.end(ending, status, timings, &clock);
                 answer.map_or(Attempted::Answered, Attempted::AskNext)
@@ -222,6 +225,9 @@ impl Carrying {
                 let verdict = retry.after_error(&error);
                 self.asked.error(&error.failure, &lease.endpoint().name);
                 self.asked.balance.note_failure(error.failure.kind());
+                if verdict.ending == Ending::Failed {
+                    lease.note_error(&error.failure, &clock);
+                }
                 lease.end(verdict.ending, 0, timings, &clock);
                 match answer {
                     Some(answer) if verdict.again => Attempted::AskNext(answer),

@@ -15,6 +15,7 @@ use crate::data_plane::upstream::{
     AttemptError, Balanceable as _, Dialed, Failure, Lease, NoEndpoint, Retry, Timings,
     WorkerUpstream, dial, wait_for_endpoint,
 };
+use crate::plugin::Ending;
 
 /// A connection to an endpoint, and the lease on it. A client that leaves meanwhile ends the
 /// attempt.
@@ -101,13 +102,17 @@ pub(super) async fn connect(
             _ => session.error(&failure, &name),
         }
         session.balance().note_failure(failure.kind());
-        let verdict = retry.after_error(&AttemptError {
+        let error = AttemptError {
             failure,
             request_sent: false,
             cached: false,
-        });
+        };
+        let verdict = retry.after_error(&error);
         if let Some(overload) = retry.take_refusal() {
             session.error(&overload, &name);
+        }
+        if verdict.ending == Ending::Failed {
+            lease.note_error(&error.failure, clock);
         }
         lease.end(verdict.ending, 0, Timings::default(), clock);
         if !verdict.again {

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::{accept, room};
 use crate::access_log::LogBuffers;
 use crate::data_plane::process::Process;
 use crate::data_plane::stream::Socket;
+use crate::data_plane::upstream::PolicyStates;
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::{ListenerId, Pace, Snapshot};
 use crate::fault_injection;
@@ -43,6 +45,8 @@ pub(crate) enum Order {
     Stop,
     /// Say that the event loop turns, by dropping this.
     Respond(Sender<()>),
+    /// Tell what the policies of the upstream of this name know.
+    TellStates(String, oneshot::Sender<PolicyStates>),
 }
 
 /// Another configuration.
@@ -113,6 +117,12 @@ pub(crate) fn run(
                 }
                 Order::Stop => break,
                 Order::Respond(responded) => drop(responded),
+                Order::TellStates(upstream, answer) => {
+                    if let Some(upstream) = worker.worker_config().upstream(&upstream) {
+                        // Whoever has asked may have left.
+                        let _ = answer.send(upstream.copy_states());
+                    }
+                }
             }
         }
         tracing::debug!("worker ends");

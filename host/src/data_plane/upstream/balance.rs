@@ -401,7 +401,11 @@ impl WorkerUpstream {
                 Ok(()) => {
                     if attempt > 0 {
                         let why = reason(exchange.balance().failure());
-                        self.shared.metrics().retried(exchange.worker(), why);
+                        let worker = exchange.worker();
+                        self.shared.metrics().retried(worker, why);
+                        if let Some(left) = exchange.balance().take_left() {
+                            left.retried(worker);
+                        }
                     }
                     let lease = Lease::new(group, exchange, chosen, picked_at, admitted);
                     return Ok(lease.with_last_resort(last_resort));

@@ -3,12 +3,14 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::endpoint::{EndpointId, Seconds};
 use super::endpoint_set::IndexSet;
 use super::group::WorkerGroup;
+use crate::metrics::EndpointMetrics;
 use crate::plugin::{AttemptFacts, FailureKind, lot};
 
 /// Groups that were left, and which of their endpoints were tried.
@@ -30,6 +32,8 @@ pub(crate) struct BalanceState {
     is_narrowed: Cell<bool>,
     /// Why the attempt that ended last failed.
     failure: Cell<FailureKind>,
+    /// Where the attempts of its endpoint are counted.
+    left_behind: RefCell<Option<Arc<EndpointMetrics>>>,
     pub(crate) memo: Cell<u64>,
     /// What a shadow keeps with the exchange.
     pub(super) memo_beside: Cell<u64>,
@@ -147,6 +151,14 @@ impl BalanceState {
         }
     }
 
+    /// Whether filters, scorers and growing shares have left an endpoint of the group among the
+    /// candidates of the last choice.
+    pub(super) fn has_left(&self, index: u32) -> bool {
+        let left = self.left.borrow();
+        let word = left.get(index as usize / 64).copied().unwrap_or(0);
+        !self.is_narrowed.get() || word & 1 << (index % 64) != 0
+    }
+
     /// Why the last attempt has failed.
     pub(super) fn failure(&self) -> FailureKind {
         self.failure.get()
@@ -155,6 +167,16 @@ impl BalanceState {
     /// Notes why an attempt failed, for what its policy asks when it hears of that.
     pub(crate) fn note_failure(&self, failure: FailureKind) {
         self.failure.set(failure);
+    }
+
+    /// An attempt has ended for which another endpoint may be asked.
+    pub(super) fn note_left(&self, endpoint: Arc<EndpointMetrics>) {
+        self.left_behind.replace(Some(endpoint));
+    }
+
+    /// The endpoint in whose place another one is asked; told once.
+    pub(super) fn take_left(&self) -> Option<Arc<EndpointMetrics>> {
+        self.left_behind.take()
     }
 
     /// Why the attempt that ended last failed, and the bytes that were sent and received in it.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::health::Health;
+use super::last_error::LastError;
 use crate::config::model::Address;
 use crate::metrics::EndpointMetrics;
 use crate::names::{Doubt, Located};
@@ -75,6 +76,7 @@ pub(crate) struct EndpointStats {
     /// The second from which on its share grows; 0: it has all of it.
     starting: AtomicU64,
     pub(crate) health: Health,
+    pub(crate) last_error: LastError,
 }
 
 /// Of [`EndpointStats`]: its share begins to grow when it is looked at next.
@@ -96,7 +98,32 @@ impl EndpointStats {
             latency_us: AtomicU32::new(0),
             starting: AtomicU64::new(0),
             health: Health::default(),
+            last_error: LastError::default(),
         })
+    }
+
+    /// Takes the figures of another endpoint for its own.
+    pub(super) fn begin_like(&self, other: &EndpointStats) {
+        let EndpointStats {
+            id: _,
+            in_flight,
+            fails,
+            accessed,
+            checked,
+            latency_us,
+            starting,
+            health,
+            last_error: _,
+        } = other;
+        let alike = |own: &AtomicU32, other: &AtomicU32| own.store(other.load(Relaxed), Relaxed);
+        alike(&self.in_flight, in_flight);
+        alike(&self.fails, fails);
+        alike(&self.latency_us, latency_us);
+        let alike = |own: &AtomicU64, other: &AtomicU64| own.store(other.load(Relaxed), Relaxed);
+        alike(&self.accessed, accessed);
+        alike(&self.checked, checked);
+        alike(&self.starting, starting);
+        self.health.begin_like(health);
     }
 
     /// The share of an endpoint with this `slow_start` grows from nothing, from the next look at it

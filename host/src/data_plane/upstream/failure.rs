@@ -136,6 +136,12 @@ impl Failure {
     }
 }
 
+/// The endpoint has answered with a status for which another one is asked (`next_upstream`), which
+/// nginx has no words for.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream sent status {0}, for which the next server is asked")]
+pub(crate) struct StatusFailed(pub(crate) u16);
+
 /// Why an attempt has failed, as it is counted. What the rules pass over without a word of its own
 /// is a status that another endpoint may not have.
 pub(super) fn reason(kind: FailureKind) -> Reason {

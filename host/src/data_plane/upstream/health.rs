@@ -73,6 +73,27 @@ const WHOLE: u32 = 1 << 20;
 const NEWEST: u32 = 20;
 
 impl Health {
+    /// Takes what is known of another endpoint for its own.
+    pub(super) fn begin_like(&self, other: &Health) {
+        let Health {
+            unfit,
+            ill,
+            attempts,
+            check,
+            outlier,
+            last_probe,
+        } = other;
+        self.unfit.store(unfit.load(Acquire), Release);
+        self.ill.store(ill.load(Relaxed), Relaxed);
+        self.attempts.store(attempts.load(Relaxed), Relaxed);
+        for (own, other) in [(&self.check, check), (&self.outlier, outlier)] {
+            own.since.store(other.since.load(Relaxed), Relaxed);
+            own.next.store(other.next.load(Relaxed), Relaxed);
+            own.why.store(other.why.load_full());
+        }
+        self.last_probe.store(last_probe.load_full());
+    }
+
     /// Whether something other than nginx's failures keeps it out of rotation.
     pub(crate) fn is_unfit(&self) -> bool {
         self.unfit.load(Acquire) != 0

@@ -1,7 +1,9 @@
 //! A policy's choice, held for one attempt.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::balanceable::Balanceable;
@@ -15,7 +17,7 @@ use crate::data_plane::process::Clock;
 use crate::data_plane::unwinding::contained;
 use crate::fault_injection;
 use crate::metrics::UpstreamMetrics;
-use crate::plugin::{Ending, FailureKind, Outcome};
+use crate::plugin::{Balancer, ChosenBy, Ending, FailureKind, Outcome, Plugin};
 
 /// How far an attempt came, as time since its pick; zero for what it did not reach.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +42,35 @@ pub(crate) struct Lease {
     /// Its client has a connection for itself.
     held: OnceCell<Option<Rc<HeldByClient>>>,
     pub(crate) picked_at: Instant,
+    by: ChosenBy,
+    /// The version of the policy that is tried has chosen it.
+    is_candidates: bool,
+}
+
+/// Who has chosen an endpoint.
+pub(crate) struct Choice {
+    balancer: Arc<Balancer>,
+    by: ChosenBy,
+    last_resort: bool,
+}
+
+impl Choice {
+    /// The policy, or its fallback where that has chosen.
+    pub(crate) fn policy(&self) -> &Plugin {
+        let fallback = self.balancer.fallback();
+        let fallback = fallback.filter(|_| self.by == ChosenBy::Fallback);
+        fallback.unwrap_or(self.balancer.policy())
+    }
+
+    /// In one word, how it came about.
+    pub(crate) fn word(&self) -> &'static str {
+        match self.by {
+            _ if self.last_resort => "last_resort",
+            ChosenBy::Policy => "policy",
+            ChosenBy::Fallback => "fallback",
+            ChosenBy::Nobody => "first",
+        }
+    }
 }
 
 impl Lease {
@@ -55,6 +86,8 @@ impl Lease {
             group,
             exchange,
             index: chosen.picked.index,
+            by: chosen.picked.by,
+            is_candidates: chosen.is_candidates(),
             chosen: Cell::new(Some(chosen)),
             admitted,
             last_resort: false,
@@ -80,6 +113,20 @@ impl Lease {
     /// What it is for.
     pub(super) fn exchange(&self) -> &dyn Balanceable {
         &*self.exchange
+    }
+
+    /// Who has chosen the endpoint.
+    pub(crate) fn choice(&self) -> Choice {
+        let trial = self.group.trial.borrow();
+        let balancer = match &*trial {
+            Some(trial) if self.is_candidates => trial.candidate.borrow().balancer().clone(),
+            _ => self.group.balancer.borrow().balancer().clone(),
+        };
+        Choice {
+            balancer,
+            by: self.by,
+            last_resort: self.last_resort,
+        }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -111,6 +158,10 @@ impl Lease {
             return;
         };
         chosen.note_end(ending, status, timings.header);
+        if matches!(ending, Ending::Failed | Ending::PassedOver) {
+            let metrics = self.endpoint().metrics.clone();
+            self.exchange.balance().note_left(metrics);
+        }
         self.count(ending, status, timings.header);
         match ending {
             Ending::Failed => self.endpoint().note_end(true),
@@ -139,6 +190,12 @@ impl Lease {
         }
         self.make_room();
         self.tell(chosen, ending, status, timings);
+    }
+
+    /// Something went wrong at its endpoint. As the error log has it.
+    pub(crate) fn note_error(&self, error: &dyn Display, clock: &Clock) {
+        let now = clock.micros(Instant::now());
+        self.endpoint().stats.last_error.note(now, error);
     }
 
     /// Counts what came of it, in cells of the worker.

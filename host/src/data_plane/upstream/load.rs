@@ -57,6 +57,12 @@ impl Load {
         })
     }
 
+    /// Takes the number of requests in progress from another upstream.
+    pub(super) fn begin_like(&self, other: &Load) {
+        let requests = other.requests.0.load(Relaxed);
+        self.requests.0.store(requests, Relaxed);
+    }
+
     /// Counts a request that is about to begin, as far as something bounds it. `client`: its
     /// address, asked for if need be.
     ///

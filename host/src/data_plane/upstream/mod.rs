@@ -4,6 +4,7 @@
 mod balance_state; // where an exchange stands in its upstream
 mod balanceable; // what else there is to know of it
 mod balance; // which endpoint: ask the policy, take a lease
+mod explained; // the same for a request that is only explained
 mod waiting; // the same, once there is room
 mod lease; // the choice, held for one attempt
 mod shared; // an upstream as all workers share it
@@ -18,6 +19,7 @@ mod endpoint_set; // the endpoints of one policy instance
 mod layout; // which index each of them has
 mod endpoint; // one address and its accounting
 mod health; // how well it is
+mod last_error; // what went wrong with it last
 mod pool; // idle connections kept per endpoint
 mod http2; // connections of HTTP/2, shared by exchanges
 mod descriptor; // how many connections there may be
@@ -41,7 +43,10 @@ pub(crate) use descriptor::{DescriptorSource, Room};
 pub(crate) use dial::{Dialed, dial};
 pub(crate) use endpoint::{Endpoint, EndpointId, EndpointStats};
 pub(crate) use endpoint_set::EndpointSet;
-pub(crate) use failure::{AttemptError, BodyFailure, Errno, Failure, MAX_CONNECTIONS, MAX_INTERIM};
+pub(crate) use explained::PolicyStates;
+pub(crate) use failure::{
+    AttemptError, BodyFailure, Errno, Failure, MAX_CONNECTIONS, MAX_INTERIM, StatusFailed,
+};
 pub(crate) use health::{ProbeReport, Unfit};
 pub(crate) use lease::{Lease, Timings};
 pub(crate) use on_trial::UpstreamTrial;

@@ -41,6 +41,12 @@ impl Chosen {
         self.picked.is_observed() || self.in_trial.as_deref().is_some_and(beside)
     }
 
+    /// The version that is tried has chosen.
+    pub(super) fn is_candidates(&self) -> bool {
+        let in_trial = self.in_trial.as_deref();
+        in_trial.is_some_and(|in_trial| matches!(in_trial.version, Version::Candidate))
+    }
+
     /// Counts how the attempt ended, where there is a trial. What tells of clients says nothing of a
     /// policy.
     pub(super) fn note_end(&self, ending: Ending, status: u16, header: Duration) {

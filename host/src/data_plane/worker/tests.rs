@@ -133,6 +133,7 @@ impl Builder {
         let snapshot = Arc::new(Snapshot {
             generation: self.generation,
             listeners: Vec::new(),
+            admin_tls: None,
             tls: Vec::new(),
             routers: Router::of_listeners(&config.routes, 1).into(),
             by_name: index_by_name(&upstreams).into(),
@@ -145,6 +146,7 @@ impl Builder {
             trials: Default::default(),
             page_files: Arc::default(),
             shows_notes: false,
+            traces: None,
             metrics: SnapshotMetrics::new(&config, &Registry::uncounted().into(), None),
             logs_sent_header: false,
             config,

@@ -19,7 +19,7 @@ use self::trials::WorkerHookTrial;
 use super::process::Clock;
 use super::upstream::WorkerUpstream;
 use crate::access_log::UsedLog;
-use crate::config::model::HookConfig;
+use crate::config::model::{HookConfig, TraceRule};
 use crate::plugin::{SharedHook, WorkerHandler, WorkerHook};
 
 pub(crate) use pace::Pace;
@@ -240,6 +240,20 @@ impl WorkerConfig {
             Some(logs) => logs,
             None => &self.snapshot.listener_logs[listener],
         }
+    }
+
+    /// How an exchange on a listener is traced that took a route, if it got that far; none where it
+    /// is not.
+    pub(crate) fn trace_rule(
+        &self,
+        listener: usize,
+        route: Option<usize>,
+    ) -> Option<&Arc<TraceRule>> {
+        let config = &self.snapshot.config;
+        let of_route = route.and_then(|route| config.routes[route].traces.as_ref());
+        of_route
+            .unwrap_or(&config.listeners[listener].traces)
+            .as_ref()
     }
 }
 

@@ -122,6 +122,14 @@ impl Router {
         }
     }
 
+    /// Whether a request has the host, and the path, of a route: whatever others have them as well,
+    /// and whatever its conditions are.
+    pub(crate) fn has(route: &Route, host: &str, path: &[u8]) -> (bool, bool) {
+        let (hosts, paths) = lookup(std::iter::once((0, route)));
+        let has_path = paths.find(0, path, |_| true).is_some();
+        (hosts.find(host).is_some(), has_path)
+    }
+
     /// The route of that name, internal ones included.
     pub(crate) fn named(&self, name: &str) -> Option<usize> {
         self.named.get(name).copied()

@@ -14,6 +14,7 @@ use crate::config::model::{Config, HookConfig};
 use crate::data_plane::upstream::Upstream;
 use crate::plugin::{PluginFiles, SharedHandler, SharedHook};
 use crate::tls::ServerTls;
+use crate::traces::Exporter;
 
 /// Names a listener or a stream through all configurations that have it. Its position in a
 /// configuration may change.
@@ -29,6 +30,8 @@ pub(crate) struct Snapshot {
     pub(crate) listeners: Vec<ListenerId>,
     /// In the order of `listeners`; none where clients speak without.
     pub(crate) tls: Vec<Option<Arc<ServerTls>>>,
+    /// Of the admin API.
+    pub(crate) admin_tls: Option<Arc<ServerTls>>,
     /// By listener, see [`Router::of_listeners`].
     pub(crate) routers: Arc<[Router]>,
     /// As in the configuration.
@@ -54,6 +57,8 @@ pub(crate) struct Snapshot {
     pub(crate) logs_sent_header: bool,
     /// Some log line, or answer to a client, has `$plugin_note`.
     pub(crate) shows_notes: bool,
+    /// Where spans go; none where nothing is traced.
+    pub(crate) traces: Option<Arc<Exporter>>,
 }
 
 impl Snapshot {

@@ -15,6 +15,7 @@ use super::super::budget::Account;
 use super::super::instance::Instance;
 use super::super::pool::{InstancePool, Taken};
 use super::super::waiting::{CallWatch, HookRequestSender, RequestsUnderWay};
+use super::super::worker_role::{CALL_FAILED, FAILED};
 use super::answer::{AnswerBody, Answered, CallEnd, Ended, NoAnswer, Set};
 use super::request::ClientBody;
 use super::shared::SharedHandler;
@@ -41,7 +42,6 @@ pub struct Handling {
 
 const IN_DEBT: &str = "its budget of the worker's time is used up";
 const QUARANTINED: &str = "its plugin is in quarantine";
-const FAILED: &str = "its instance failed, and the next one is not there yet";
 
 impl WorkerHandler {
     /// On the worker's thread.
@@ -137,7 +137,7 @@ impl WorkerHandler {
                 slot.make_another();
                 Ok(None)
             }
-            None => Err(FAILED),
+            None => Err(CALL_FAILED),
         }
     }
 

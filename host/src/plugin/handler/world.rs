@@ -15,6 +15,7 @@ const VERSION: &str = "0.2.12";
 pub(in crate::plugin) enum Handler {}
 
 /// Where a component keeps a handler's function.
+#[derive(Clone)]
 pub(in crate::plugin) struct HandlerExports {
     handle: ComponentExportIndex,
 }

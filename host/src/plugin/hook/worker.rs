@@ -14,7 +14,7 @@ use super::super::instance::Instance;
 use super::super::pool::InstancePool;
 use super::super::slot::HandedOver;
 use super::super::waiting::{HookRequestSender, RequestsUnderWay};
-use super::super::worker_role::{FAILED, UNHEARD, WorkerRole};
+use super::super::worker_role::{CALL_FAILED, FAILED, UNHEARD, WorkerRole};
 use super::instance::Decision;
 use super::shared::SharedHook;
 use super::slot::{HookReport, HookSlot, HookSpec, LONGEST_WAIT};
@@ -323,13 +323,13 @@ impl WorkerHook {
         question: Question<'_>,
         requests: HookRequestSender,
     ) -> Result<Asked, Unasked> {
-        let failed = || {
-            let why = self.role.borrow().why_not_called(&self.hook.role);
-            Unasked::Failed(why.unwrap_or(FAILED))
+        let failed = |why| {
+            let not_called = self.role.borrow().why_not_called(&self.hook.role);
+            Unasked::Failed(not_called.unwrap_or(why))
         };
-        let pool = self.pool.as_ref().ok_or_else(failed)?;
+        let pool = self.pool.as_ref().ok_or_else(|| failed(FAILED))?;
         if self.role.borrow().is_in_debt() {
-            return Err(failed());
+            return Err(failed(FAILED));
         }
         let longest = self.longest_wait();
         let name = match question {
@@ -338,8 +338,8 @@ impl WorkerHook {
             Question::Body(_) => "on-request-body",
         };
         let asking = async {
-            let mut taken = pool.take().await?;
-            let slot = taken.slot()?;
+            let mut taken = pool.take().await.ok_or(FAILED)?;
+            let slot = taken.slot().ok_or(FAILED)?;
             let decision = slot.call_waiting(name, async |instance: &mut Instance<Hook>| {
                 instance
                     .decide_waiting(exchange, call, question, requests)
@@ -347,11 +347,11 @@ impl WorkerHook {
             });
             let decision = decision.await;
             self.role.borrow().pay(slot.take_charge());
-            decision
+            decision.ok_or(CALL_FAILED)
         };
         match tokio::time::timeout(longest, asking).await {
-            Ok(Some(decision)) => Ok(Asked::of(decision, Ran::of_any())),
-            Ok(None) => Err(failed()),
+            Ok(Ok(decision)) => Ok(Asked::of(decision, Ran::of_any())),
+            Ok(Err(why)) => Err(failed(why)),
             Err(_) => Err(Unasked::TimedOut(longest)),
         }
     }

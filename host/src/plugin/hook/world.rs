@@ -14,6 +14,7 @@ use super::{ExchangeSummary, Verdict};
 pub(in crate::plugin) enum Hook {}
 
 /// Where a component keeps a hook's functions.
+#[derive(Clone)]
 pub(in crate::plugin) struct HookExports {
     attach: ComponentExportIndex,
     pub(in crate::plugin) on_request: Option<ComponentExportIndex>,

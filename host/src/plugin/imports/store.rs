@@ -137,6 +137,10 @@ fn ask<T>(
         Some(PluginStore::Embedded(store)) if call.phase != Phase::Setup => {
             ask(store).map_err(Error::from)
         }
+        Some(PluginStore::Untold(store)) if call.phase != Phase::Setup => {
+            store.note_asked();
+            Err(Error::Unavailable)
+        }
         _ => Err(Error::Unavailable),
     }
 }

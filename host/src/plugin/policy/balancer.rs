@@ -191,6 +191,20 @@ impl Balancer {
         fallback.and(narrowing).and(policy)
     }
 
+    /// Whether each worker has an instance of the policy for itself.
+    pub fn is_per_worker(&self) -> bool {
+        self.policy.shared().is_empty()
+    }
+
+    /// Begins with a copy of what the plugins of another balancer of the same upstream know, where all
+    /// workers share them. Those go on.
+    ///
+    /// # Errors
+    /// The policy failed at it; it begins without.
+    pub fn copy(&self, serving: &Balancer) -> Result<(), ConfigureError> {
+        self.policy.copy(&serving.policy)
+    }
+
     /// A worker's way to this balancer, with instances of its own where the plugins want that: of
     /// the policy the one of `previous`, if this [continues](Balancer::continues) that. What it
     /// knows otherwise is left for [`WorkerBalancer::take_over`]. Called on the worker's thread:
@@ -245,6 +259,7 @@ pub struct WorkerBalancer {
 pub struct Picked {
     /// The endpoint: a candidate.
     pub index: u32,
+    pub by: ChosenBy,
     lease: u64,
     /// None where the answer came from no policy, or from one that does not observe.
     observer: Option<Answerer>,
@@ -255,6 +270,15 @@ impl Picked {
     pub fn is_observed(&self) -> bool {
         self.observer.is_some()
     }
+}
+
+/// Who has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChosenBy {
+    Policy,
+    Fallback,
+    /// It is the first candidate: neither had an answer.
+    Nobody,
 }
 
 /// Which of the two policies answered, and which of its instances.
@@ -284,6 +308,17 @@ impl WorkerBalancer {
             let balancers = (&self.balancer, &previous.balancer);
             own.take_over(&balancers.0.narrowing, theirs, &balancers.1.narrowing);
         }
+    }
+
+    /// What the worker's own instance of the policy knows, for one elsewhere; none where all workers
+    /// share one, or where it keeps nothing.
+    pub fn copy_state(&mut self) -> Option<Vec<u8>> {
+        self.policy.copy_state()
+    }
+
+    /// Begins with what an instance elsewhere knows.
+    pub fn begin_with(&mut self, state: Vec<u8>) {
+        self.policy.begin_with(state);
     }
 
     /// What it is a worker's way to.
@@ -320,6 +355,10 @@ impl WorkerBalancer {
         } = &*self.balancer;
         let picked = |index, role: &Role<PolicySpec>, answerer| Picked {
             index,
+            by: match answerer {
+                Answerer::Policy(_) => ChosenBy::Policy,
+                Answerer::Fallback(_) => ChosenBy::Fallback,
+            },
             lease: pick.lease,
             observer: role.plugin().hears_endings().then_some(answerer),
         };
@@ -355,6 +394,7 @@ impl WorkerBalancer {
         }
         self.first_candidate(exchange).map(|index| Picked {
             index,
+            by: ChosenBy::Nobody,
             lease: pick.lease,
             observer: None,
         })
@@ -380,6 +420,7 @@ impl WorkerBalancer {
             index,
             lease,
             observer,
+            ..
         } = picked;
         let Balancer {
             policy, fallback, ..

@@ -18,7 +18,7 @@ mod rehearsal; // a pick before there is a request
 mod narrowing; // filters and scorers before a policy
 mod balancer; // a policy and all that goes with it: start here
 
-pub use self::balancer::{Balancer, BalancerParts, Picked, WorkerBalancer};
+pub use self::balancer::{Balancer, BalancerParts, ChosenBy, Picked, WorkerBalancer};
 pub use self::narrowing::ScorerPart;
 pub(super) use self::world::{Filter, FilterExports, Policy, PolicyExports, Scorer, ScorerExports};
 

@@ -12,6 +12,7 @@ use super::Outcome;
 pub(in crate::plugin) enum Policy {}
 
 /// Where a component keeps a policy's functions.
+#[derive(Clone)]
 pub(in crate::plugin) struct PolicyExports {
     update: ComponentExportIndex,
     pick: ComponentExportIndex,
@@ -80,6 +81,7 @@ impl World for Policy {
 pub(in crate::plugin) enum Filter {}
 
 /// Where a component keeps a filter's functions.
+#[derive(Clone)]
 pub(in crate::plugin) struct FilterExports {
     update: ComponentExportIndex,
     narrow: ComponentExportIndex,
@@ -137,6 +139,7 @@ impl World for Filter {
 pub(in crate::plugin) enum Scorer {}
 
 /// Where a component keeps a scorer's functions.
+#[derive(Clone)]
 pub(in crate::plugin) struct ScorerExports {
     update: ComponentExportIndex,
     score: ComponentExportIndex,

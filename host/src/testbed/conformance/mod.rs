@@ -68,19 +68,19 @@ pub fn conformance(subject: &Subject, seed: u64, mut found: impl FnMut(Finding))
 }
 
 /// Counts the faults of a plugin from here on.
-struct Faults<'p> {
+pub(super) struct Faults<'p> {
     plugin: &'p Plugin,
     before: PluginCounters,
 }
 
 impl Faults<'_> {
-    fn of(plugin: &Plugin) -> Faults<'_> {
+    pub(super) fn of(plugin: &Plugin) -> Faults<'_> {
         let before = plugin.stats();
         Faults { plugin, before }
     }
 
     /// In words; none where there were none.
-    fn seen(&self) -> Option<String> {
+    pub(super) fn seen(&self) -> Option<String> {
         let now = self.plugin.stats();
         let kinds = [
             ("traps", now.traps - self.before.traps),

@@ -1,13 +1,10 @@
 //! Settings are taken or refused; no settings make a plugin fail.
 
-use std::sync::Arc;
-
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{Faults, Finding};
-use crate::plugin::{ConfigureError, Kind};
+use crate::plugin::ConfigureError;
 use crate::testbed::battery::BATTERY;
-use crate::testbed::servers::Servers;
 use crate::testbed::subject::Subject;
 
 const TAKEN: &str = "takes its settings";
@@ -16,7 +13,7 @@ const WRONG: &str = "refuses settings of any other kind without a fault";
 
 /// Whether it can be tried at all.
 pub(super) fn are_taken(subject: &Subject, found: &mut impl FnMut(Finding)) -> bool {
-    if let Err(error) = configure(subject, &subject.settings) {
+    if let Err(error) = subject.configure(&subject.settings) {
         found(Finding::fails(
             TAKEN,
             format!("{error}: say those of a use that works"),
@@ -29,21 +26,11 @@ pub(super) fn are_taken(subject: &Subject, found: &mut impl FnMut(Finding)) -> b
     true
 }
 
-fn configure(subject: &Subject, settings: &Map<String, Value>) -> Result<(), ConfigureError> {
-    match subject.kind {
-        Kind::Hook => subject.as_hook(settings).map(drop),
-        _ => {
-            let servers = Arc::new(Servers::alike(3));
-            subject.over(&servers, settings).map(drop)
-        }
-    }
-}
-
 fn unknown_key(subject: &Subject) -> Finding {
     let unknown = &BATTERY.settings.unknown_key;
     let mut settings = subject.settings.clone();
     settings.insert(unknown.clone(), json!(1));
-    match configure(subject, &settings) {
+    match subject.configure(&settings) {
         Ok(()) => Finding::fails(UNKNOWN, "it was taken: a misspelt key would go unnoticed"),
         Err(ConfigureError::Refused { key, message, .. }) if key.as_str() == unknown => {
             Finding::holds(UNKNOWN, message.to_string())
@@ -71,7 +58,7 @@ fn wrong_values(subject: &Subject) -> Finding {
         });
         for settings in std::iter::once(without).chain(with) {
             tried += 1;
-            match configure(subject, &settings) {
+            match subject.configure(&settings) {
                 Ok(()) => taken += 1,
                 Err(ConfigureError::Refused { .. } | ConfigureError::RefusedPlace { .. }) => {}
                 Err(error) => {

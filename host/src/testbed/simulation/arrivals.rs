@@ -52,9 +52,9 @@ impl Arrivals {
         }
     }
 
-    /// Those of an access log in the format `combined`, or one that begins like it. What came
-    /// within a second is spread over it evenly. Lines of any other kind are left out; how many
-    /// these were.
+    /// Those of an access log in the format `combined`, or one that begins like it, as `upstream`
+    /// does. What came within a second is spread over it evenly. Lines of any other kind are left
+    /// out; how many these were.
     ///
     /// # Errors
     /// There is none, or there are too many.

@@ -183,7 +183,7 @@ fn a_log_is_a_load_in_its_order_of_time() {
 192.0.2.1 - ann [29/Nov/2026:17:10:46 +0100] \"GET /a HTTP/1.1\" 200 5 \"-\" \"agent\"
 not a line of it
 2001:db8::1 - - [29/Nov/2026:16:10:47 +0000] \"POST /a HTTP/2.0\" 200 5
-192.0.2.1 - - [29/Nov/2026:16:10:49 +0000] \"GET /a HTTP/1.1\" 404 5
+192.0.2.1 - - [29/Nov/2026:16:10:49 +0000] \"GET /a HTTP/1.1\" 404 5 \"-\" \"-\" rt=0.012 ua=\"10.0.0.1:80, 10.0.0.2:80\" us=\"502, 404\" ut=\"0.001, 0.011\"
 ";
     let (arrivals, left_out) = Arrivals::of_log(log).unwrap();
     assert_eq!(left_out, 1);

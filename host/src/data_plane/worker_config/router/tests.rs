@@ -63,6 +63,7 @@ fn route(host: &str, path: &str) -> Route {
         request_headers: Vec::new(),
         response_headers: Vec::new(),
         access_logs: None,
+        traces: None,
         client_max_body_size: None,
         compression: None,
         gunzip: None,

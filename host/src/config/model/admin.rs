@@ -1,0 +1,47 @@
+//! `[admin]`: where commands such as `waypost reload` reach the process, and who may give them.
+
+use std::path::PathBuf;
+
+use super::{Address, ListenerTls};
+use crate::config::problem::Place;
+
+/// Where, and who.
+#[derive(Debug, Clone)]
+pub struct AdminConfig {
+    /// A unix socket, a loopback address, or another one where there are `tls` and tokens.
+    pub address: Address,
+    /// Where the address stands.
+    pub place: Place,
+    pub tls: Option<ListenerTls>,
+    /// Over TCP one of them is asked for, if there are any.
+    pub tokens: Vec<AdminToken>,
+    /// A file that has a line for each action; without it, they are in the error log.
+    pub audit: Option<PathBuf>,
+}
+
+/// A secret that a client shows, known by its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminToken {
+    pub name: String,
+    pub role: Role,
+    pub sha256: [u8; 32],
+}
+
+/// What a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// See everything, change nothing.
+    Read,
+    Operate,
+}
+
+impl Role {
+    pub const WORDS: &[&str] = &["read", "operate"];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Read => "read",
+            Role::Operate => "operate",
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Who asks, and what they may do: by a token over TCP, by the mode of the socket's file otherwise.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, header};
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::model::{AdminToken, Role};
+
+/// Requests of one client that are refused with a reason, and told in the audit, in each [`WINDOW`].
+/// Tokens have 256 bits: what this bounds is what guessing costs us.
+const REFUSALS: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Clients that are counted. Further ones are refused as if they had been too often.
+const CLIENTS: usize = 1024;
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Peer {
+    Tcp(SocketAddr),
+    /// By the kernel's word (`SO_PEERCRED`).
+    Unix {
+        uid: u32,
+        pid: Option<i32>,
+    },
+}
+
+/// Whoever asks, as the audit names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asker {
+    /// `token ops`, `uid 1000`, `nobody`.
+    pub(super) who: String,
+    pub(super) from: String,
+}
+
+/// Why a client may not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It shows no token.
+    Nobody,
+    /// None that there is.
+    Unknown,
+    /// It was refused too often.
+    TooMany,
+    /// One that may only read.
+    ReadsOnly,
+}
+
+/// How often clients were refused, from the first time on for as long as a [`WINDOW`].
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<HashMap<IpAddr, (Instant, u32)>>);
+
+impl Peer {
+    pub(super) fn asker(&self, token: Option<&AdminToken>) -> Asker {
+        let (who, from) = match self {
+            Peer::Tcp(address) => ("nobody".to_owned(), address.ip().to_string()),
+            Peer::Unix { uid, pid: None } => (format!("uid {uid}"), "unix".to_owned()),
+            Peer::Unix {
+                uid,
+                pid: Some(pid),
+            } => (format!("uid {uid}"), format!("unix, process {pid}")),
+        };
+        let who = token.map_or(who, |token| format!("token {}", token.name));
+        Asker { who, from }
+    }
+}
+
+/// Whom a request is from, if that one may make it; and the token that it shows.
+pub(super) fn check<'t>(
+    peer: Peer,
+    tokens: &'t [AdminToken],
+    only_looks: bool,
+    headers: &HeaderMap,
+    refusals: &Refusals,
+) -> (Option<&'t AdminToken>, Result<(), Refused>) {
+    let address = match peer {
+        Peer::Tcp(address) if !tokens.is_empty() => address.ip(),
+        _ => return (None, Ok(())),
+    };
+    let refused = |why| match refusals.are_too_many(address, Instant::now()) {
+        true => Refused::TooMany,
+        false => why,
+    };
+    let Some(shown) = shown(headers) else {
+        return (None, Err(refused(Refused::Nobody)));
+    };
+    // Whatever the time of a comparison tells, it tells of a hash.
+    let hash: [u8; 32] = Sha256::digest(shown).into();
+    let Some(token) = tokens.iter().find(|token| token.sha256 == hash) else {
+        return (None, Err(refused(Refused::Unknown)));
+    };
+    let may = match only_looks || token.role == Role::Operate {
+        true => Ok(()),
+        false => Err(Refused::ReadsOnly),
+    };
+    (Some(token), may)
+}
+
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1).
+fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
+}
+
+impl Refusals {
+    /// Counts one more of a client.
+    pub(super) fn are_too_many(&self, address: IpAddr, now: Instant) -> bool {
+        let mut clients = self.0.lock();
+        let client = network(address);
+        if clients.len() >= CLIENTS && !clients.contains_key(&client) {
+            clients.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
+            if clients.len() >= CLIENTS {
+                return true;
+            }
+        }
+        let (since, times) = clients.entry(client).or_insert((now, 0));
+        if now.duration_since(*since) >= WINDOW {
+            (*since, *times) = (now, 0);
+        }
+        *times = times.saturating_add(1);
+        *times > REFUSALS
+    }
+}
+
+/// Whom an address is taken for: of IPv6 the /64 that one client has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & (u128::MAX << 64);
+            Ipv6Addr::from(network).into()
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+
+    const PEER: Peer = Peer::Tcp(SocketAddr::new(
+        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        9,
+    ));
+
+    fn token(name: &str, role: Role) -> AdminToken {
+        AdminToken {
+            name: name.to_owned(),
+            role,
+            sha256: Sha256::digest(format!("secret of {name}")).into(),
+        }
+    }
+
+    fn asks(only_looks: bool, authorization: Option<&str>) -> Result<(), Refused> {
+        let tokens = [token("grafana", Role::Read), token("ops", Role::Operate)];
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        check(PEER, &tokens, only_looks, &headers, &Refusals::default()).1
+    }
+
+    #[test]
+    fn a_token_that_reads_changes_nothing() {
+        for (only_looks, name, may) in [
+            (true, "grafana", Ok(())),
+            (false, "grafana", Err(Refused::ReadsOnly)),
+            (true, "ops", Ok(())),
+            (false, "ops", Ok(())),
+        ] {
+            let header = format!("Bearer secret of {name}");
+            assert_eq!(asks(only_looks, Some(&header)), may, "{only_looks} {name}");
+        }
+    }
+
+    #[test]
+    fn only_a_token_that_is_known_lets_in() {
+        assert_eq!(asks(true, None), Err(Refused::Nobody));
+        for (header, refused) in [
+            ("Basic b3BzOnNlY3JldA==", Refused::Nobody),
+            ("Bearer", Refused::Nobody),
+            ("Bearer ", Refused::Unknown),
+            ("Bearer secret of op", Refused::Unknown),
+            ("Bearer secret of opss", Refused::Unknown),
+        ] {
+            assert_eq!(asks(true, Some(header)), Err(refused), "{header}");
+        }
+        assert_eq!(asks(true, Some("bearer  secret of ops ")), Ok(()));
+    }
+
+    #[test]
+    fn whoever_reaches_a_unix_socket_needs_none() {
+        let tokens = [token("ops", Role::Operate)];
+        let peer = Peer::Unix { uid: 0, pid: None };
+        let (none, may) = check(
+            peer,
+            &tokens,
+            false,
+            &HeaderMap::new(),
+            &Refusals::default(),
+        );
+        assert_eq!((none, may), (None, Ok(())));
+    }
+
+    #[test]
+    fn refusals_of_one_client_are_counted_and_forgotten() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        for time in 0..REFUSALS {
+            assert!(!refusals.are_too_many(one, now), "{time}");
+        }
+        assert!(refusals.are_too_many(one, now));
+        assert!(!refusals.are_too_many("192.0.2.2".parse().unwrap(), now));
+        assert!(!refusals.are_too_many(one, now + WINDOW));
+    }
+
+    #[test]
+    fn addresses_of_one_network_of_ipv6_are_one_client() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        for time in 0..REFUSALS {
+            let address: IpAddr = format!("2001:db8::{time:x}").parse().unwrap();
+            assert!(!refusals.are_too_many(address, now));
+        }
+        assert!(refusals.are_too_many("2001:db8::ffff".parse().unwrap(), now));
+        assert!(!refusals.are_too_many("2001:db8:0:1::1".parse().unwrap(), now));
+    }
+
+    #[test]
+    fn the_table_of_clients_has_a_bound() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        for client in 0..CLIENTS as u32 {
+            assert!(!refusals.are_too_many(IpAddr::V4(client.into()), now));
+        }
+        let another = IpAddr::V4(u32::MAX.into());
+        assert!(refusals.are_too_many(another, now));
+        assert_eq!(refusals.0.lock().len(), CLIENTS);
+        assert!(!refusals.are_too_many(another, now + WINDOW));
+    }
+}

@@ -1,0 +1,338 @@
+//! One batch to one collector: on the connection that is there, or on a new one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::grpc;
+use super::otlp::ExportTraceServiceResponse;
+use crate::config::model::{
+    Address, Lookup, Resolve, Resolver, ServerName, TlsVersion, TraceExport, TraceProtocol,
+    UpstreamTls,
+};
+use crate::config::problem::{Place, Problem};
+use crate::config::reason;
+use crate::names::Names;
+use crate::tls::{ClientTls, SystemRoots, Warnings};
+
+/// Bytes of an answer that are read. What is behind them is not waited for.
+pub(super) const ANSWER: usize = 64 << 10;
+/// What a collector may ask for between two tries at most: no batch is kept for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Bytes of what a collector says that the log shows.
+const SHOWN: usize = 200;
+pub(super) const USER_AGENT: &str = concat!("waypost/", env!("CARGO_PKG_VERSION"));
+
+/// What came of a batch.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// Some of the spans may have been rejected all the same, and `message` says why.
+    Taken { rejected: u64, message: String },
+    /// It may be sent again, if the collector says so after this time.
+    Again {
+        why: String,
+        after: Option<Duration>,
+    },
+    /// It is never taken.
+    Refused(String),
+}
+
+impl Outcome {
+    pub(super) fn again(why: impl Into<String>) -> Outcome {
+        Outcome::Again {
+            why: why.into(),
+            after: None,
+        }
+    }
+
+    /// As an answer says; one that cannot be read says nothing.
+    pub(super) fn taken(answer: &[u8]) -> Outcome {
+        let answer = ExportTraceServiceResponse::decode(answer);
+        let partial = answer.ok().and_then(|answer| answer.partial_success);
+        let partial = partial.unwrap_or_default();
+        Outcome::Taken {
+            rejected: partial.rejected_spans.max(0) as u64,
+            message: shown(&partial.error_message),
+        }
+    }
+}
+
+/// Bytes in both directions.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+pub(super) struct Transport {
+    settings: Arc<TraceExport>,
+    /// None where nothing is to be resolved.
+    names: Option<Names>,
+    kept: Option<Kept>,
+}
+
+/// A connection, which ends when this is dropped.
+struct Kept {
+    sender: Sender,
+    running: AbortHandle,
+}
+
+enum Sender {
+    Http(http1::SendRequest<Full<Bytes>>),
+    Grpc(h2::client::SendRequest<Bytes>),
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl Transport {
+    pub(super) fn new(settings: Arc<TraceExport>, names: Option<Names>) -> Transport {
+        Transport {
+            settings,
+            names,
+            kept: None,
+        }
+    }
+
+    pub(super) fn settings(&self) -> &TraceExport {
+        &self.settings
+    }
+
+    /// Sends a batch, within the collector's `timeout`.
+    pub(super) async fn send(&mut self, request: &Bytes) -> Outcome {
+        let limit = self.settings.timeout;
+        let kept = self.kept.take();
+        let sent = timeout(limit, async {
+            // A collector may have closed a connection that was idle.
+            if let Some(kept) = kept
+                && let Ok(outcome) = self.exchange(kept, request).await
+            {
+                return Ok(outcome);
+            }
+            let connected = self.connected(Instant::now() + limit).await?;
+            self.exchange(connected, request).await
+        });
+        match sent.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(why)) => Outcome::again(why),
+            Err(_) => Outcome::again(format!("no answer within {limit:?}")),
+        }
+    }
+
+    /// # Errors
+    /// Why there is no answer, in one line.
+    async fn exchange(&mut self, mut on: Kept, request: &Bytes) -> Result<Outcome, String> {
+        let settings = &*self.settings;
+        let (outcome, is_usable) = match &mut on.sender {
+            Sender::Http(sender) => over_http(sender, settings, request).await?,
+            Sender::Grpc(sender) => (grpc::call(sender, settings, request).await?, true),
+        };
+        if is_usable {
+            self.kept = Some(on);
+        }
+        Ok(outcome)
+    }
+
+    async fn connected(&self, until: Instant) -> Result<Kept, String> {
+        let url = &self.settings.url;
+        let stream = self.connect(until).await?;
+        stream.set_nodelay(true).map_err(|error| reason(&error))?;
+        let stream: Box<dyn Io> = match url.tls {
+            true => Box::new(self.secured(stream).await?),
+            false => Box::new(stream),
+        };
+        match self.settings.protocol {
+            TraceProtocol::Http => {
+                let handshake = http1::handshake(TokioIo::new(stream)).await;
+                let (sender, connection) = handshake.map_err(broken)?;
+                // What goes wrong with it is told by the request.
+                let running = tokio::spawn(async move { drop(connection.await) });
+                Ok(Kept {
+                    sender: Sender::Http(sender),
+                    running: running.abort_handle(),
+                })
+            }
+            TraceProtocol::Grpc => {
+                let (sender, connection) = grpc::handshake(stream).await?;
+                let running = tokio::spawn(async move { drop(connection.await) });
+                Ok(Kept {
+                    sender: Sender::Grpc(sender),
+                    running: running.abort_handle(),
+                })
+            }
+        }
+    }
+
+    /// To the first address that takes one; each has its share of the time.
+    async fn connect(&self, until: Instant) -> Result<TcpStream, String> {
+        let url = &self.settings.url;
+        let addresses = match url.host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, url.port)],
+            Err(_) => self.resolved().await?,
+        };
+        let mut failure = format!("`{}` has no address", url.host);
+        for (left, address) in (1..=addresses.len() as u32).rev().zip(&addresses) {
+            let share = until.saturating_duration_since(Instant::now()) / left;
+            let why = match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => reason(&error),
+                Err(_) => format!("no answer within {share:.0?}"),
+            };
+            failure = format!("cannot connect to {address}: {why}");
+        }
+        Err(failure)
+    }
+
+    async fn resolved(&self) -> Result<Vec<SocketAddr>, String> {
+        let url = &self.settings.url;
+        let name = ServerName {
+            host: url.host.clone(),
+            lookup: Lookup::Addresses(url.port),
+            // Nobody is to look after it meanwhile: it is asked for with the next connection again.
+            resolver: Arc::new(Resolver {
+                resolve: Resolve::Once,
+                ..Resolver::clone(&self.settings.resolver)
+            }),
+        };
+        let Some(names) = &self.names else {
+            return Ok(Vec::new());
+        };
+        let learned = names.learn([name.clone()].into()).await;
+        if let Some(why) = learned.unanswered.get(&name) {
+            return Err(format!("`{}` could not be resolved ({why})", url.host));
+        }
+        let addresses = learned.resolution.of(&name);
+        let of_tcp = addresses.iter().filter_map(|address| match address {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        });
+        Ok(of_tcp.collect())
+    }
+
+    /// Its files are read each time, as they may have changed: this is a thread that may wait.
+    async fn secured(
+        &self,
+        stream: TcpStream,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+        let settings = UpstreamTls {
+            verify: true,
+            ca: self.settings.ca.clone(),
+            crl: None,
+            server_name: None,
+            certificate: None,
+            min_version: TlsVersion::Tls12,
+            session_cache: 0,
+        };
+        let http2 = self.settings.protocol == TraceProtocol::Grpc;
+        let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
+        let place = Place::default();
+        let built = ClientTls::build(&settings, http2, &place, None, &mut roots, &mut warnings);
+        let first = |problems: Vec<Problem>| match problems.first() {
+            Some(problem) => problem.message_in_one_line(),
+            None => "TLS cannot be set up".to_owned(),
+        };
+        let tls = built.map_err(first)?;
+        let name = tls.server_name(&self.settings.url.authority());
+        let name = name.map_err(|error| error.to_string())?;
+        let connecting = TlsConnector::from(tls.config.clone()).connect(name, stream);
+        connecting
+            .await
+            .map_err(|error| format!("the TLS handshake has failed: {}", reason(&error)))
+    }
+}
+
+/// What came of a batch, and whether the connection can be used again.
+async fn over_http(
+    sender: &mut http1::SendRequest<Full<Bytes>>,
+    settings: &TraceExport,
+    request: &Bytes,
+) -> Result<(Outcome, bool), String> {
+    sender.ready().await.map_err(broken)?;
+    let mut asked = Request::post(&settings.url.path)
+        .header(header::HOST, settings.url.authority())
+        .header(header::CONTENT_TYPE, "application/x-protobuf")
+        .header(header::USER_AGENT, USER_AGENT);
+    for (name, value) in &settings.headers {
+        asked = asked.header(name, value);
+    }
+    let asked = asked
+        .body(Full::new(request.clone()))
+        .map_err(|error| format!("it cannot be asked: {error}"))?;
+    let answered = sender.send_request(asked).await.map_err(broken)?;
+    let (head, body) = answered.into_parts();
+    let (answer, is_whole) = read(body).await;
+    let head = Response::from_parts(head, ());
+    Ok((outcome(&head, &answer), is_whole))
+}
+
+/// As OTLP has it: what is worth another try, and what is not.
+fn outcome(head: &Response<()>, answer: &[u8]) -> Outcome {
+    let status = head.status();
+    let why = format!("it answers {}", status.as_u16());
+    match status {
+        StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Outcome::taken(answer),
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Outcome::Again {
+            why,
+            after: retry_after(head.headers()),
+        },
+        _ => Outcome::Refused(why),
+    }
+}
+
+/// As much of a body as is of interest, and whether that is all.
+async fn read(body: Incoming) -> (Vec<u8>, bool) {
+    let mut body = Limited::new(body, ANSWER);
+    let mut answer = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame.map(|frame| frame.into_data()) {
+            Ok(Ok(data)) => answer.extend_from_slice(&data),
+            Ok(Err(_)) => {}
+            Err(_) => return (Vec::new(), false),
+        }
+    }
+    (answer, true)
+}
+
+/// What `Retry-After` says (RFC 9110 section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let after = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            date.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+    };
+    Some(bounded_pause(after))
+}
+
+pub(super) fn bounded_pause(pause: Duration) -> Duration {
+    pause.min(LONGEST_PAUSE)
+}
+
+/// What a collector says, which may be anything.
+pub(super) fn shown(text: &str) -> String {
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable.take(SHOWN).collect()
+}
+
+fn broken(error: hyper::Error) -> String {
+    format!("the connection broke: {error}")
+}
