@@ -1,5 +1,6 @@
 //! `waypost token`: a secret for a client of the admin API, and what the configuration says of it.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -29,7 +30,8 @@ enum RoleArgument {
     Operate,
 }
 
-/// Prints a new one, which is not kept anywhere.
+/// Prints a new one, which is not kept anywhere; what is to be said of it goes to standard error, so
+/// that a file of the output has the token alone.
 pub(super) fn token(arguments: &TokenArguments) -> anyhow::Result<ExitCode> {
     let mut secret = [0; SIZE];
     getrandom::fill(&mut secret).context("the kernel gives no random bytes")?;
@@ -40,8 +42,12 @@ pub(super) fn token(arguments: &TokenArguments) -> anyhow::Result<ExitCode> {
         RoleArgument::Operate => "operate",
     };
     let name = &arguments.name;
-    super::print(&format!(
-        "{token}\n\nThis is shown once: give it to its holder. The configuration knows its hash alone:\n\n\
-         [[admin.tokens]]\nname = {name:?}\nrole = {role:?}\nsha256 = \"{hash}\"\n"
-    ))
+    let mut err = std::io::stderr().lock();
+    // A closed standard error is no reason to fail otherwise.
+    let _ = writeln!(
+        err,
+        "The token below is shown once: give it to its holder. The configuration knows its hash \
+         alone:\n\n[[admin.tokens]]\nname = {name:?}\nrole = {role:?}\nsha256 = \"{hash}\"\n"
+    );
+    super::print(&format!("{token}\n"))
 }

@@ -792,7 +792,7 @@ static LOGS: &[Directive] = &[
     ),
     not_there(
         &["prometheus*", "vhost_traffic_status*"],
-        "`waypost status`, `waypost upstream list` and the admin API have what is counted; there are no metrics yet",
+        "`GET /metrics` of `[admin]`, or a route with `metrics = true`, tells what is counted: see docs/metrics.md",
     ),
     is(
         &["otel_exporter"],

@@ -176,14 +176,28 @@ fn settle(config: &mut Config, present: &Config) {
     config.metrics = present.metrics.clone();
 }
 
-/// Where commands come in stays; who may give them is as the configuration says from now on.
+/// Where commands come in stays as long as the process does. Who may give them there is as the
+/// configuration says, if it means that place. If it means another one, what it says is for there:
+/// here the tokens count that it still has, and a place that asks for one goes on asking.
 fn settle_admin(wanted: &mut Option<AdminConfig>, present: Option<&AdminConfig>) {
-    match (wanted.as_mut(), present) {
-        (Some(wanted), Some(present)) if wanted.tls.is_some() == present.tls.is_some() => {
-            wanted.address = present.address.clone();
-        }
-        (_, present) => *wanted = present.cloned(),
+    let Some(present) = present else {
+        *wanted = None;
+        return;
+    };
+    let is_there = |wanted: &AdminConfig| {
+        wanted.address == present.address && wanted.tls.is_some() == present.tls.is_some()
+    };
+    if wanted.as_ref().is_some_and(is_there) {
+        return;
     }
+    let tokens = wanted
+        .take()
+        .map(|wanted| wanted.tokens)
+        .unwrap_or_default();
+    *wanted = Some(AdminConfig {
+        tokens,
+        ..present.clone()
+    });
 }
 
 /// Removes the files of unix sockets that have been closed.
@@ -198,5 +212,65 @@ async fn clean_up(gone: &Sockets) {
     .await
     {
         tracing::error!("{late}");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+
+    fn admin(text: &str) -> Option<AdminConfig> {
+        let file = format!(
+            "{text}\n[[listen]]\naddress = \"127.0.0.1:80\"\n[[route]]\nreturn = {{ body = \"a\" }}"
+        );
+        let config = crate::config::parse(&file, std::path::Path::new("test.toml"));
+        config.unwrap().admin
+    }
+
+    /// No pair of a configuration before and one after opens what asked for a token.
+    #[test]
+    fn what_asks_for_a_token_does_so_until_its_address_is_said_to_need_none() {
+        let token = |name: &str, digit: &str| {
+            let hash = digit.repeat(64);
+            format!("[[admin.tokens]]\nname = \"{name}\"\nrole = \"read\"\nsha256 = \"{hash}\"\n")
+        };
+        let tls = "tls = { certificate = \"a.pem\", key = \"a.key\" }\n";
+        let at = |address: &str, more: &str| format!("[admin]\naddress = \"{address}\"\n{more}");
+        let (one, other) = (token("one", "a"), token("other", "b"));
+        let kinds = [
+            String::new(),
+            at("unix:/run/admin.sock", ""),
+            at("unix:/run/admin.sock", &one),
+            at("127.0.0.1:9180", ""),
+            at("127.0.0.1:9180", tls),
+            at("127.0.0.1:9180", &one),
+            at("127.0.0.1:9180", &format!("{one}{other}")),
+            at("127.0.0.1:9180", &format!("{tls}{one}")),
+            at("10.0.0.5:9180", &format!("{tls}{other}")),
+        ];
+        for before in kinds.iter().map(|kind| admin(kind)) {
+            for after in kinds.iter().map(|kind| admin(kind)) {
+                let mut settled = after.clone();
+                settle_admin(&mut settled, before.as_ref());
+                let Some(present) = &before else {
+                    assert!(settled.is_none(), "nothing listens");
+                    continue;
+                };
+                let settled = settled.unwrap();
+                assert_eq!(settled.address, present.address);
+                assert_eq!(settled.tls.is_some(), present.tls.is_some());
+                let same = after.as_ref().is_some_and(|after| {
+                    after.address == present.address && after.tls.is_some() == present.tls.is_some()
+                });
+                let asks = match (&after, same) {
+                    (Some(after), true) => after.asks_for_tokens,
+                    _ => present.asks_for_tokens,
+                };
+                assert_eq!(settled.asks_for_tokens, asks, "{before:?} {after:?}");
+                let kept = after.map(|after| after.tokens).unwrap_or_default();
+                assert_eq!(settled.tokens, kept, "a token that is gone lets nobody in");
+            }
+        }
     }
 }

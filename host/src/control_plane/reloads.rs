@@ -176,7 +176,7 @@ impl Operator {
         })
     }
 
-    /// What a configuration says that only a new process can do.
+    /// What a configuration says that only a new process can do, and what it gives away.
     fn cannot_change(&self, config: &Config) -> Vec<String> {
         let present = self.published.load();
         let before = &present.snapshot.config;
@@ -197,7 +197,26 @@ impl Operator {
         let changed = changed.into_iter().filter(|(_, changed)| *changed);
         changed
             .map(|(key, _)| format!("`{key}` has changed, which takes effect with `waypost upgrade` or at the next start"))
+            .chain(open_to_all(config, before))
             .collect()
+    }
+}
+
+/// A warning where a reload takes away the last token that a port asks for.
+fn open_to_all(config: &Config, before: &Config) -> Option<String> {
+    let asks = |config: &Config| {
+        let admin = config.admin.as_ref();
+        admin.is_some_and(|admin| !admin.tokens.is_empty())
+    };
+    match &config.admin.as_ref()?.address {
+        address @ Address::Tcp(_)
+            if asks(before) && !asks(config) && admin_listens(config) == admin_listens(before) =>
+        {
+            Some(format!(
+                "`[admin]` has no `tokens` any more: whoever reaches `{address}` may do everything"
+            ))
+        }
+        _ => None,
     }
 }
 

@@ -202,6 +202,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             changes: control.changes.clone(),
             preparations: control.preparations.clone(),
             waits: Arc::new(Semaphore::new(admin::WAITS)),
+            explains: Arc::new(Semaphore::new(admin::EXPLAINS)),
             demands,
             file: file.to_owned(),
             names: control.names.clone(),

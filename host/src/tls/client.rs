@@ -1,6 +1,7 @@
 //! TLS towards endpoints: what one upstream needs.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
@@ -103,13 +104,14 @@ impl ClientTls {
 
     /// For commands: what a server shows that has the certificate of this file, or that stands behind
     /// an authority of it; those of the system without one. With the name that it is asked for: that of
-    /// its first certificate, where `host` is not known.
+    /// its first certificate, or else the `address`, where `host` is not known.
     ///
     /// # Errors
     /// The file cannot be used, or nothing says what the server is called.
     pub(crate) fn of_command(
         ca: Option<&NamedFile>,
         host: Option<&str>,
+        address: Option<IpAddr>,
     ) -> Result<(Arc<ClientConfig>, ServerName<'static>), Vec<Problem>> {
         let settings = UpstreamTls {
             verify: true,
@@ -130,16 +132,17 @@ impl ClientTls {
                     .map_err(|problem| vec![problem])?;
                 let names = shown.first().map(certificate::names).unwrap_or_default();
                 // `*.example.com` is the certificate of any of them.
-                names.first().map(|name| name.replacen('*', "admin", 1))
+                let name = names.first().map(|name| name.replacen('*', "admin", 1));
+                name.or_else(|| address.map(|address| address.to_string()))
             }
             (None, None) => None,
         };
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let name = name.ok_or_else(|| {
-            vec![Problem::new(
-                &place,
-                "the certificate is made out for no name to ask for",
-            )]
+            let message = "the certificate is made out for no name to ask for";
+            let hint =
+                "make it for one: `openssl req -addext subjectAltName=DNS:proxy1.internal ...`";
+            vec![Problem::new(&place, message).hint(hint)]
         })?;
         Ok((tls.config.clone(), name))
     }

@@ -153,7 +153,9 @@ impl Sending {
             self.counts.failures.fetch_add(1, Relaxed);
             self.note_failure(&why);
             // Whole crowds of proxies are not to come back at once.
-            let wait = after.unwrap_or_else(|| pause.mul_f64(0.5 + fastrand::f64()));
+            let wait = pause.mul_f64(0.5 + fastrand::f64());
+            // Not at once, whatever it says.
+            let wait = after.map_or(wait, |after| after.max(wait));
             pause = (pause * 2).min(PAUSES.1);
             let again = Instant::now() + wait;
             if again >= self.until(began) || !self.waited(again).await {

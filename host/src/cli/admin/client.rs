@@ -27,6 +27,7 @@ use super::CommandFailed;
 use crate::admin_api::{RequestRefused, SIGNATURE};
 use crate::config::model::Address;
 use crate::config::reason;
+use crate::tls::reason_with_number;
 
 /// For a connection on this machine.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -199,6 +200,14 @@ impl AdminClient {
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(why) = inner.and_then(reason_with_number) {
+            let why = why.split_once(':').map_or(&*why, |(_, why)| why);
+            return Err(CommandFailed::new(format!(
+                "the certificate of `{address}` is not believed: {why}\nhint: `--ca FILE` names it, or \
+                 the authority that stands behind it"
+            )));
+        }
         Err(CommandFailed::new(match error.kind() {
             // A closed unix socket refuses; one that was never made is not found.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => format!(

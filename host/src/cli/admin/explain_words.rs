@@ -144,6 +144,7 @@ pub(super) fn spread_in_words(told: Spread) -> String {
     page.0.push_str(&aligned(&rows));
     page.0.push('\n');
     match told.even {
+        _ if told.requests == 0 => page.say("spread", "no requests"),
         true => page.say(
             "spread",
             "each server has about the share that its weight stands for",

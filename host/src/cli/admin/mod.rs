@@ -187,8 +187,8 @@ impl Reach {
                 let ca = self.ca.map(|path| NamedFile { path, place });
                 let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
                 let host = host.trim_start_matches('[').trim_end_matches(']');
-                let (config, name) =
-                    ClientTls::of_command(ca.as_ref(), Some(host)).map_err(CommandFailed::of)?;
+                let (config, name) = ClientTls::of_command(ca.as_ref(), Some(host), None)
+                    .map_err(CommandFailed::of)?;
                 AdminClient::secured(at, config, name)
             }
             None => Reach::own(&self.config)?,
@@ -222,8 +222,13 @@ impl Reach {
                     let first = tls.certificates.first();
                     let shown = first.map(|files| &files.certificate);
                     let (config, name) =
-                        ClientTls::of_command(shown, None).map_err(CommandFailed::of)?;
-                    Ok(AdminClient::secured(reached(*address), config, name))
+                        ClientTls::of_command(shown, None, Some(reached(*address).ip()))
+                            .map_err(CommandFailed::of)?;
+                    Ok(AdminClient::secured(
+                        reached(*address).to_string(),
+                        config,
+                        name,
+                    ))
                 }
                 _ => Ok(AdminClient::new(admin.address)),
             },
@@ -243,13 +248,13 @@ impl Reach {
 }
 
 /// From this machine: one for all addresses is at loopback as well.
-fn reached(address: SocketAddr) -> String {
+fn reached(address: SocketAddr) -> SocketAddr {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(host, address.port()).to_string()
+    SocketAddr::new(host, address.port())
 }
 
 impl OutputFormat {

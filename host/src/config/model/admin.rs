@@ -13,7 +13,8 @@ pub struct AdminConfig {
     /// Where the address stands.
     pub place: Place,
     pub tls: Option<ListenerTls>,
-    /// Over TCP one of them is asked for, if there are any.
+    /// Over TCP one of `tokens` is asked for. They may be none: then nobody is let in that way.
+    pub asks_for_tokens: bool,
     pub tokens: Vec<AdminToken>,
     /// A file that has a line for each action; without it, they are in the error log.
     pub audit: Option<PathBuf>,

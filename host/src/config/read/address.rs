@@ -375,9 +375,9 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_address_is_loopback_with_a_port_or_a_unix_socket() {
+    fn an_admin_address_of_this_machine_is_loopback_with_a_port_or_a_unix_socket() {
         for text in ["127.0.0.1:9180", "127.0.0.2:1", "[::1]:9180", "unix:/a"] {
-            let address = to_administer_at(text).map(|address| address.to_string());
+            let address = to_administer_here(text).map(|address| address.to_string());
             assert_eq!(address.unwrap(), text);
         }
         for text in [
@@ -392,7 +392,7 @@ mod tests {
             "localhost:9180",
             "unix:a",
         ] {
-            assert!(to_administer_at(text).is_err(), "{text}");
+            assert!(to_administer_here(text).is_err(), "{text}");
         }
     }
 

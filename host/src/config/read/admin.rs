@@ -34,9 +34,11 @@ pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminC
         let hint = "give it a port or a socket of its own: clients must not reach it";
         root.problems.add(complaint.hint(hint).at(&node.place));
     }
+    let tokens = tokens(&section);
     let config = AdminConfig {
         tls: tls::listener(&section),
-        tokens: tokens(&section),
+        asks_for_tokens: !tokens.is_empty(),
+        tokens,
         audit: audit(&section),
         place: node.place.clone(),
         address,

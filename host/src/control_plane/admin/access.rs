@@ -54,6 +54,14 @@ pub(super) enum Refused {
 pub(super) struct Refusals(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl Peer {
+    /// Whom its connections are counted for.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Tcp(address) => Some(network(address.ip())),
+            Peer::Unix { .. } => None,
+        }
+    }
+
     pub(super) fn asker(&self, token: Option<&AdminToken>) -> Asker {
         let (who, from) = match self {
             Peer::Tcp(address) => ("nobody".to_owned(), address.ip().to_string()),
@@ -68,18 +76,18 @@ impl Peer {
     }
 }
 
-/// Whom a request is from, if that one may make it; and the token that it shows.
+/// The token that a request shows, and whether it may be made. `tokens`: none where none is asked for.
 pub(super) fn check<'t>(
     peer: Peer,
-    tokens: &'t [AdminToken],
+    tokens: Option<&'t [AdminToken]>,
     only_looks: bool,
     headers: &HeaderMap,
     refusals: &Refusals,
 ) -> (Option<&'t AdminToken>, Result<(), Refused>) {
-    let address = match peer {
-        Peer::Tcp(address) if !tokens.is_empty() => address.ip(),
-        _ => return (None, Ok(())),
+    let (Peer::Tcp(address), Some(tokens)) = (peer, tokens) else {
+        return (None, Ok(()));
     };
+    let address = address.ip();
     let refused = |why| match refusals.are_too_many(address, Instant::now()) {
         true => Refused::TooMany,
         false => why,
@@ -94,7 +102,7 @@ pub(super) fn check<'t>(
     };
     let may = match only_looks || token.role == Role::Operate {
         true => Ok(()),
-        false => Err(Refused::ReadsOnly),
+        false => Err(refused(Refused::ReadsOnly)),
     };
     (Some(token), may)
 }
@@ -163,7 +171,14 @@ mod tests {
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
-        check(PEER, &tokens, only_looks, &headers, &Refusals::default()).1
+        check(
+            PEER,
+            Some(&tokens),
+            only_looks,
+            &headers,
+            &Refusals::default(),
+        )
+        .1
     }
 
     #[test]
@@ -200,7 +215,7 @@ mod tests {
         let peer = Peer::Unix { uid: 0, pid: None };
         let (none, may) = check(
             peer,
-            &tokens,
+            Some(&tokens),
             false,
             &HeaderMap::new(),
             &Refusals::default(),

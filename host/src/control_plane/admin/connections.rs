@@ -2,17 +2,19 @@
 //! keeps another one out.
 //!
 //! They come out of the descriptors that are set aside for other things than traffic, so there are
-//! few. Once there are as many as may be, the one that has waited longest for its client makes
-//! room: an idle one, or one with half a request. A request that is being carried out is never cut
+//! few. Once there are as many as may be, one that waits for its client makes room, an idle one or one
+//! with half a request: of those who have most of them, and who have shown no token. A request that is being carried out is never cut
 //! off.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -145,7 +147,7 @@ pub(super) async fn serve(
                 }
             },
         };
-        let (slot, evicted) = connections.enter();
+        let (slot, evicted) = connections.enter(accepted.peer);
         serving.spawn_local(connection(
             accepted,
             tls(),
@@ -187,16 +189,17 @@ async fn connection(
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             if let Peer::Tcp(address) = peer {
-                tracing::info!("admin api: no handshake with {}: {error}", address.ip());
+                tracing::debug!("admin api: no handshake with {}: {error}", address.ip());
             }
             return;
         }
         Err(_) => return,
     };
-    let wait = slot.wait.clone();
+    let (wait, known) = (slot.wait.clone(), slot.known.clone());
     let service = TowerToHyperService::new(router);
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(known.clone());
         Box::pin(answer(&service, &wait, request))
     });
     let mut serving = http1::Builder::new()
@@ -345,6 +348,20 @@ impl ClientWait {
     }
 }
 
+/// Whether a connection's client has shown a token: one that has goes last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known(Arc<AtomicBool>);
+
+impl Known {
+    pub(super) fn note(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Those that there are.
 #[derive(Default)]
 struct Connections {
@@ -357,6 +374,9 @@ struct Connections {
 struct OpenConnection {
     id: u64,
     wait: ClientWait,
+    known: Known,
+    /// Of whom it is: addresses of one network are one client. None over a unix socket.
+    client: Option<IpAddr>,
     evict: oneshot::Sender<()>,
 }
 
@@ -364,13 +384,14 @@ struct OpenConnection {
 struct OpenSlot {
     id: u64,
     wait: ClientWait,
+    known: Known,
     connections: Rc<Connections>,
 }
 
 impl Connections {
     /// Waits until there may be another one: there is a place, or one that can be made.
     async fn room(&self) {
-        while self.is_full() && self.longest_waiting().is_none() {
+        while self.is_full() && self.next_to_go().is_none() {
             self.left.notified().await;
         }
     }
@@ -379,18 +400,30 @@ impl Connections {
         self.open.borrow().len() >= CONNECTIONS
     }
 
-    fn longest_waiting(&self) -> Option<usize> {
+    /// The one that makes room: of those that wait for their client, one of a client that has shown no
+    /// token, and of those who have most connections; of these, the one that has waited longest.
+    fn next_to_go(&self) -> Option<usize> {
         let open = self.open.borrow();
+        let unknown = |client: Option<IpAddr>| {
+            let of_client = open.iter().filter(|one| one.client == client);
+            of_client.filter(|one| !one.known.get()).count()
+        };
         let waiting = open.iter().enumerate();
-        let waiting = waiting.filter_map(|(at, one)| Some((one.wait.since()?, at)));
-        waiting.min().map(|(_, at)| at)
+        let waiting = waiting.filter_map(|(at, one)| {
+            let others = match one.known.get() {
+                true => 0,
+                false => unknown(one.client),
+            };
+            Some((one.known.get(), Reverse(others), one.wait.since()?, at))
+        });
+        waiting.min().map(|(.., at)| at)
     }
 
-    fn enter(self: &Rc<Self>) -> (OpenSlot, oneshot::Receiver<()>) {
+    fn enter(self: &Rc<Self>, peer: Peer) -> (OpenSlot, oneshot::Receiver<()>) {
         if self.is_full()
-            && let Some(longest) = self.longest_waiting()
+            && let Some(next) = self.next_to_go()
         {
-            let one = self.open.borrow_mut().swap_remove(longest);
+            let one = self.open.borrow_mut().swap_remove(next);
             // It may have ended at this very moment.
             let _ = one.evict.send(());
         }
@@ -401,9 +434,12 @@ impl Connections {
         };
         wait.begins();
         let id = self.next.replace(self.next.get() + 1);
+        let known = Known::default();
         self.open.borrow_mut().push(OpenConnection {
             id,
             wait: wait.clone(),
+            known: known.clone(),
+            client: peer.client(),
             evict,
         });
         let connections = self.clone();
@@ -411,6 +447,7 @@ impl Connections {
             OpenSlot {
                 id,
                 wait,
+                known,
                 connections,
             },
             evicted,
@@ -453,7 +490,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (_ending, ended) = watch::channel(false);
         let connections = Rc::new(Connections::default());
-        let (slot, evicted) = connections.enter();
+        let (slot, evicted) = connections.enter(Peer::Unix { uid: 0, pid: None });
         let accepted = Accepted {
             stream: Box::new(ours),
             peer: Peer::Unix { uid: 0, pid: None },
@@ -471,6 +508,35 @@ mod tests {
             .await;
         assert!(connections.open.borrow().is_empty());
         answer.unwrap()
+    }
+
+    #[test]
+    fn whoever_has_most_connections_makes_room_and_whoever_shows_a_token_does_last() {
+        let connections = Rc::new(Connections::default());
+        let from = |last: u8| Peer::Tcp(([192, 0, 2, last], 9).into());
+        let (honest, _) = connections.enter(from(1));
+        let (holder, _) = connections.enter(from(2));
+        holder.known.note();
+        let mut silent: Vec<_> = (2..CONNECTIONS)
+            .map(|_| connections.enter(from(3)))
+            .collect();
+        for _ in 0..3 * CONNECTIONS {
+            silent.push(connections.enter(from(3)));
+        }
+        let ids: Vec<u64> = connections.open.borrow().iter().map(|one| one.id).collect();
+        assert_eq!(ids.len(), CONNECTIONS);
+        assert!(
+            ids.contains(&honest.id) && ids.contains(&holder.id),
+            "{ids:?}"
+        );
+        let (_another, _) = connections.enter(from(4));
+        assert!(
+            connections
+                .open
+                .borrow()
+                .iter()
+                .any(|one| one.id == honest.id)
+        );
     }
 
     #[tokio::test]

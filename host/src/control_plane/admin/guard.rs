@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::access::{self, Peer, Refusals, Refused};
 use super::audit::{Action, Loaded};
-use super::routes::{ApiError, only_looks};
+use super::connections::Known;
+use super::routes::ApiError;
 use super::{Admin, dashboard};
 use crate::config::model::Address;
 
@@ -30,9 +31,11 @@ pub(super) struct Guard {
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let published = guard.admin.published.load_full();
     let config = published.snapshot.config.admin.as_ref();
-    let tokens = config.map_or(&[][..], |config| &config.tokens);
+    let tokens = config
+        .filter(|config| config.asks_for_tokens)
+        .map(|config| &*config.tokens);
     let (method, uri) = (request.method(), request.uri());
-    let only_looks = only_looks(method, uri.path());
+    let only_looks = matches!(*method, Method::GET | Method::HEAD);
     let headers = request.headers();
     // Each connection has said whose it is.
     let peer = request.extensions().get::<Peer>().copied();
@@ -40,12 +43,16 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         uid: u32::MAX,
         pid: None,
     });
-    let asked_for = match dashboard::is_of_page(uri.path()) {
-        true => &[], // a browser has none yet
-        false => tokens,
-    };
+    // A browser has none yet.
+    let is_page = only_looks && dashboard::is_of_page(uri.path());
+    let asked_for = tokens.filter(|_| !is_page);
     let (token, may) = access::check(peer, asked_for, only_looks, headers, &guard.refusals);
-    let asks_for_tokens = matches!(peer, Peer::Tcp(_)) && !tokens.is_empty();
+    if token.is_some()
+        && let Some(known) = request.extensions().get::<Known>()
+    {
+        known.note();
+    }
+    let asks_for_tokens = matches!(peer, Peer::Tcp(_)) && tokens.is_some();
     let action = Action::new(peer.asker(token), method, uri);
     let refused = match reason_to_refuse(&guard.address, asks_for_tokens, uri, headers) {
         Some(_) if is_too_often(peer, &guard.refusals) => Some((refusal(&Refused::TooMany), false)),
@@ -58,16 +65,32 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
             .err()
             .map(|refused| (refusal(&refused), refused != Refused::TooMany)),
     };
-    let (response, is_told) = match refused {
-        Some(refused) => refused,
-        None => (next.run(request).await, !only_looks),
-    };
-    if is_told {
-        let audit = config.and_then(|config| config.audit.as_deref());
-        let loaded = response.extensions().get::<Loaded>();
-        action.ended(response.status(), loaded, audit).await;
+    let audit = config.and_then(|config| config.audit.clone());
+    match refused {
+        Some((response, false)) => response,
+        Some((response, true)) => {
+            action
+                .ended(response.status(), None, audit.as_deref())
+                .await;
+            response
+        }
+        None if only_looks => next.run(request).await,
+        // A client that leaves does not undo what it has asked for: it is carried out, and told.
+        None => {
+            let carried_out = tokio::spawn(async move {
+                let response = next.run(request).await;
+                let loaded = response.extensions().get::<Loaded>();
+                action
+                    .ended(response.status(), loaded, audit.as_deref())
+                    .await;
+                response
+            });
+            carried_out.await.unwrap_or_else(|error| {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                ApiError::new(status, format!("it failed: {error}")).into_response()
+            })
+        }
     }
-    response
 }
 
 /// Counts a refusal of a client: whether it has had too many.
@@ -139,10 +162,12 @@ fn reason_to_refuse(
             return Some("requests of other web pages are refused: see `Origin`");
         }
     }
-    // On a unix socket, the mode of its file says which users may.
-    let must_be_local = matches!(address, Address::Tcp(_));
-    (must_be_local && !is_ours)
-        .then_some("the `Host` of a request must be `localhost` or a loopback address")
+    // On a unix socket, the mode of its file says which users may; but a tunnel to it is a port that
+    // any name may lead a browser to.
+    let may_be_any = matches!(address, Address::Unix(_)) && !host.contains(['.', ':']);
+    (!may_be_any && !is_ours).then_some(
+        "the `Host` of a request must be `localhost` or a loopback address, with the port of the admin address",
+    )
 }
 
 /// Whether a name with a port is what a browser on this machine calls us: a unix socket is reached

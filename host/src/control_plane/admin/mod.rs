@@ -52,6 +52,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Requests that wait for name servers, sources and compilers: fewer than there may be connections.
 pub(super) const WAITS: usize = 8;
+/// Requests that are explained at a time, or traffic that is counted for a while.
+pub(super) const EXPLAINS: usize = 2;
 
 /// What the handlers of the API use.
 #[derive(Clone)]
@@ -62,6 +64,8 @@ pub(super) struct Admin {
     pub(super) preparations: Preparations,
     /// For requests that wait for name servers, sources and compilers: they leave connections to others.
     pub(super) waits: Arc<Semaphore>,
+    /// For requests that are explained: they leave the others to those that change something.
+    pub(super) explains: Arc<Semaphore>,
     pub(super) demands: UnboundedSender<Demand>,
     pub(super) file: PathBuf,
     pub(super) names: Names,

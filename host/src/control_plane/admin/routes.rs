@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Json, Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -102,11 +102,6 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
             guard,
         ))
         .with_state(admin)
-}
-
-/// Whether a request changes nothing: for these, `POST` is there for what they ask about.
-pub(super) fn only_looks(method: &Method, path: &str) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) || path.ends_with("/explain")
 }
 
 /// Whether a path takes a body of any size: its route reads it, as far as it may.
@@ -225,6 +220,10 @@ async fn explain_upstream(
     Named(name): Named<String>,
     JsonBody(request): JsonBody<SpreadRequest>,
 ) -> Result<Json<Spread>, ApiError> {
+    let _leave = admin.explains.clone().try_acquire_owned().map_err(|_| {
+        let message = "too much is explained at once: ask again";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    })?;
     let spread = spread(&admin, &name, &request).await;
     spread
         .map(Json)

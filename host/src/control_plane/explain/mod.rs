@@ -106,7 +106,7 @@ pub(super) async fn explain_running(
         let _ = demands.send(Demand::TellStates { upstream, answer });
         told
     });
-    let leave = admin.waits.clone().try_acquire_owned();
+    let leave = admin.explains.clone().try_acquire_owned();
     let leave =
         leave.map_err(|_| NotExplained("too much is asked for at once: ask again".into()))?;
     let work = move || {

@@ -145,7 +145,14 @@ impl Facts<'_> {
         let name = &self.upstream.config.name;
         let in_rotation = || self.servers.iter().filter(|one| one.server.in_rotation);
         let primaries = || in_rotation().filter(|one| !one.server.backup);
-        if self.requests < ENOUGH * self.servers.len() as u64 {
+        if in_rotation().next().is_none() {
+            because(
+                "out",
+                "no server is in rotation: clients get a 502".to_owned(),
+                "`waypost upstream list` has why, and docs/runbook.md what to do",
+            );
+        }
+        if self.requests > 0 && self.requests < ENOUGH * self.servers.len() as u64 {
             because(
                 "few",
                 format!(
@@ -202,11 +209,20 @@ impl Facts<'_> {
                 "`waypost upstream weight` changes them while traffic flows",
             );
         }
-        if !self.even {
+        let spreads = self.requests > 0 && in_rotation().next().is_some();
+        if !self.even && spreads {
             self.because_of_policy(&mut because);
         }
         let workers = self.config.server.workers;
-        if self.upstream.is_per_worker() && workers > 1 && self.requests < ENOUGH * workers as u64 {
+        // What goes by a key is no matter of turns.
+        let by_key = self.upstream.config.policy.settings.get("key").is_some()
+            || matches!(&*self.upstream.config.policy.plugin, "ip_hash" | "sticky");
+        if self.upstream.is_per_worker()
+            && spreads
+            && !by_key
+            && workers > 1
+            && self.requests < ENOUGH * workers as u64
+        {
             because(
                 "workers",
                 format!("each of the {workers} workers has its own turn, and had few requests"),

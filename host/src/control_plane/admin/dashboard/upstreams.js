@@ -31,8 +31,8 @@ function lastError(server) {
   if (server.check && !server.check.passed) {
     return `probe ${seconds(server.check.ago_ms)} ago: ${server.check.outcome}`;
   }
-  const failed = server.why.find(({ detail }) => detail);
-  return failed?.detail ?? "";
+  const met = server.last_error;
+  return met ? `${seconds(met.ago_ms)} ago: ${met.message}` : "";
 }
 
 function state(cell) {
