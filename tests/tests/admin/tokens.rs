@@ -374,6 +374,11 @@ async fn over_tls_a_token_is_read_by_nobody_between() {
     assert_eq!(code, 1);
     assert!(error.contains("WAYPOST_TOKEN"), "{error}");
 
+    let plain = format!("127.0.0.1:{port}");
+    let (code, _, error) = run(&["status", "--admin", &plain], READS);
+    assert_eq!(code, 1);
+    assert!(error.contains("`--admin https://NAME:PORT`"), "{error}");
+
     // From elsewhere, by a name.
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();

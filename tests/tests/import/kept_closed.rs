@@ -11,10 +11,11 @@ use super::{OWN, ask, blocks, can_be_run, configurations, imported, is_lossy, mo
 use super::{placed, requests, shown};
 
 /// What cannot be compared like this, and why.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("plus_and_unknown", "nginx knows not all of its directives"),
     ("plus_upstreams", "likewise"),
     ("php", "its files are beside it"),
+    ("traces", "its module is none of the package's"),
     ("substitutions", "nginx takes neither of its lost texts"),
     ("logs_elsewhere", "it names a format that is not there"),
     (

@@ -229,7 +229,15 @@ impl AdminClient {
         let address = &self.at;
         let exchange = async {
             let broken = |error: hyper::Error| {
-                CommandFailed::new(format!("the connection to `{address}` broke: {error}"))
+                let hint = match address {
+                    AskedAt::Address(Address::Tcp(_)) if error.is_parse() => {
+                        "\nhint: where it speaks TLS, ask it by `--admin https://NAME:PORT`"
+                    }
+                    _ => "",
+                };
+                CommandFailed::new(format!(
+                    "the connection to `{address}` broke: {error}{hint}"
+                ))
             };
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
                 .await

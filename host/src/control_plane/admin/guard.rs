@@ -1,7 +1,6 @@
 //! Which requests are let in. A page in a browser on this machine can send requests to a loopback
 //! address, and DNS can give any name to one: so without tokens a request over TCP must name us as a
-//! local user would, and none may come
-//! from a page but ours, the [dashboard](super::dashboard).
+//! local user would, and none may come from a page but ours, the [dashboard](super::dashboard).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,12 +36,9 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     let (method, uri) = (request.method(), request.uri());
     let only_looks = matches!(*method, Method::GET | Method::HEAD);
     let headers = request.headers();
-    // Each connection has said whose it is.
+    // Each connection has said whose it is; one that had not would be anybody's.
     let peer = request.extensions().get::<Peer>().copied();
-    let peer = peer.unwrap_or(Peer::Unix {
-        uid: u32::MAX,
-        pid: None,
-    });
+    let peer = peer.unwrap_or(Peer::Tcp(([0, 0, 0, 0], 0).into()));
     // A browser has none yet.
     let is_page = only_looks && dashboard::is_of_page(uri.path());
     let asked_for = tokens.filter(|_| !is_page);
