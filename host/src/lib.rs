@@ -53,6 +53,12 @@ pub mod access_log;
 )]
 mod traces; // spans of requests, for a collector
 mod files; // that routes answer with
+#[allow(
+    clippy::disallowed_methods,
+    reason = "each connection has its time, which whoever makes it says"
+)]
+mod outgoing; // connections of the process itself
+mod event_loop; // of a thread that goes on after a panic
 mod file; // opened without waiting, read up to a bound
 #[cfg(any(fuzzing, test))]
 pub mod fuzz; // hostile input, for `tests/fuzz`

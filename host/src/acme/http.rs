@@ -22,10 +22,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::config::model::{NamedFile, TlsVersion, UpstreamTls};
-use crate::config::problem::Place;
+use crate::config::model::{NamedFile, UpstreamTls};
 use crate::config::reason;
-use crate::tls::{ClientTls, SystemRoots, Warnings};
+use crate::outgoing;
+use crate::tls::ClientTls;
 
 /// For one request, from the name server to the last byte.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -48,23 +48,11 @@ impl AuthorityClient {
     /// Why that cannot be, in one line.
     pub(super) fn new(ca: Option<NamedFile>) -> Result<AuthorityClient, String> {
         let settings = UpstreamTls {
-            verify: true,
-            ca,
-            crl: None,
-            server_name: None,
-            certificate: None,
-            min_version: TlsVersion::Tls12,
             session_cache: 16,
-        };
-        let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
-        let place = Place::default();
-        let tls = ClientTls::build(&settings, false, &place, None, &mut roots, &mut warnings);
-        let first = |problems: Vec<crate::config::problem::Problem>| match problems.first() {
-            Some(problem) => problem.message_in_one_line(),
-            None => "TLS cannot be set up".to_owned(),
+            ..UpstreamTls::verified_by(ca)
         };
         Ok(AuthorityClient {
-            tls: tls.map_err(first)?,
+            tls: ClientTls::of_own(&settings, false)?,
             asked: Arc::default(),
         })
     }
@@ -81,10 +69,7 @@ impl AuthorityClient {
         let body = body.unwrap_or_default();
         let (host, port) = destination(&head.uri)?;
         let stream = connect(&host, port).await?;
-        let spelled = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
+        let spelled = outgoing::authority(&host, port);
         let name = self.tls.server_name(&spelled);
         let name = name.map_err(|error| error.to_string())?;
         let connecting = TlsConnector::from(self.tls.config.clone()).connect(name, stream);

@@ -2,7 +2,6 @@
 //! authority or a disk does, what is served goes on.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,12 +10,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::authority::{Asker, Authority, Told};
 use super::renewal;
 use crate::config::model::{AcmeAuthority, Config};
+use crate::event_loop;
 
 /// After a panic, or where there is no event loop to be had.
 const BREATH: Duration = Duration::from_secs(60);
@@ -181,37 +181,25 @@ impl Acme {
     }
 }
 
+const LOGGED: event_loop::Names = event_loop::Names {
+    cannot: "no certificate can be ordered",
+    doing: "ordering certificates",
+};
+
 /// The thread. A panic of ours costs the orders that were under way.
 fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
-    let mut last = BTreeMap::new();
-    loop {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!("no certificate can be ordered: {error}");
-                std::thread::sleep(BREATH);
-                continue;
-            }
-        };
-        let work = AssertUnwindSafe(|| {
-            let mut authorities = Authorities {
-                shared: shared.clone(),
-                running: BTreeMap::new(),
-            };
-            LocalSet::new().block_on(&runtime, authorities.heed(&mut last, &mut commands));
-        });
-        let ended = catch_unwind(work).is_ok();
-        // A name server that does not answer is not waited for.
-        runtime.shutdown_background();
-        if ended {
-            return;
+    let (mut last, mut has_begun) = (BTreeMap::new(), false);
+    event_loop::run(&LOGGED, BREATH, async || {
+        // An authority is not to be asked again and again by what fails each time.
+        if std::mem::replace(&mut has_begun, true) {
+            tokio::time::sleep(BREATH).await;
         }
-        tracing::error!("ordering certificates begins anew after an internal error");
-        std::thread::sleep(BREATH);
-    }
+        let mut authorities = Authorities {
+            shared: shared.clone(),
+            running: BTreeMap::new(),
+        };
+        authorities.heed(&mut last, &mut commands).await;
+    });
 }
 
 /// The tasks.

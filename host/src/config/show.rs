@@ -609,11 +609,10 @@ fn admin(out: &mut TomlWriter, admin: &AdminConfig) {
         out.key("audit", text(&audit.display().to_string()));
     }
     let tokens = admin.tokens.iter().map(|token| {
-        let digits = token.sha256.iter().map(|byte| format!("{byte:02x}"));
         inline_table([
             format!("name = {}", text(&token.name)),
             format!("role = {}", text(token.role.word())),
-            format!("sha256 = {}", text(&digits.collect::<String>())),
+            format!("sha256 = {}", text(&token.sha256)),
         ])
     });
     let tokens: Vec<String> = tokens.collect();

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,20 +17,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::disk::on_a_thread;
 use super::line_buffer::LineBuffer;
 use super::reader::MOST;
-use crate::config::model::{
-    Address, Lookup, NamedFile, Resolve, Resolver, ServerName, ServerSource, SourceUrl, TlsVersion,
-    UpstreamTls,
-};
-use crate::config::problem::{Place, Problem};
+use crate::config::model::{NamedFile, Resolver, ServerSource, SourceUrl, UpstreamTls};
 use crate::config::reason;
 use crate::file;
 use crate::names::Names;
-use crate::tls::{ClientTls, SystemRoots, Warnings};
+use crate::outgoing;
+use crate::tls::ClientTls;
 
 /// Bytes of a token, and of the other small files of a service account.
 pub(super) const TOKEN_SIZE: u64 = 64 << 10;
@@ -192,12 +188,7 @@ impl Client {
             return self.send(stream, request).await;
         }
         let tls = self.tls().await?;
-        let name = tls.server_name(&url.authority());
-        let name = name.map_err(|error| error.to_string())?;
-        let connecting = TlsConnector::from(tls.config.clone()).connect(name, stream);
-        let stream = connecting
-            .await
-            .map_err(|error| format!("the TLS handshake has failed: {}", reason(&error)))?;
+        let stream = outgoing::secured(&tls, &url.authority(), stream).await?;
         self.send(stream, request).await
     }
 
@@ -222,73 +213,29 @@ impl Client {
         })
     }
 
-    /// A connection to the first address of a host that takes one. Those behind it have their share
-    /// of the time, however long one of them says nothing.
+    /// A connection to the host. The address that has failed last comes last.
     async fn connected(
         &mut self,
         url: &SourceUrl,
         until: Instant,
     ) -> Result<(TcpStream, SocketAddr), String> {
-        let mut addresses = match url.host.parse::<IpAddr>() {
-            Ok(ip) => vec![SocketAddr::new(ip, url.port)],
-            Err(_) => self.resolved(url).await?,
-        };
+        let (names, resolver) = (Some(&self.names), &self.resolver);
+        let mut addresses = outgoing::addresses(names, resolver, &url.host, url.port).await?;
         let failed = |address: &SocketAddr| Some(*address) == self.failed;
         if let Some(index) = addresses.iter().position(failed) {
             addresses.rotate_left(index + 1);
         }
-        let mut failure = None;
-        for (left, address) in (1..=addresses.len() as u32).rev().zip(&addresses) {
-            let share = until.saturating_duration_since(Instant::now()) / left;
-            let why = match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok((stream, *address)),
-                Ok(Err(error)) => reason(&error),
-                Err(_) => format!("no answer within {share:.0?}"),
-            };
-            self.failed = Some(*address);
-            failure = Some(format!("cannot connect to {address}: {why}"));
-        }
-        Err(failure.unwrap_or_else(|| format!("`{}` has no address", url.host)))
-    }
-
-    async fn resolved(&self, url: &SourceUrl) -> Result<Vec<SocketAddr>, String> {
-        let name = ServerName {
-            host: url.host.clone(),
-            lookup: Lookup::Addresses(url.port),
-            // Nobody is to look after it meanwhile: it is asked for with the next request again.
-            resolver: Arc::new(Resolver {
-                resolve: Resolve::Once,
-                ..Resolver::clone(&self.resolver)
-            }),
-        };
-        let learned = self.names.learn([name.clone()].into()).await;
-        if let Some(why) = learned.unanswered.get(&name) {
-            return Err(format!("`{}` could not be resolved ({why})", url.host));
-        }
-        let addresses = learned.resolution.of(&name);
-        let of_tcp = addresses.iter().filter_map(|address| match address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
-        });
-        Ok(of_tcp.collect())
+        let failed = |address| self.failed = Some(address);
+        outgoing::connect(&url.host, &addresses, until, failed).await
     }
 
     async fn tls(&mut self) -> Result<Arc<ClientTls>, String> {
         if let Some(tls) = &self.tls {
             return Ok(tls.clone());
         }
-        let settings = tls_settings(self.ca.clone());
-        let build = move || {
-            let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
-            let place = Place::default();
-            ClientTls::build(&settings, false, &place, None, &mut roots, &mut warnings)
-        };
-        let built = on_a_thread(build).await.map_err(|error| reason(&error))?;
-        let first = |problems: Vec<Problem>| match problems.first() {
-            Some(problem) => problem.message_in_one_line(),
-            None => "TLS cannot be set up".to_owned(),
-        };
-        let built = built.map_err(first)?;
+        let settings = UpstreamTls::verified_by(self.ca.clone());
+        let build = move || ClientTls::of_own(&settings, false);
+        let built = on_a_thread(build).await.map_err(|error| reason(&error))??;
         self.tls = Some(built.clone());
         Ok(built)
     }
@@ -303,19 +250,6 @@ impl Client {
             format!("the token cannot be read from `{path}`: {}", reason(&error))
         })?;
         Ok(Some(token))
-    }
-}
-
-/// How sources are spoken to over TLS.
-pub(super) fn tls_settings(ca: Option<NamedFile>) -> UpstreamTls {
-    UpstreamTls {
-        verify: true,
-        ca,
-        crl: None,
-        server_name: None,
-        certificate: None,
-        min_version: TlsVersion::Tls12,
-        session_cache: 0,
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a check finds of a source without asking it: the files that go with it, and whether
 //! Kubernetes can be found.
 
-use super::client::{TOKEN_SIZE, tls_settings};
+use super::client::TOKEN_SIZE;
 use super::kubernetes::{in_pod, not_in_a_pod};
-use crate::config::model::{ServerSource, SourceKind};
+use crate::config::model::{ServerSource, SourceKind, UpstreamTls};
 use crate::config::problem::Problem;
 use crate::config::reason;
 use crate::file;
@@ -14,7 +14,7 @@ pub(crate) fn problems(source: &ServerSource) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(ca) = &source.ca {
         let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
-        let settings = tls_settings(Some(ca.clone()));
+        let settings = UpstreamTls::verified_by(Some(ca.clone()));
         let built = ClientTls::build(&settings, false, &ca.place, None, &mut roots, &mut warnings);
         problems.extend(built.err().into_iter().flatten());
     }

@@ -1,7 +1,6 @@
 //! The thread: a task for each upstream whose servers are listed elsewhere.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, spawn_local};
 use tokio::time::timeout_at;
 
 use super::handed_on;
@@ -17,6 +16,7 @@ use super::known::{self, SourceState};
 use super::shared::{Listed, Seen, Shared, Wanted};
 use super::source::{Told, follow};
 use crate::config::model::{Config, UpstreamConfig};
+use crate::event_loop;
 use crate::fault_injection;
 use crate::names::Names;
 
@@ -205,21 +205,15 @@ impl Sources {
     }
 }
 
+const LOGGED: event_loop::Names = event_loop::Names {
+    cannot: "lists of servers cannot be read",
+    doing: "reading lists of servers",
+};
+
 /// The thread. A panic of ours, or of a library, costs what was under way.
 fn run(shared: &Arc<Shared>, names: &Names, mut commands: UnboundedReceiver<Command>) {
     let mut last = Vec::new();
-    loop {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!("lists of servers cannot be read: {error}");
-                std::thread::sleep(BREATH);
-                continue;
-            }
-        };
+    event_loop::run(&LOGGED, BREATH, async || {
         let tasks = Tasks {
             following: Rc::new(Following {
                 shared: shared.clone(),
@@ -229,14 +223,8 @@ fn run(shared: &Arc<Shared>, names: &Names, mut commands: UnboundedReceiver<Comm
             list: Vec::new(),
             by_id: HashMap::new(),
         };
-        let work = AssertUnwindSafe(|| {
-            LocalSet::new().block_on(&runtime, tasks.heed(&mut last, &mut commands));
-        });
-        if catch_unwind(work).is_ok() {
-            return;
-        }
-        tracing::error!("reading lists of servers begins anew after an internal error");
-    }
+        tasks.heed(&mut last, &mut commands).await;
+    });
 }
 
 /// What all tasks use.

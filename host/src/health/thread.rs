@@ -3,13 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::probing::{Asked, Probed};
@@ -17,6 +16,7 @@ use super::sweeping::sweep;
 use crate::config::model::HealthCheck;
 use crate::data_plane::process::{Clock, Process};
 use crate::data_plane::upstream::{EndpointId, Probe, ProbeTools, Unfit, Upstream};
+use crate::event_loop;
 use crate::fault_injection;
 
 /// After a panic, or where there is no event loop to be had.
@@ -88,21 +88,15 @@ impl Tools {
     }
 }
 
+const LOGGED: event_loop::Names = event_loop::Names {
+    cannot: "health cannot be checked",
+    doing: "checking health",
+};
+
 /// The thread. A panic of ours costs the probes that were under way.
 fn run(process: &Arc<Process>, mut followed: UnboundedReceiver<Vec<Arc<Upstream>>>) {
     let mut last = Vec::new();
-    loop {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!("health cannot be checked: {error}");
-                std::thread::sleep(BREATH);
-                continue;
-            }
-        };
+    event_loop::run(&LOGGED, BREATH, async || {
         let looked_after = LookedAfter {
             tools: Rc::new(Tools {
                 probes: ProbeTools::new(process.clone()),
@@ -114,14 +108,8 @@ fn run(process: &Arc<Process>, mut followed: UnboundedReceiver<Vec<Arc<Upstream>
             upstreams: HashMap::new(),
             tasks: HashMap::new(),
         };
-        let work = AssertUnwindSafe(|| {
-            LocalSet::new().block_on(&runtime, looked_after.heed(&mut last, &mut followed));
-        });
-        if catch_unwind(work).is_ok() {
-            return;
-        }
-        tracing::error!("checking health begins anew after an internal error");
-    }
+        looked_after.heed(&mut last, &mut followed).await;
+    });
 }
 
 /// The upstreams that are looked after, by name.

@@ -1,14 +1,13 @@
 //! The thread: a task for each name that is looked after.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet, LocalSet, spawn_local};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 
 use super::asking::{Asking, Followed};
@@ -18,6 +17,7 @@ use super::name_servers::TIMED_OUT;
 use super::resolution::{Located, Resolution, ServerAddresses, Supposed};
 use super::shared::Shared;
 use crate::config::model::{Resolver, ServerName};
+use crate::event_loop;
 use crate::fault_injection;
 
 /// How long all names together are waited for before something is done without them.
@@ -56,21 +56,15 @@ pub(super) type Answers = (Resolution, Unanswered);
 /// What a name stands for that was tried; else why it stands for nothing.
 pub(crate) type Tried = Result<ServerAddresses, String>;
 
+const LOGGED: event_loop::Names = event_loop::Names {
+    cannot: "names cannot be resolved",
+    doing: "resolving names",
+};
+
 /// The thread. A panic of ours, or of the library, costs what was under way.
 pub(super) fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
     let mut last = NamesToFollow::new();
-    loop {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!("names cannot be resolved: {error}");
-                std::thread::sleep(BREATH);
-                continue;
-            }
-        };
+    event_loop::run(&LOGGED, BREATH, async || {
         let (doubts, doubted) = unbounded_channel();
         let tasks = Tasks {
             asking: Rc::new(Asking::new(shared.clone(), doubts)),
@@ -78,14 +72,8 @@ pub(super) fn run(shared: &Arc<Shared>, mut commands: UnboundedReceiver<Command>
             by_name: BTreeMap::new(),
             names: HashMap::new(),
         };
-        let work = AssertUnwindSafe(|| {
-            LocalSet::new().block_on(&runtime, tasks.heed(&mut last, &mut commands, doubted));
-        });
-        if catch_unwind(work).is_ok() {
-            return;
-        }
-        tracing::error!("resolving names begins anew after an internal error");
-    }
+        tasks.heed(&mut last, &mut commands, doubted).await;
+    });
 }
 
 /// The names that are looked after.
@@ -385,11 +373,12 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use tokio::net::UdpSocket;
-    use tokio::task::yield_now;
+    use tokio::task::{LocalSet, yield_now};
     use tokio::time::sleep_until;
 
     use super::*;
     use crate::config::model::{Lookup, Resolve, tests_resolver};
+    use tokio::task::LocalSet;
 
     fn tasks() -> Tasks {
         let (doubts, _) = unbounded_channel();

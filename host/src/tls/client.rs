@@ -102,6 +102,21 @@ impl ClientTls {
         }))
     }
 
+    /// For connections of the process itself: reads the files of the settings, and says what is wrong in
+    /// one line. Waits for the disk.
+    ///
+    /// # Errors
+    /// The first problem.
+    pub(crate) fn of_own(settings: &UpstreamTls, http2: bool) -> Result<Arc<ClientTls>, String> {
+        let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
+        let place = Place::default();
+        let built = ClientTls::build(settings, http2, &place, None, &mut roots, &mut warnings);
+        built.map_err(|problems| match problems.first() {
+            Some(problem) => problem.message_in_one_line(),
+            None => "TLS cannot be set up".to_owned(),
+        })
+    }
+
     /// For commands: what a server shows that has the certificate of this file, or that stands behind
     /// an authority of it; those of the system without one. With the name that it is asked for: that of
     /// its first certificate, or else the `address`, where `host` is not known.
@@ -113,15 +128,7 @@ impl ClientTls {
         host: Option<&str>,
         address: Option<IpAddr>,
     ) -> Result<(Arc<ClientConfig>, ServerName<'static>), Vec<Problem>> {
-        let settings = UpstreamTls {
-            verify: true,
-            ca: ca.cloned(),
-            crl: None,
-            server_name: None,
-            certificate: None,
-            min_version: TlsVersion::Tls12,
-            session_cache: 0,
-        };
+        let settings = UpstreamTls::verified_by(ca.cloned());
         let place = ca.map(|ca| ca.place.clone()).unwrap_or_default();
         let (system, warnings) = (&mut SystemRoots::default(), &mut Vec::new());
         let tls = ClientTls::build(&settings, false, &place, None, system, warnings)?;

@@ -1,6 +1,5 @@
 //! One batch to one collector: on the connection that is there, or on a new one.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,18 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::grpc;
 use super::otlp::ExportTraceServiceResponse;
-use crate::config::model::{
-    Address, Lookup, Resolve, Resolver, ServerName, TlsVersion, TraceExport, TraceProtocol,
-    UpstreamTls,
-};
-use crate::config::problem::{Place, Problem};
+use crate::config::model::{TraceExport, TraceProtocol, UpstreamTls};
 use crate::config::reason;
 use crate::names::Names;
-use crate::tls::{ClientTls, SystemRoots, Warnings};
+use crate::outgoing;
+use crate::tls::ClientTls;
 
 /// Bytes of an answer that are read. What is behind them is not waited for.
 pub(super) const ANSWER: usize = 64 << 10;
@@ -177,81 +173,20 @@ impl Transport {
         }
     }
 
-    /// To the first address that takes one; each has its share of the time.
     async fn connect(&self, until: Instant) -> Result<TcpStream, String> {
         let url = &self.settings.url;
-        let addresses = match url.host.parse::<IpAddr>() {
-            Ok(ip) => vec![SocketAddr::new(ip, url.port)],
-            Err(_) => self.resolved().await?,
-        };
-        let mut failure = format!("`{}` has no address", url.host);
-        for (left, address) in (1..=addresses.len() as u32).rev().zip(&addresses) {
-            let share = until.saturating_duration_since(Instant::now()) / left;
-            let why = match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => reason(&error),
-                Err(_) => format!("no answer within {share:.0?}"),
-            };
-            failure = format!("cannot connect to {address}: {why}");
-        }
-        Err(failure)
-    }
-
-    async fn resolved(&self) -> Result<Vec<SocketAddr>, String> {
-        let url = &self.settings.url;
-        let name = ServerName {
-            host: url.host.clone(),
-            lookup: Lookup::Addresses(url.port),
-            // Nobody is to look after it meanwhile: it is asked for with the next connection again.
-            resolver: Arc::new(Resolver {
-                resolve: Resolve::Once,
-                ..Resolver::clone(&self.settings.resolver)
-            }),
-        };
-        let Some(names) = &self.names else {
-            return Ok(Vec::new());
-        };
-        let learned = names.learn([name.clone()].into()).await;
-        if let Some(why) = learned.unanswered.get(&name) {
-            return Err(format!("`{}` could not be resolved ({why})", url.host));
-        }
-        let addresses = learned.resolution.of(&name);
-        let of_tcp = addresses.iter().filter_map(|address| match address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
-        });
-        Ok(of_tcp.collect())
+        let (names, resolver) = (self.names.as_ref(), &self.settings.resolver);
+        let addresses = outgoing::addresses(names, resolver, &url.host, url.port).await?;
+        let connected = outgoing::connect(&url.host, &addresses, until, |_| {}).await;
+        connected.map(|(stream, _)| stream)
     }
 
     /// Its files are read each time, as they may have changed: this is a thread that may wait.
-    async fn secured(
-        &self,
-        stream: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
-        let settings = UpstreamTls {
-            verify: true,
-            ca: self.settings.ca.clone(),
-            crl: None,
-            server_name: None,
-            certificate: None,
-            min_version: TlsVersion::Tls12,
-            session_cache: 0,
-        };
+    async fn secured(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+        let settings = UpstreamTls::verified_by(self.settings.ca.clone());
         let http2 = self.settings.protocol == TraceProtocol::Grpc;
-        let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
-        let place = Place::default();
-        let built = ClientTls::build(&settings, http2, &place, None, &mut roots, &mut warnings);
-        let first = |problems: Vec<Problem>| match problems.first() {
-            Some(problem) => problem.message_in_one_line(),
-            None => "TLS cannot be set up".to_owned(),
-        };
-        let tls = built.map_err(first)?;
-        let name = tls.server_name(&self.settings.url.authority());
-        let name = name.map_err(|error| error.to_string())?;
-        let connecting = TlsConnector::from(tls.config.clone()).connect(name, stream);
-        connecting
-            .await
-            .map_err(|error| format!("the TLS handshake has failed: {}", reason(&error)))
+        let tls = ClientTls::of_own(&settings, http2)?;
+        outgoing::secured(&tls, &self.settings.url.authority(), stream).await
     }
 }
 

@@ -124,6 +124,7 @@ fn the_data_path_takes_no_lock_and_blocks_on_nothing() {
 /// From the ground up. A room is a folder or a file below `src`; what it may import lies before it.
 const FLOORS: &[&str] = &[
     "file",            // opened without waiting, read up to a bound
+    "event_loop",      // of a thread that goes on after a panic
     "fault_injection", // for specs
     "stock",           // names of the bundled plugins
     "http",            // HTTP as text
@@ -133,6 +134,7 @@ const FLOORS: &[&str] = &[
     "scaffold",        // the files of a new plugin
     "names",           // what names of servers stand for
     "tls",             // certificates and sessions
+    "outgoing",        // connections of the process itself
     "acme",            // certificates that are ordered
     "discovery",       // servers that are listed elsewhere
     "store",           // what plugins share

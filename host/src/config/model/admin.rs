@@ -25,7 +25,8 @@ pub struct AdminConfig {
 pub struct AdminToken {
     pub name: String,
     pub role: Role,
-    pub sha256: [u8; 32],
+    /// In hexadecimal digits, in lower case.
+    pub sha256: String,
 }
 
 /// What a client may do.

@@ -136,6 +136,20 @@ impl ListenerTls {
 }
 
 impl UpstreamTls {
+    /// Verified by the authorities of a file, or by those of the system; all else as it is by default,
+    /// but that no session is kept.
+    pub fn verified_by(ca: Option<NamedFile>) -> UpstreamTls {
+        UpstreamTls {
+            verify: true,
+            ca,
+            crl: None,
+            server_name: None,
+            certificate: None,
+            min_version: TlsVersion::Tls12,
+            session_cache: 0,
+        }
+    }
+
     /// Every file that it is made of.
     pub fn files(&self) -> impl Iterator<Item = &NamedFile> {
         let own = self

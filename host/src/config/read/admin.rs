@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::plugin::is_sha256;
 use super::server::TakenAddresses;
 use super::{Complaint, address, noted, tls};
 use crate::config::declared::{ADMIN, TOKEN};
@@ -123,33 +124,19 @@ fn tokens(section: &Section<'_>) -> Vec<AdminToken> {
         let Some((text, hashed)) = own.text_given("sha256") else {
             continue;
         };
-        match sha256(text) {
-            Some(sha256) => tokens.push(AdminToken {
-                name: name.to_owned(),
-                role,
-                sha256,
-            }),
-            None => {
-                let hint =
-                    "it has 64 hexadecimal digits: `waypost token NAME` prints it beside the token";
-                complain(Complaint::new("`sha256` is no SHA-256").hint(hint), hashed);
-            }
+        if !is_sha256(text) {
+            let hint =
+                "it has 64 hexadecimal digits: `waypost token NAME` prints it beside the token";
+            complain(Complaint::new("`sha256` is no SHA-256").hint(hint), hashed);
+            continue;
         }
+        tokens.push(AdminToken {
+            name: name.to_owned(),
+            role,
+            sha256: text.to_ascii_lowercase(),
+        });
     }
     tokens
-}
-
-/// 32 bytes in hexadecimal digits.
-fn sha256(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).ok()?;
-        *byte = u8::from_str_radix(digits, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 fn audit(section: &Section<'_>) -> Option<PathBuf> {

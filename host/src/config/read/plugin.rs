@@ -139,12 +139,16 @@ fn plugin(
     (plugin, fallback_place.clone())
 }
 
+/// Whether a text is a SHA-256 in hexadecimal digits.
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The `sha256` of a plugin, or of one that is tried.
 fn hashes(section: &Section<'_>, reader: ConfigReader<'_>) -> Vec<String> {
     names_some(section, "sha256", reader);
     let hashes = section.texts("sha256").into_iter().map(|(text, node)| {
-        let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_hash {
+        if !is_sha256(text) {
             let message = format!("`{text}` is no SHA-256");
             let problem = Problem::new(&node.place, message);
             let hint = "it has 64 hexadecimal digits, as `sha256sum` and `waypost plugin inspect` print it";

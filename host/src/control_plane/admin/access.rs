@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
 use crate::config::model::{AdminToken, Role};
+use crate::plugin::Hash;
 
 /// Requests of one client that are refused with a reason, and told in the audit, in each [`WINDOW`].
 /// Tokens have 256 bits: what this bounds is what guessing costs us.
@@ -96,7 +96,7 @@ pub(super) fn check<'t>(
         return (None, Err(refused(Refused::Nobody)));
     };
     // Whatever the time of a comparison tells, it tells of a hash.
-    let hash: [u8; 32] = Sha256::digest(shown).into();
+    let hash = Hash::of(shown).to_string();
     let Some(token) = tokens.iter().find(|token| token.sha256 == hash) else {
         return (None, Err(refused(Refused::Unknown)));
     };
@@ -161,7 +161,7 @@ mod tests {
         AdminToken {
             name: name.to_owned(),
             role,
-            sha256: Sha256::digest(format!("secret of {name}")).into(),
+            sha256: Hash::of(format!("secret of {name}").as_bytes()).to_string(),
         }
     }
 

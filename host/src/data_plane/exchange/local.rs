@@ -29,6 +29,19 @@ pub(super) struct LocalAnswer<'a> {
     pub(super) keep: bool,
 }
 
+impl<'a> LocalAnswer<'a> {
+    /// Plain text.
+    pub(super) fn text(status: u16, body: &'a [u8]) -> LocalAnswer<'a> {
+        LocalAnswer {
+            status,
+            content_type: "text/plain",
+            body,
+            location: b"",
+            keep: true,
+        }
+    }
+}
+
 /// An error that is told by its status.
 pub(super) struct LocalFault<'a> {
     pub(super) status: u16,
@@ -123,18 +136,19 @@ pub(super) async fn redirect(
     location: &[u8],
     request_body: Option<&mut BodyPipe>,
 ) -> Delivered {
-    let status = match exchange.request.received_method() {
-        b"GET" | b"HEAD" => 301,
-        _ => 308,
-    };
     let answer = LocalAnswer {
-        status,
-        content_type: "text/plain",
-        body: b"",
         location,
-        keep: true,
+        ..LocalAnswer::text(redirect_status(exchange), b"")
     };
     send_local(session, exchange, request_body, &answer).await
+}
+
+/// That of a redirect of our own: a method that may have a body keeps it.
+pub(super) fn redirect_status(exchange: &Exchange) -> u16 {
+    match exchange.request.received_method() {
+        b"GET" | b"HEAD" => 301,
+        _ => 308,
+    }
 }
 
 /// Sends an answer of our own, with so many bytes of a body. What is still coming of the request is
@@ -227,13 +241,7 @@ async fn instead(
     let said = match fault.into_answer() {
         Ok(HookAnswer { status: CLOSE, .. }) => return Delivered::Cut,
         Ok(HookAnswer { status, body }) if status < 400 || !body.is_empty() => {
-            let answer = LocalAnswer {
-                status,
-                content_type: "text/plain",
-                body: &body,
-                location: b"",
-                keep: true,
-            };
+            let answer = LocalAnswer::text(status, &body);
             return send_local(session, exchange, request_body, &answer).await;
         }
         Ok(HookAnswer { status, .. }) => Fault::Said(status),
@@ -273,11 +281,8 @@ pub(super) async fn send_fault(
         None => format!("{status} {reason}\n"),
     };
     let answer = LocalAnswer {
-        status,
-        content_type: "text/plain",
-        body: body.as_bytes(),
-        location: b"",
         keep: fault.keep,
+        ..LocalAnswer::text(status, body.as_bytes())
     };
     send_whole(session, exchange, request_body, &answer, fault.field).await
 }
@@ -298,13 +303,7 @@ pub(super) async fn answer(
         (CLOSE, _) => Delivered::Cut,
         (400.., []) => return Err(Fault::Said(status)),
         _ => {
-            let answer = LocalAnswer {
-                status,
-                content_type: "text/plain",
-                body,
-                location: b"",
-                keep: true,
-            };
+            let answer = LocalAnswer::text(status, body);
             send_local(session, exchange, Some(request_body), &answer).await
         }
     })

@@ -99,11 +99,8 @@ pub(crate) async fn serve(
     let delivered = match (admission, &mut body) {
         (Ok(Admission::Challenge(answer)), body) => {
             let answer = LocalAnswer {
-                status: 200,
                 content_type: "application/octet-stream",
-                body: &answer,
-                location: b"",
-                keep: true,
+                ..LocalAnswer::text(200, &answer)
             };
             local::send_local(session, finish.exchange(), body.as_mut(), &answer).await
         }

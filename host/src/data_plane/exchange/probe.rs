@@ -31,13 +31,7 @@ pub(super) async fn serve(
         Probe::Ready if is_leaving => (503, b"draining\n"),
         Probe::Live | Probe::Ready => (200, b"ok\n"),
     };
-    let answer = LocalAnswer {
-        status,
-        content_type: "text/plain",
-        body,
-        location: b"",
-        keep: true,
-    };
+    let answer = LocalAnswer::text(status, body);
     let field: (&str, &[u8]) = ("Cache-Control", b"no-store");
     Ok(send_whole(session, exchange, Some(request_body), &answer, field).await)
 }

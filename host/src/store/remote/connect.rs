@@ -1,27 +1,21 @@
 //! A connection that can be used: connected, secured, logged in, with the scripts in place.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError, cmd};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::commands::SCRIPTS;
 use super::stream::{Allowance, Bounded, Bytes};
-use crate::config::model::{
-    Address, Lookup, RemoteStore, Resolve, Resolver, ServerName, StoreLocation, TlsVersion,
-    UpstreamTls,
-};
-use crate::config::problem::{Place, Problem};
+use crate::config::model::{RemoteStore, StoreLocation, UpstreamTls};
 use crate::config::reason;
 use crate::names::Names;
-use crate::tls::{ClientTls, SystemRoots, Warnings};
+use crate::outgoing;
+use crate::tls::ClientTls;
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -100,48 +94,11 @@ impl Connector {
         })
     }
 
-    /// To the first address that takes one; each has its share of the time.
     async fn connect_to(&self, host: &str, port: u16, until: Instant) -> Result<TcpStream, String> {
-        let addresses = match host.parse::<IpAddr>() {
-            Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => self.resolved(host, port).await?,
-        };
-        let mut failure = format!("`{host}` has no address");
-        for (left, address) in (1..=addresses.len() as u32).rev().zip(&addresses) {
-            let share = until.saturating_duration_since(Instant::now()) / left;
-            let why = match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => reason(&error),
-                Err(_) => format!("no answer within {share:.0?}"),
-            };
-            failure = format!("cannot connect to {address}: {why}");
-        }
-        Err(failure)
-    }
-
-    async fn resolved(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-        let name = ServerName {
-            host: host.to_owned(),
-            lookup: Lookup::Addresses(port),
-            // Nobody is to look after it meanwhile: it is asked for with the next connection again.
-            resolver: Arc::new(Resolver {
-                resolve: Resolve::Once,
-                ..Resolver::clone(&self.settings.resolver)
-            }),
-        };
-        let Some(names) = &self.names else {
-            return Ok(Vec::new());
-        };
-        let learned = names.learn([name.clone()].into()).await;
-        if let Some(why) = learned.unanswered.get(&name) {
-            return Err(format!("`{host}` could not be resolved ({why})"));
-        }
-        let addresses = learned.resolution.of(&name);
-        let of_tcp = addresses.iter().filter_map(|address| match address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
-        });
-        Ok(of_tcp.collect())
+        let (names, resolver) = (self.names.as_ref(), &self.settings.resolver);
+        let addresses = outgoing::addresses(names, resolver, host, port).await?;
+        let connected = outgoing::connect(host, &addresses, until, |_| {}).await;
+        connected.map(|(stream, _)| stream)
     }
 
     /// Its files are read each time, as they may have changed: this is a thread that may wait.
@@ -151,34 +108,10 @@ impl Connector {
         port: u16,
         stream: TcpStream,
     ) -> Result<Box<dyn Bytes>, String> {
-        let settings = UpstreamTls {
-            verify: true,
-            ca: self.settings.ca.clone(),
-            crl: None,
-            server_name: None,
-            certificate: None,
-            min_version: TlsVersion::Tls12,
-            session_cache: 0,
-        };
-        let (mut roots, mut warnings) = (SystemRoots::default(), Warnings::new());
-        let place = Place::default();
-        let built = ClientTls::build(&settings, false, &place, None, &mut roots, &mut warnings);
-        let first = |problems: Vec<Problem>| match problems.first() {
-            Some(problem) => problem.message_in_one_line(),
-            None => "TLS cannot be set up".to_owned(),
-        };
-        let tls = built.map_err(first)?;
-        let authority = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
-        let name = tls.server_name(&authority);
-        let name = name.map_err(|error| error.to_string())?;
-        let connecting = TlsConnector::from(tls.config.clone()).connect(name, stream);
-        let stream = connecting
-            .await
-            .map_err(|error| format!("the TLS handshake has failed: {}", reason(&error)))?;
-        Ok(Box::new(stream))
+        let settings = UpstreamTls::verified_by(self.settings.ca.clone());
+        let tls = ClientTls::of_own(&settings, false)?;
+        let authority = outgoing::authority(host, port);
+        Ok(Box::new(outgoing::secured(&tls, &authority, stream).await?))
     }
 }
 

@@ -24,7 +24,7 @@ use super::named::named;
 use super::proxy::outgoing_target;
 use super::settle::{Settled, Way, settle};
 use super::state::Exchange;
-use super::{error_page, redirect};
+use super::{error_page, local, redirect};
 use crate::access_log::LogBuffers;
 use crate::config::model::{Action, CLOSE, Found, Proxy, ProxyUpstream, Return};
 use crate::data_plane::body::BodyPipe;
@@ -278,11 +278,7 @@ async fn go_on(
 }
 
 fn redirected(exchange: &Exchange, location: &[u8]) -> Gone {
-    // As `local::redirect` has it.
-    let status = match exchange.request.received_method() {
-        b"GET" | b"HEAD" => 301,
-        _ => 308,
-    };
+    let status = local::redirect_status(exchange);
     Gone::Ends(Outcome::redirect(status, location))
 }
 
