@@ -378,7 +378,6 @@ mod tests {
 
     use super::*;
     use crate::config::model::{Lookup, Resolve, tests_resolver};
-    use tokio::task::LocalSet;
 
     fn tasks() -> Tasks {
         let (doubts, _) = unbounded_channel();
