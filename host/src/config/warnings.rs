@@ -55,6 +55,18 @@ pub fn warnings(config: &Config, file: &Path) -> Vec<Problem> {
             warnings.push(Problem::new(&first.place, message).hint("its requests get a 502"));
         }
     }
+    let export = config.traces.as_ref().map(|traces| &traces.export);
+    if let Some(export) = export
+        && let Some(doubt) = export.doubt_about_port()
+    {
+        let place = Place {
+            key: "traces.endpoint".to_owned(),
+            ..of_file.clone()
+        };
+        let word = export.protocol.word();
+        let message = format!("spans go to port {} by `{word}`", export.url.port);
+        warnings.push(Problem::new(&place, message).hint(doubt));
+    }
     warnings.extend(unused_hooks(config));
     warnings.extend(unreachable_routes(config));
     for warning in repeated_hooks(config) {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::sleep_until;
 
 use super::exporter::{Counts, Queued, Taken};
 use super::otlp;
@@ -128,12 +128,7 @@ impl Sending {
         let mut pause = PAUSES.0;
         loop {
             let until = self.until(began);
-            let sent = timeout_at(until.into(), self.transport.send(&request)).await;
-            let late = || Outcome::Again {
-                why: "no answer in the time that is left".to_owned(),
-                after: None,
-            };
-            let (why, after) = match sent.unwrap_or_else(|_| late()) {
+            let (why, after) = match self.transport.send(&request, until).await {
                 Outcome::Taken { rejected, message } => {
                     let rejected = rejected.min(spans);
                     self.counts.exported.fetch_add(spans - rejected, Relaxed);
@@ -212,7 +207,11 @@ impl Sending {
         }
         self.is_failing = true;
         let (settings, lost) = (self.transport.settings(), self.lost() - self.told_lost);
-        tracing::error!("traces: {settings:?} does not take spans: {why}; {lost} are lost so far");
+        let doubt = settings.doubt_about_port();
+        let doubt = doubt.map_or(String::new(), |doubt| format!(" ({doubt})"));
+        tracing::error!(
+            "traces: {settings:?} does not take spans: {why}{doubt}; {lost} are lost so far"
+        );
         self.note_told();
     }
 

@@ -13,7 +13,7 @@ use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_rustls::client::TlsStream;
 
 use super::grpc;
@@ -26,6 +26,8 @@ use crate::tls::ClientTls;
 
 /// Bytes of an answer that are read. What is behind them is not waited for.
 pub(super) const ANSWER: usize = 64 << 10;
+/// What is behind the status of an answer is waited for no longer.
+const REST: Duration = Duration::from_secs(1);
 /// What a collector may ask for between two tries at most: no batch is kept for longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Bytes of what a collector says that the log shows.
@@ -89,6 +91,14 @@ enum Sender {
     Grpc(h2::client::SendRequest<Bytes>),
 }
 
+/// What a collector has said.
+enum Answered {
+    /// Whose body is still to come.
+    Http(Response<Incoming>),
+    /// The status of gRPC comes last.
+    Grpc(Outcome),
+}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         self.running.abort();
@@ -108,39 +118,42 @@ impl Transport {
         &self.settings
     }
 
-    /// Sends a batch, within the collector's `timeout`.
-    pub(super) async fn send(&mut self, request: &Bytes) -> Outcome {
+    /// Sends a batch, within the collector's `timeout`, and until then.
+    pub(super) async fn send(&mut self, request: &Bytes, until: Instant) -> Outcome {
         let limit = self.settings.timeout;
+        let until = until.min(Instant::now() + limit);
         let kept = self.kept.take();
-        let sent = timeout(limit, async {
+        let answered = timeout_at(until.into(), async {
             // A collector may have closed a connection that was idle.
             if let Some(kept) = kept
-                && let Ok(outcome) = self.exchange(kept, request).await
+                && let Ok(answered) = self.exchange(kept, request).await
             {
-                return Ok(outcome);
+                return Ok(answered);
             }
-            let connected = self.connected(Instant::now() + limit).await?;
-            self.exchange(connected, request).await
+            self.exchange(self.connected(until).await?, request).await
         });
-        match sent.await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(why)) => Outcome::again(why),
-            Err(_) => Outcome::again(format!("no answer within {limit:?}")),
-        }
+        let (on, answered) = match answered.await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(why)) => return Outcome::again(why),
+            Err(_) => return Outcome::again(format!("no answer within {limit:?}")),
+        };
+        let (outcome, is_usable) = match answered {
+            Answered::Http(answer) => rest(answer, until).await,
+            Answered::Grpc(outcome) => (outcome, true),
+        };
+        self.kept = is_usable.then_some(on);
+        outcome
     }
 
     /// # Errors
     /// Why there is no answer, in one line.
-    async fn exchange(&mut self, mut on: Kept, request: &Bytes) -> Result<Outcome, String> {
+    async fn exchange(&self, mut on: Kept, request: &Bytes) -> Result<(Kept, Answered), String> {
         let settings = &*self.settings;
-        let (outcome, is_usable) = match &mut on.sender {
-            Sender::Http(sender) => over_http(sender, settings, request).await?,
-            Sender::Grpc(sender) => (grpc::call(sender, settings, request).await?, true),
+        let answered = match &mut on.sender {
+            Sender::Http(sender) => Answered::Http(over_http(sender, settings, request).await?),
+            Sender::Grpc(sender) => Answered::Grpc(grpc::call(sender, settings, request).await?),
         };
-        if is_usable {
-            self.kept = Some(on);
-        }
-        Ok(outcome)
+        Ok((on, answered))
     }
 
     async fn connected(&self, until: Instant) -> Result<Kept, String> {
@@ -190,12 +203,11 @@ impl Transport {
     }
 }
 
-/// What came of a batch, and whether the connection can be used again.
 async fn over_http(
     sender: &mut http1::SendRequest<Full<Bytes>>,
     settings: &TraceExport,
     request: &Bytes,
-) -> Result<(Outcome, bool), String> {
+) -> Result<Response<Incoming>, String> {
     sender.ready().await.map_err(broken)?;
     let mut asked = Request::post(&settings.url.path)
         .header(header::HOST, settings.url.authority())
@@ -207,11 +219,17 @@ async fn over_http(
     let asked = asked
         .body(Full::new(request.clone()))
         .map_err(|error| format!("it cannot be asked: {error}"))?;
-    let answered = sender.send_request(asked).await.map_err(broken)?;
-    let (head, body) = answered.into_parts();
-    let (answer, is_whole) = read(body).await;
-    let head = Response::from_parts(head, ());
-    Ok((outcome(&head, &answer), is_whole))
+    sender.send_request(asked).await.map_err(broken)
+}
+
+/// What came of a batch, and whether the connection can be used again: the status says the one, and
+/// what is behind it, as far as it comes, the other.
+async fn rest(answer: Response<Incoming>, until: Instant) -> (Outcome, bool) {
+    let (head, body) = answer.into_parts();
+    let until = until.min(Instant::now() + REST);
+    let read = timeout_at(until.into(), read(body)).await;
+    let (answer, is_whole) = read.unwrap_or_default();
+    (outcome(&Response::from_parts(head, ()), &answer), is_whole)
 }
 
 /// As OTLP has it: what is worth another try, and what is not.
@@ -219,7 +237,7 @@ fn outcome(head: &Response<()>, answer: &[u8]) -> Outcome {
     let status = head.status();
     let why = format!("it answers {}", status.as_u16());
     match status {
-        StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Outcome::taken(answer),
+        status if status.is_success() => Outcome::taken(answer),
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE

@@ -95,6 +95,57 @@ async fn an_answer_without_an_end_is_not_read_to_it() {
     collector.has_open(0).await;
 }
 
+/// A status is what says that spans were taken; what is behind it may come or not.
+#[tokio::test]
+async fn an_answer_that_stops_behind_its_status_counts_as_taken() {
+    for body in [
+        "Content-Length: 10\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 206 Partial Content\r\n{body}");
+        let collector = origin::answers(move |_| Answer::raw(answer.clone()).then_hang()).await;
+        let proxy = to(&collector, "timeout = \"1h\"").await;
+        proxy.get("/").await;
+        let metrics = proxy
+            .counts("it counts as taken", |metrics| {
+                spans(metrics, "exported") == 1.0
+            })
+            .await;
+        assert_eq!(metrics.value("waypost_trace_export_failures_total"), 0.0);
+        assert_eq!(collector.requests().len(), 1, "{body}");
+        collector.has_open(0).await;
+    }
+}
+
+/// What is said there makes no sense to either side, and tells nobody why.
+#[tokio::test]
+async fn the_usual_port_of_the_other_protocol_is_named_where_it_may_be_the_reason() {
+    for (port, protocol, usual) in [(4317, "http", "grpc"), (4318, "grpc", "http")] {
+        let file = format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nreturn = {{ status = 204 }}\n\
+             [traces]\nendpoint = \"http://127.9.8.7:{port}\"\nprotocol = \"{protocol}\"\n"
+        );
+        let said = format!("port {port} is usually that of `protocol = \"{usual}\"`");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waypost.toml");
+        std::fs::write(&path, &file).unwrap();
+        let mut check = std::process::Command::new(waypost_tests::waypost());
+        check.arg("check").arg("-c").arg(path);
+        let (code, out, error) = waypost_tests::child::run(check);
+        assert_eq!(code, 0, "{error}");
+        assert!(out.contains(&said) || error.contains(&said), "{out}{error}");
+        let proxy = proxy::run(&file, &[]).await;
+        proxy.get("/").await;
+        proxy.log_contains("does not take spans").await;
+        proxy.log_contains(&said).await;
+    }
+    let collector = origin::refuses();
+    let proxy = to(&collector, "").await;
+    proxy.get("/").await;
+    proxy.log_contains("does not take spans").await;
+    assert!(!proxy.log().contains("usually"), "{}", proxy.log());
+}
+
 #[tokio::test]
 async fn a_silent_collector_does_not_keep_the_process_from_ending() {
     let silent = origin::answers(|_| Answer::raw("").then_hang()).await;

@@ -38,6 +38,26 @@ pub struct TraceExport {
     pub resolver: Arc<Resolver>,
 }
 
+impl TraceExport {
+    /// A word about the port, where it is the one that collectors have for the other protocol: what
+    /// comes of that tells nobody why.
+    pub fn doubt_about_port(&self) -> Option<String> {
+        let (own, other) = match self.protocol {
+            TraceProtocol::Http => (TraceProtocol::Http, TraceProtocol::Grpc),
+            TraceProtocol::Grpc => (TraceProtocol::Grpc, TraceProtocol::Http),
+        };
+        (self.url.port == other.port()).then(|| {
+            format!(
+                "port {} is usually that of `protocol = \"{}\"`, and {} that of `{}`",
+                other.port(),
+                other.word(),
+                own.port(),
+                own.word()
+            )
+        })
+    }
+}
+
 /// Without what is sent as tokens.
 impl std::fmt::Debug for TraceExport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,6 +81,14 @@ impl TraceProtocol {
         match self {
             TraceProtocol::Http => "http",
             TraceProtocol::Grpc => "grpc",
+        }
+    }
+
+    /// Of OTLP, where an endpoint names none.
+    pub fn port(self) -> u16 {
+        match self {
+            TraceProtocol::Http => 4318,
+            TraceProtocol::Grpc => 4317,
         }
     }
 }

@@ -19,8 +19,6 @@ use crate::http::variable::{Names, Phase};
 const PATH: &str = "/v1/traces";
 /// By which gRPC calls the same.
 const CALL: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// Of OTLP: over HTTP, and over gRPC.
-const PORTS: [u16; 2] = [4318, 4317];
 
 /// What the file says of traces as a whole.
 pub(super) struct Traces<'a> {
@@ -156,8 +154,7 @@ fn export(section: &Section<'_>, server: &Section<'_>) -> Option<TraceExport> {
 
 fn endpoint(section: &Section<'_>, protocol: TraceProtocol) -> Option<SourceUrl> {
     let (text, node) = section.text_given("endpoint")?;
-    let port = PORTS[usize::from(protocol == TraceProtocol::Grpc)];
-    let parsed = source::endpoint(text, port).map_err(|complaint| {
+    let parsed = source::endpoint(text, protocol.port()).map_err(|complaint| {
         let hint = "write it as `http://127.0.0.1:4318` or `https://collector.example`";
         complaint.hint(hint)
     });
