@@ -606,7 +606,7 @@ fn admin(out: &mut TomlWriter, admin: &AdminConfig) {
         out.key("tls", self::tls::listener(tls));
     }
     if let Some(audit) = &admin.audit {
-        out.key("audit", text(&audit.display().to_string()));
+        out.key("audit", text(&audit.path.display().to_string()));
     }
     let tokens = admin.tokens.iter().map(|token| {
         inline_table([

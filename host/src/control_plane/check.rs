@@ -118,6 +118,7 @@ impl Outside {
         warnings.extend(unknown.warnings);
         warnings.extend(unread);
         warnings.extend(missing::directories(config));
+        warnings.extend(log_files::unwritable_audit(config));
         problems.extend(log_files::unwritable(config));
         problems.extend(bind_problem::of_admin(config));
         let sources = config.upstreams.iter();

@@ -32,7 +32,15 @@ pub(super) fn unwritable(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// A log that could not be opened. `kind`: `access log` or `error log`.
+/// The audit of the admin API, if it could not be opened: a process serves without it, and the error
+/// log has its lines.
+pub(super) fn unwritable_audit(config: &Config) -> Option<Problem> {
+    let audit = config.admin.as_ref()?.audit.as_ref()?;
+    let error = can_append(&audit.path).err()?;
+    Some(unopened("audit", &audit.path, &audit.place, &error))
+}
+
+/// A log that could not be opened. `kind`: `access log`, `error log` or `audit`.
 pub(super) fn unopened(kind: &str, path: &Path, place: &Place, error: &io::Error) -> Problem {
     let reason = crate::config::reason(error);
     let message = format!("cannot open {kind} `{}`: {reason}", path.display());

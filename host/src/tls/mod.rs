@@ -35,6 +35,12 @@ pub(crate) use self::verify::{is_self_signed, reason_with_number};
 /// `waypost check`.
 pub(crate) type Warnings = Vec<Problem>;
 
+/// Whether bytes that begin with this one may be TLS: from 20 to 23 are its records (RFC 8446 section
+/// 5.1), from 0x80 on SSL 2 to nginx, which is refused as TLS is. No request begins so.
+pub(crate) fn may_be_tls(first: u8) -> bool {
+    matches!(first, 20..=23 | 0x80..)
+}
+
 /// The cryptography of both sides, with the suites that a list allows: see [`ciphers::allowed`].
 fn provider(ciphers: &[&'static Cipher]) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use waypost_tests::admin::load_request;
 use waypost_tests::client::exchange;
 use waypost_tests::tls::{self, Authority};
@@ -192,6 +193,13 @@ async fn each_action_has_a_line_of_who_did_what() {
     let loaded = exchange(&address, [head.as_bytes(), &version].concat()).await;
     assert_eq!(loaded.status, 200, "{}", loaded.text());
     let lines = audit(&proxy);
+    // Lines sort by their times, which are all of one length.
+    for line in &lines {
+        assert_eq!(
+            line["time"].as_str().unwrap().len(),
+            "2026-01-01T00:00:00.000Z".len()
+        );
+    }
     let told: Vec<_> = lines
         .iter()
         .map(|line| {
@@ -239,6 +247,47 @@ async fn each_action_has_a_line_of_who_did_what() {
     proxy
         .log_contains("admin api: token ops from 127.0.0.1: POST /reload: 200")
         .await;
+}
+
+/// Each connection is always at work on the next of its requests, so none ever waits for its client.
+#[tokio::test]
+async fn connections_that_ask_on_and_on_keep_no_operator_out() {
+    let (_proxy, address) = guarded("", "").await;
+    let asks = format!(
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        bearer(READS)
+    );
+    let asks = asks.repeat(64);
+    let mut asking = tokio::task::JoinSet::new();
+    let (answered, mut each_answered) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..16 {
+        let (address, asks, answered) = (address.clone(), asks.clone(), answered.clone());
+        asking.spawn(async move {
+            loop {
+                let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+                let (mut reader, mut writer) = stream.into_split();
+                let sends = async { while writer.write_all(asks.as_bytes()).await.is_ok() {} };
+                let reads = async {
+                    let mut answers = vec![0; 16 << 10];
+                    while reader.read(&mut answers).await.is_ok_and(|read| read > 0) {
+                        let _ = answered.send(());
+                    }
+                };
+                tokio::select! {
+                    () = sends => {}
+                    () = reads => {}
+                }
+            }
+        });
+    }
+    for _ in 0..64 {
+        each_answered.recv().await.unwrap();
+    }
+    for _ in 0..8 {
+        let lines = bearer(OPERATES);
+        assert_eq!(status(&address, "POST", "/reload", &lines).await, 200);
+    }
+    asking.abort_all();
 }
 
 /// What it asked for is carried out all the same.
@@ -345,11 +394,13 @@ async fn over_tls_a_token_is_read_by_nobody_between() {
         .send(request("GET", "/status", &bearer(READS)))
         .await;
     assert_eq!(connected.response().await.status, 200);
-    // Who speaks no TLS is told nothing.
-    let mut plain = Wire::connect(&address).await.unwrap();
-    plain.send(request("GET", "/status", &bearer(READS))).await;
-    let answered = plain.rest().await.got;
-    assert!(!answered.starts_with(b"HTTP"), "{answered:?}");
+    // Who speaks no TLS is told how to, as a browser shows it, and nothing else.
+    let plain = exchange(&address, request("GET", "/status", &bearer(READS))).await;
+    assert_eq!(
+        (plain.status, plain.header("Content-Type")),
+        (400, "text/plain")
+    );
+    assert!(plain.text().contains("https://"), "{}", plain.text());
 
     let run = |arguments: &[&str], token: &str| {
         let mut command = Command::new(waypost());
@@ -378,6 +429,17 @@ async fn over_tls_a_token_is_read_by_nobody_between() {
     let (code, _, error) = run(&["status", "--admin", &plain], READS);
     assert_eq!(code, 1);
     assert!(error.contains("`--admin https://NAME:PORT`"), "{error}");
+
+    let no_file = [
+        "status",
+        "--admin",
+        "https://localhost:1",
+        "--ca",
+        "no/such.pem",
+    ];
+    let (code, _, error) = run(&no_file, READS);
+    assert_eq!(code, 1);
+    assert!(error.contains("`--ca no/such.pem`: "), "{error}");
 
     // From elsewhere, by a name.
     let ca = folder.path().join("ca.pem");

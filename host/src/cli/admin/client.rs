@@ -229,11 +229,9 @@ impl AdminClient {
         let address = &self.at;
         let exchange = async {
             let broken = |error: hyper::Error| {
-                let hint = match address {
-                    AskedAt::Address(Address::Tcp(_)) if error.is_parse() => {
-                        "\nhint: where it speaks TLS, ask it by `--admin https://NAME:PORT`"
-                    }
-                    _ => "",
+                let hint = match error.is_parse() {
+                    true => self.hint_of_tls(),
+                    false => "",
                 };
                 CommandFailed::new(format!(
                     "the connection to `{address}` broke: {error}{hint}"
@@ -254,6 +252,16 @@ impl AdminClient {
         })
     }
 
+    /// For what one that speaks TLS may have to say.
+    fn hint_of_tls(&self) -> &'static str {
+        match self.at {
+            AskedAt::Address(Address::Tcp(_)) => {
+                "\nhint: where it speaks TLS, ask it by `--admin https://NAME:PORT`"
+            }
+            _ => "",
+        }
+    }
+
     async fn answer(&self, response: Response<Incoming>) -> Result<Value, CommandFailed> {
         let address = &self.at;
         let status = response.status();
@@ -266,8 +274,13 @@ impl AdminClient {
             })?
             .to_bytes();
         let foreign = || {
+            let hint = match status.as_u16() {
+                400 => self.hint_of_tls(),
+                _ => "",
+            };
             CommandFailed::new(format!(
-                "`{address}` answered with status {} but not as waypost does: is it another program's address?",
+                "`{address}` answered with status {} but not as waypost does: is it another program's \
+                 address?{hint}",
                 status.as_u16()
             ))
         };

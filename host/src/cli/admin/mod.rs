@@ -18,7 +18,7 @@ mod canned;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -180,19 +180,23 @@ async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
 impl Reach {
     fn client(self) -> Result<AdminClient, CommandFailed> {
         let token = self.token()?;
-        let client = match self.admin {
-            Some(AdminArgument::Address(address)) => AdminClient::new(address),
-            Some(AdminArgument::Secured(at)) => {
-                let place = Place::default();
-                let ca = self.ca.map(|path| NamedFile { path, place });
-                let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                let (config, name) = ClientTls::of_command(ca.as_ref(), Some(host), None)
-                    .map_err(CommandFailed::of)?;
-                AdminClient::secured(at, config, name)
-            }
-            None => Reach::own(&self.config)?,
-        };
+        let client =
+            match self.admin {
+                Some(AdminArgument::Address(address)) => AdminClient::new(address),
+                Some(AdminArgument::Secured(at)) => {
+                    let place = Place::default();
+                    let ca = self.ca.map(|path| NamedFile { path, place });
+                    let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
+                    let host = host.trim_start_matches('[').trim_end_matches(']');
+                    let (config, name) = ClientTls::of_command(ca.as_ref(), Some(host), None)
+                        .map_err(|problems| match &ca {
+                            Some(ca) => CommandFailed::of_ca(&ca.path, &problems),
+                            None => CommandFailed::of(problems),
+                        })?;
+                    AdminClient::secured(at, config, name)
+                }
+                None => Reach::own(&self.config)?,
+            };
         match token {
             Some(token) => client.with_token(&token),
             None => Ok(client),
@@ -292,6 +296,18 @@ impl CommandFailed {
             message: "the process cannot be asked over TLS".to_owned(),
             problems: problems.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    /// Of what `--ca` names.
+    fn of_ca(path: &Path, problems: &[Problem]) -> CommandFailed {
+        let why = match std::fs::metadata(path) {
+            Err(error) => config::reason(&error),
+            Ok(_) => {
+                let why: Vec<_> = problems.iter().map(|problem| &*problem.message).collect();
+                why.join("; ")
+            }
+        };
+        CommandFailed::new(format!("`--ca {}`: {why}", path.display()))
     }
 
     fn new(message: impl Into<String>) -> CommandFailed {

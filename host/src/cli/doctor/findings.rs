@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::machine::Machine;
 use crate::config::model::{Address, Bind, Config, LogPath, PluginLimits};
+use crate::config::{self, duration_text};
+use crate::file::can_append;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,6 +67,8 @@ const MAPPINGS_OF_INSTANCE: u64 = 7;
 const WAITING: [&str; 2] = ["forward_auth", "mirror"];
 /// Bytes of a plugin's file of which there may be the most instances.
 const SMALL: usize = 0;
+/// Seconds that systemd should wait beyond what a stop may take.
+const STOP_MARGIN: u64 = 10;
 /// Hundredths of a disk that should be free.
 const FREE: u64 = 5;
 
@@ -78,6 +82,8 @@ pub(super) fn findings(config: &Config, machine: &Machine) -> Vec<Finding> {
     all.extend(mappings(config, machine));
     all.extend(logs(config));
     all.push(admin(config));
+    all.extend(audit(config));
+    all.extend(stop(config, machine));
     all
 }
 
@@ -328,9 +334,54 @@ fn admin(config: &Config) -> Finding {
     }
 }
 
+/// Without it its lines go to the error log.
+fn audit(config: &Config) -> Option<Finding> {
+    let audit = config.admin.as_ref()?.audit.as_ref()?;
+    let path = audit.path.display();
+    Some(match can_append(&audit.path) {
+        Ok(()) => Finding::ok("audit", format!("{path} can be written")),
+        Err(error) => Finding::bad(
+            Level::Warning,
+            "audit",
+            format!(
+                "{path} cannot be written, so the error log has its lines: {}",
+                config::reason(&error)
+            ),
+            "make its folder, and let the user of the service write there".to_owned(),
+        ),
+    })
+}
+
+/// Whether a stop is over before systemd ends it.
+fn stop(config: &Config, machine: &Machine) -> Option<Finding> {
+    let (about, there) = ("stop", machine.stop_timeout?);
+    let longest = config.server.shutdown_delay + config.server.shutdown_timeout?;
+    let (in_words, longest_in_words) = (duration_text(there), duration_text(longest));
+    Some(match longest < there {
+        true => Finding::ok(
+            about,
+            format!("over in {longest_in_words}, and systemd waits for {in_words}"),
+        ),
+        false => Finding::bad(
+            Level::Warning,
+            about,
+            format!(
+                "systemd kills the process after {in_words}, and `shutdown_delay` and \
+                 `shutdown_timeout` together are {longest_in_words}"
+            ),
+            format!(
+                "`TimeoutStopSec={}` in the unit of systemd",
+                longest.as_secs() + STOP_MARGIN
+            ),
+        ),
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::expect_used, reason = "a test's unwrap is its failure")]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn config(text: &str) -> Config {
@@ -347,6 +398,7 @@ mod tests {
             unprivileged_port: Some(1024),
             binds_privileged: false,
             mappings: Some(65_530),
+            stop_timeout: Some(Duration::from_secs(60)),
         }
     }
 
@@ -415,6 +467,31 @@ mod tests {
             ..machine()
         };
         assert_eq!(bad(&text, &privileged).len(), 1);
+    }
+
+    #[test]
+    fn a_stop_that_takes_longer_than_systemd_waits_is_told_with_what_to_write() {
+        let long = "workers = 2\nshutdown_delay = \"30s\"\nshutdown_timeout = \"30s\"";
+        let text = SMALL.replace("workers = 2", long);
+        let found = bad(&text, &machine());
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0, &*found[0].1), (Level::Warning, "stop"));
+        assert!(found[0].2.contains("`TimeoutStopSec=70`"), "{}", found[0].2);
+        let short = text.replace("30s", "20s");
+        assert_eq!(bad(&short, &machine()), []);
+    }
+
+    #[test]
+    fn an_audit_that_cannot_be_written_is_told() {
+        let folder = tempfile::tempdir().expect("there is room for a directory");
+        let audit = |path: &str| {
+            let path = folder.path().join(path).display().to_string();
+            let line = format!("[admin]\naudit = \"{path}\"");
+            bad(&SMALL.replace("[admin]", &line), &machine())
+        };
+        assert_eq!(audit("audit.log"), []);
+        let found = audit("gone/audit.log");
+        assert_eq!((found[0].0, &*found[0].1), (Level::Warning, "audit"));
     }
 
     #[test]

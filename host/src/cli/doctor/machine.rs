@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -26,6 +27,8 @@ pub(super) struct Machine {
     pub(super) binds_privileged: bool,
     /// Mappings of memory that one process may have.
     pub(super) mappings: Option<u64>,
+    /// After which systemd kills a process that is to end.
+    pub(super) stop_timeout: Option<Duration>,
 }
 
 impl Machine {
@@ -50,6 +53,7 @@ impl Machine {
             binds_privileged: fs::read_to_string(proc.join("self/status"))
                 .is_ok_and(|status| may_bind(&status)),
             mappings: number("vm/max_map_count"),
+            stop_timeout: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! about it.
 
 mod machine; // what the kernel allows
+mod unit; // what systemd waits for
 mod findings; // what follows for a configuration
 
 use std::path::Path;
@@ -16,7 +17,11 @@ pub(super) fn doctor(file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(reported) => return Ok(reported),
     };
-    let found = findings(&config, &Machine::look(Path::new("/proc")));
+    let machine = Machine {
+        stop_timeout: unit::stop_timeout(Path::new("/"), file),
+        ..Machine::look(Path::new("/proc"))
+    };
+    let found = findings(&config, &machine);
     let text = match as_json {
         true => format!("{}\n", serde_json::to_string_pretty(&found)?),
         false => found.iter().map(line).collect(),

@@ -1,8 +1,6 @@
 //! `[admin]`: where commands such as `waypost reload` reach the process, and who may give them.
 
-use std::path::PathBuf;
-
-use super::{Address, ListenerTls};
+use super::{Address, ListenerTls, NamedFile};
 use crate::config::problem::Place;
 
 /// Where, and who.
@@ -17,7 +15,7 @@ pub struct AdminConfig {
     pub asks_for_tokens: bool,
     pub tokens: Vec<AdminToken>,
     /// A file that has a line for each action; without it, they are in the error log.
-    pub audit: Option<PathBuf>,
+    pub audit: Option<NamedFile>,
 }
 
 /// A secret that a client shows, known by its hash.

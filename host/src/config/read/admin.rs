@@ -1,10 +1,8 @@
 //! `[admin]`: where the commands reach the process, and who may give them.
 
-use std::path::PathBuf;
-
 use super::plugin::is_sha256;
 use super::server::TakenAddresses;
-use super::{Complaint, address, noted, tls};
+use super::{Complaint, address, noted, source, tls};
 use crate::config::declared::{ADMIN, TOKEN};
 use crate::config::model::{Address, AdminConfig, AdminToken, ClientCertificate, Role};
 use crate::config::section::Section;
@@ -40,7 +38,7 @@ pub(super) fn admin(root: &Section<'_>, taken: &TakenAddresses) -> Option<AdminC
         tls: tls::listener(&section),
         asks_for_tokens: !tokens.is_empty(),
         tokens,
-        audit: audit(&section),
+        audit: source::file(&section, "audit"),
         place: node.place.clone(),
         address,
     };
@@ -137,16 +135,6 @@ fn tokens(section: &Section<'_>) -> Vec<AdminToken> {
         });
     }
     tokens
-}
-
-fn audit(section: &Section<'_>) -> Option<PathBuf> {
-    let (text, node) = section.text_given("audit")?;
-    if text.is_empty() {
-        let complaint = Complaint::new("the path of `audit` is empty");
-        section.problems.add(complaint.at(&node.place));
-        return None;
-    }
-    Some(node.place.beside(text))
 }
 
 /// Whether who listens at `known` has this address as well: one for all addresses of a kind has

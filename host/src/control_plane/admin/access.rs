@@ -14,7 +14,7 @@ use crate::plugin::Hash;
 /// Tokens have 256 bits: what this bounds is what guessing costs us.
 const REFUSALS: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Clients that are counted. Further ones are refused as if they had been too often.
+/// Clients that are counted each for itself. All further ones are counted as one.
 const CLIENTS: usize = 1024;
 
 /// The other end of a connection.
@@ -51,7 +51,22 @@ pub(super) enum Refused {
 
 /// How often clients were refused, from the first time on for as long as a [`WINDOW`].
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<HashMap<IpAddr, (Instant, u32)>>);
+pub(super) struct Refusals(Mutex<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    clients: HashMap<IpAddr, Times>,
+    /// All that there was no room for: whoever has a thousand networks gets no more out of it than
+    /// one client more would.
+    others: Option<Times>,
+}
+
+/// How often since when.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    since: Instant,
+    times: u32,
+}
 
 impl Peer {
     /// Whom its connections are counted for.
@@ -119,20 +134,28 @@ fn shown(headers: &HeaderMap) -> Option<&[u8]> {
 impl Refusals {
     /// Counts one more of a client.
     pub(super) fn are_too_many(&self, address: IpAddr, now: Instant) -> bool {
-        let mut clients = self.0.lock();
-        let client = network(address);
+        let mut counted = self.0.lock();
+        let Counted { clients, others } = &mut *counted;
+        let (client, none) = (
+            network(address),
+            Times {
+                since: now,
+                times: 0,
+            },
+        );
+        let is_recent = |times: &Times| now.duration_since(times.since) < WINDOW;
         if clients.len() >= CLIENTS && !clients.contains_key(&client) {
-            clients.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
-            if clients.len() >= CLIENTS {
-                return true;
-            }
+            clients.retain(|_, times| is_recent(times));
         }
-        let (since, times) = clients.entry(client).or_insert((now, 0));
-        if now.duration_since(*since) >= WINDOW {
-            (*since, *times) = (now, 0);
+        let counts = match clients.len() < CLIENTS || clients.contains_key(&client) {
+            true => clients.entry(client).or_insert(none),
+            false => others.get_or_insert(none),
+        };
+        if !is_recent(counts) {
+            *counts = none;
         }
-        *times = times.saturating_add(1);
-        *times > REFUSALS
+        counts.times = counts.times.saturating_add(1);
+        counts.times > REFUSALS
     }
 }
 
@@ -247,14 +270,20 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_clients_has_a_bound() {
+    fn clients_that_the_table_has_no_room_for_are_counted_as_one() {
         let (refusals, now) = (Refusals::default(), Instant::now());
         for client in 0..CLIENTS as u32 {
             assert!(!refusals.are_too_many(IpAddr::V4(client.into()), now));
         }
-        let another = IpAddr::V4(u32::MAX.into());
-        assert!(refusals.are_too_many(another, now));
-        assert_eq!(refusals.0.lock().len(), CLIENTS);
-        assert!(!refusals.are_too_many(another, now + WINDOW));
+        assert_eq!(refusals.0.lock().clients.len(), CLIENTS);
+        // Whoever comes on top has the bound of one client, in common with all that do.
+        let others = (0..).map(|other| IpAddr::V4((u32::MAX - other).into()));
+        for (time, other) in (0..2 * REFUSALS).zip(others) {
+            let is_too_many = refusals.are_too_many(other, now);
+            assert_eq!(is_too_many, time >= REFUSALS, "{time}");
+        }
+        assert_eq!(refusals.0.lock().clients.len(), CLIENTS);
+        assert!(!refusals.are_too_many(IpAddr::V4(0.into()), now));
+        assert!(!refusals.are_too_many(IpAddr::V4(u32::MAX.into()), now + WINDOW));
     }
 }

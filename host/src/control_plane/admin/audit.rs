@@ -8,11 +8,13 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use axum::http::{Method, StatusCode, Uri};
 use serde_json::json;
 
 use super::access::Asker;
+use super::view::time;
 use crate::control_plane::blocking::{BRIEF, run_blocking};
 
 /// Characters of a request's target that are told.
@@ -78,7 +80,7 @@ impl Action {
 
     fn line(&self, status: StatusCode, loaded: Option<&Loaded>) -> String {
         let mut line = json!({
-            "time": jiff::Timestamp::now().to_string(),
+            "time": time(SystemTime::now()),
             "who": self.asker.who,
             "from": self.asker.from,
             "method": self.method.as_str(),

@@ -3,18 +3,20 @@
 //!
 //! They come out of the descriptors that are set aside for other things than traffic, so there are
 //! few. Once there are as many as may be, one that waits for its client makes room, an idle one or one
-//! with half a request: of those who have most of them, and who have shown no token. A request that is being carried out is never cut
-//! off.
+//! with half a request: of those who have most of them, and who have shown no token, or one that only
+//! reads. A request that is being carried out is never cut off; but where all are at work, none goes
+//! on to the next one of its client's.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io::Cursor;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,9 +37,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::access::Peer;
 use super::routes::{ApiError, is_upload};
+use crate::config::model::Role;
 use crate::control_plane::panics::caught;
 use crate::fault_injection;
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, may_be_tls};
 
 /// At once. With what commands, scripts and dashboards need, half of what `descriptors` sets aside.
 const CONNECTIONS: usize = 16;
@@ -52,6 +55,9 @@ const BODY_SIZE: usize = 64 << 10;
 /// How long a client that has its answer may go on sending: one that sends all of an upload before
 /// it reads would lose its answer to a connection that is closed.
 const LINGERING_TIME: Duration = Duration::from_secs(5);
+/// nginx's 497, in plain text.
+const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+    Connection: close\r\n\r\nThis port speaks TLS: ask it by https://, not http://\n";
 /// After `accept` has failed, for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -104,14 +110,24 @@ impl Listening {
     }
 }
 
-/// The TLS that clients are to speak, if any.
+/// The TLS that clients are to speak, if any. One that speaks plain HTTP, as a browser does whose
+/// user leaves out the `https`, is told so in words that it shows.
 async fn secured(
-    stream: Box<dyn AdminStream>,
+    mut stream: Box<dyn AdminStream>,
     tls: Option<Arc<ServerTls>>,
 ) -> std::io::Result<Box<dyn AdminStream>> {
     let Some(tls) = tls else {
         return Ok(stream);
     };
+    let mut first = [0];
+    stream.read_exact(&mut first).await?;
+    if !may_be_tls(first[0]) {
+        stream.write_all(SPEAK_TLS.as_bytes()).await?;
+        linger(stream).await;
+        return Err(std::io::Error::other("it speaks plain HTTP"));
+    }
+    let (rest, answers) = tokio::io::split(stream);
+    let stream = tokio::io::join(Cursor::new(first).chain(rest), answers);
     let acceptor = TlsAcceptor::from(tls.config.clone());
     Ok(Box::new(acceptor.accept(stream).await?))
 }
@@ -202,6 +218,7 @@ async fn connection(
         request.extensions_mut().insert(known.clone());
         Box::pin(answer(&service, &wait, request))
     });
+    let mut crowded = slot.crowded.clone();
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.header)
@@ -232,7 +249,9 @@ async fn connection(
                 Err(_) => return,
             },
             () = &mut given_up => return,
+            // It ends with the answer that is under way, however many requests have come behind it.
             Ok(()) = ending.changed() => Pin::new(&mut serving).graceful_shutdown(),
+            Ok(()) = crowded.changed() => Pin::new(&mut serving).graceful_shutdown(),
         }
     }
     tokio::select! {
@@ -331,12 +350,14 @@ impl hyper::body::Body for UploadBody {
 struct ClientWait {
     since: Arc<AtomicU64>,
     last: Arc<AtomicU64>,
+    may_go: Arc<Notify>,
 }
 
 impl ClientWait {
     fn begins(&self) {
         self.since
             .store(self.last.fetch_add(1, Relaxed) + 1, Relaxed);
+        self.may_go.notify_one();
     }
 
     fn ends(&self) {
@@ -348,16 +369,21 @@ impl ClientWait {
     }
 }
 
-/// Whether a connection's client has shown a token: one that has goes last.
+/// What a connection's client may do, by the token that it has shown: 0 without one, and the more the
+/// longer it stays where others want its place.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known(Arc<AtomicBool>);
+pub(super) struct Known(Arc<AtomicU8>);
 
 impl Known {
-    pub(super) fn note(&self) {
-        self.0.store(true, Relaxed);
+    pub(super) fn note(&self, role: Role) {
+        let standing = match role {
+            Role::Read => 1,
+            Role::Operate => 2,
+        };
+        self.0.store(standing, Relaxed);
     }
 
-    fn get(&self) -> bool {
+    fn get(&self) -> u8 {
         self.0.load(Relaxed)
     }
 }
@@ -368,7 +394,10 @@ struct Connections {
     open: RefCell<Vec<OpenConnection>>,
     next: Cell<u64>,
     last: Arc<AtomicU64>,
-    left: Notify,
+    /// Tells those that there are that another one waits, and all of them are at work.
+    crowded: watch::Sender<()>,
+    /// One of them has left, or begun to wait for its client.
+    may_go: Arc<Notify>,
 }
 
 struct OpenConnection {
@@ -385,6 +414,7 @@ struct OpenSlot {
     id: u64,
     wait: ClientWait,
     known: Known,
+    crowded: watch::Receiver<()>,
     connections: Rc<Connections>,
 }
 
@@ -392,7 +422,8 @@ impl Connections {
     /// Waits until there may be another one: there is a place, or one that can be made.
     async fn room(&self) {
         while self.is_full() && self.next_to_go().is_none() {
-            self.left.notified().await;
+            self.crowded.send_replace(());
+            self.may_go.notified().await;
         }
     }
 
@@ -400,21 +431,19 @@ impl Connections {
         self.open.borrow().len() >= CONNECTIONS
     }
 
-    /// The one that makes room: of those that wait for their client, one of a client that has shown no
-    /// token, and of those who have most connections; of these, the one that has waited longest.
+    /// The one that makes room: of those that wait for their client, one of a client that may do least,
+    /// and of those who have most connections; of these, the one that has waited longest.
     fn next_to_go(&self) -> Option<usize> {
         let open = self.open.borrow();
-        let unknown = |client: Option<IpAddr>| {
-            let of_client = open.iter().filter(|one| one.client == client);
-            of_client.filter(|one| !one.known.get()).count()
+        let alike = |one: &OpenConnection| {
+            let of_client = open.iter().filter(|other| other.client == one.client);
+            of_client
+                .filter(|other| other.known.get() == one.known.get())
+                .count()
         };
         let waiting = open.iter().enumerate();
         let waiting = waiting.filter_map(|(at, one)| {
-            let others = match one.known.get() {
-                true => 0,
-                false => unknown(one.client),
-            };
-            Some((one.known.get(), Reverse(others), one.wait.since()?, at))
+            Some((one.known.get(), Reverse(alike(one)), one.wait.since()?, at))
         });
         waiting.min().map(|(.., at)| at)
     }
@@ -431,6 +460,7 @@ impl Connections {
         let wait = ClientWait {
             since: Arc::default(),
             last: self.last.clone(),
+            may_go: self.may_go.clone(),
         };
         wait.begins();
         let id = self.next.replace(self.next.get() + 1);
@@ -448,6 +478,7 @@ impl Connections {
                 id,
                 wait,
                 known,
+                crowded: self.crowded.subscribe(),
                 connections,
             },
             evicted,
@@ -462,7 +493,7 @@ impl Drop for OpenSlot {
             .open
             .borrow_mut()
             .retain(|one| one.id != id);
-        self.connections.left.notify_one();
+        self.connections.may_go.notify_one();
     }
 }
 
@@ -516,7 +547,7 @@ mod tests {
         let from = |last: u8| Peer::Tcp(([192, 0, 2, last], 9).into());
         let (honest, _) = connections.enter(from(1));
         let (holder, _) = connections.enter(from(2));
-        holder.known.note();
+        holder.known.note(Role::Read);
         let mut silent: Vec<_> = (2..CONNECTIONS)
             .map(|_| connections.enter(from(3)))
             .collect();

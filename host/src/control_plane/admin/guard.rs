@@ -43,10 +43,10 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     let is_page = only_looks && dashboard::is_of_page(uri.path());
     let asked_for = tokens.filter(|_| !is_page);
     let (token, may) = access::check(peer, asked_for, only_looks, headers, &guard.refusals);
-    if token.is_some()
+    if let Some(token) = token
         && let Some(known) = request.extensions().get::<Known>()
     {
-        known.note();
+        known.note(token.role);
     }
     let asks_for_tokens = matches!(peer, Peer::Tcp(_)) && tokens.is_some();
     let action = Action::new(peer.asker(token), method, uri);
@@ -61,7 +61,7 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
             .err()
             .map(|refused| (refusal(&refused), refused != Refused::TooMany)),
     };
-    let audit = config.and_then(|config| config.audit.clone());
+    let audit = config.and_then(|config| Some(config.audit.as_ref()?.path.clone()));
     match refused {
         Some((response, false)) => response,
         Some((response, true)) => {

@@ -28,12 +28,8 @@ use crate::http::variable::Variable;
 use crate::metrics::WorkerCells;
 use crate::tls::ciphers::openssl_name;
 use crate::tls::server::ClientVerdict;
-use crate::tls::{ACME_TLS, ServerTls, peer};
+use crate::tls::{ACME_TLS, ServerTls, may_be_tls, peer};
 
-/// The first bytes of TLS records, from `change_cipher_spec` to `application_data` (RFC 8446
-/// section 5.1). No request begins so.
-const FIRST_CONTENT_TYPE: u8 = 20;
-const LAST_CONTENT_TYPE: u8 = 23;
 const TLS_1_3: &str = "TLSv1.3";
 /// Alerts that rustls has no way to send, or sends no alert for (RFC 8446 section 6.2).
 const UNEXPECTED_MESSAGE: u8 = 10;
@@ -88,8 +84,7 @@ async fn handshake(
     };
     match first {
         None => return Ok(None),
-        // From 0x80 on it is SSL 2 to nginx, which is refused there.
-        Some(FIRST_CONTENT_TYPE..=LAST_CONTENT_TYPE | 0x80..) => {}
+        Some(first) if may_be_tls(first) => {}
         Some(_) => return Ok(Some((Stream::Plain(transport), None))),
     }
     let mut start = client_hello(transport).await?;
