@@ -164,6 +164,9 @@ pub(crate) struct PluginStatus {
     /// The routes that it answers as their `component`: names, or hosts and paths.
     #[serde(default)]
     pub(crate) routes: Vec<String>,
+    /// The upstreams that routes let it ask, as their `component`.
+    #[serde(default)]
+    pub(crate) may_ask: Vec<String>,
     /// What it counts itself.
     #[serde(default)]
     pub(crate) counters: BTreeMap<String, u64>,

@@ -3,6 +3,7 @@
 //! Files come in the order of `include`, each after the file that names it. Merging follows one
 //! rule: lists are appended, tables united, anything else may be given once.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -21,6 +22,8 @@ pub(super) struct Document {
     pub(super) complete: bool,
     /// What can be served all the same.
     pub(super) warnings: Vec<Problem>,
+    /// Variables of the environment that it has, with their values.
+    pub(super) environment: Vec<(String, String)>,
 }
 
 pub(super) fn read(path: &Path, system: &dyn System, problems: &Problems) -> Document {
@@ -52,6 +55,7 @@ impl<'a> ValueReading<'a> {
             files: Vec::new(),
             complete: true,
             warnings: Vec::new(),
+            environment: Vec::new(),
         };
         ValueReading {
             system,
@@ -103,9 +107,15 @@ impl<'a> ValueReading<'a> {
             }
         };
         let system = self.system;
-        let variable = |name: &str| system.variable(name);
+        let used = RefCell::new(Vec::new());
+        let variable = |name: &str| {
+            let value = system.variable(name)?;
+            used.borrow_mut().push((name.to_owned(), value.clone()));
+            Some(value)
+        };
         let source = TextSource::new(name, text);
         let parsed = source.parse(&variable, self.problems);
+        self.document.environment.extend(used.into_inner());
         let Some(mut entries) = parsed else {
             self.document.complete = false;
             return;

@@ -20,6 +20,7 @@ mod cipher;
 mod component;
 mod compression;
 mod condition;
+mod environment;
 mod error_page;
 mod files;
 mod health;
@@ -57,6 +58,7 @@ pub use self::dynamic::{
     AddressRule, AllowEntry, Allowed, AllowedPort, DynamicHost, DynamicName, DynamicProxy, Found,
     NotAllowed,
 };
+pub use self::environment::FromEnvironment;
 pub use self::error_page::{ErrorPage, ErrorPages, PageContent};
 pub use self::files::{Autoindex, Expires, FileCoding, FileFallback, Files};
 pub use self::health::{BodyPattern, CheckMethod, CheckQuestion, HealthCheck, HttpCheck, Outliers};
@@ -121,6 +123,8 @@ pub struct Config {
     pub http_challenges: Vec<Arc<Path>>,
     /// What was met when it was read, and can be served all the same.
     pub warnings: Vec<Problem>,
+    /// What it has by `${env:NAME}`.
+    pub environment: FromEnvironment,
 }
 
 impl Config {

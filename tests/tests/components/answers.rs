@@ -190,7 +190,9 @@ async fn what_a_component_does_behind_its_answer_is_finished_without_its_client(
 
 #[tokio::test]
 async fn plugin_commands_tell_which_routes_a_component_answers_how_often_and_how_long() {
-    let named = "[[route]]\npath = \"/shop/\"\nname = \"shop\"\ncomponent = \"probe\"\n";
+    let named = "[[route]]\npath = \"/shop/\"\nname = \"shop\"\n\
+                 component = { plugin = \"probe\", upstreams = [\"users\"] }\n\
+                 [upstream.users]\nservers = [\"127.0.0.1:1\"]\n";
     let route = "host = \"a.test\"\npath = \"/app/\"";
     let proxy = answered_by_probe("", route, named).await;
     for _ in 0..3 {
@@ -203,6 +205,7 @@ async fn plugin_commands_tell_which_routes_a_component_answers_how_often_and_how
     let plugin = proxy.shows("/plugins/probe").await;
     assert_eq!(plugin["kinds"], serde_json::json!(["component"]));
     assert_eq!(plugin["routes"], serde_json::json!(["a.test/app/", "shop"]));
+    assert_eq!(plugin["may_ask"], serde_json::json!(["users"]));
     assert_eq!(plugin["calls"], 3);
     for command in ["list", "inspect"] {
         let mut waypost = std::process::Command::new(waypost_tests::waypost());
@@ -218,6 +221,10 @@ async fn plugin_commands_tell_which_routes_a_component_answers_how_often_and_how
         for part in ["component", "a.test/app/", "shop"] {
             assert!(said.contains(part), "{command} has no {part}: {said}");
         }
+        let asks = said
+            .lines()
+            .any(|line| line.starts_with("may ask") && line.ends_with("users"));
+        assert_eq!(asks, command == "inspect", "{said}");
     }
 }
 

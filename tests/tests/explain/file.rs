@@ -227,3 +227,40 @@ fn what_the_configuration_sets_and_may_be_secret_is_not_shown() {
         "{out}"
     );
 }
+
+/// It may have got anywhere: into a header of any name, a path, an argument of a plugin.
+#[test]
+fn what_comes_from_the_environment_is_told_as_the_file_writes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "[[listen]]\naddress = \"127.0.0.1:8080\"\n\
+        [[route]]\npath = \"/a/\"\nproxy = \"http://127.0.0.1:1/${env:KEY_OF_SPEC}/\"\n\
+        request_headers = { set = { X-Team = \"of ${env:KEY_OF_SPEC}\", X-Port = \"${env:PORT_OF_SPEC}\" } }\n\
+        [[route]]\nreturn = { status = 302, location = \"https://a.example/?k=${env:KEY_OF_SPEC}\" }\n";
+    std::fs::write(folder.path().join("waypost.toml"), file).unwrap();
+    let told = |path: &str| {
+        let mut command = Command::new(waypost());
+        let url = format!("http://localhost:8080{path}");
+        command.current_dir(folder.path());
+        command.args(["explain", &url, "--json"]);
+        command.envs([("KEY_OF_SPEC", "s3cret-of-spec"), ("PORT_OF_SPEC", "3000")]);
+        let (code, out, err) = child::run(command);
+        assert_eq!(code, 0, "{err}");
+        assert!(!out.contains("s3cret"), "{out}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let proxied = told("/a/b");
+    let request: Vec<&str> = proxied["proxy"]["request"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line.as_str().unwrap())
+        .collect();
+    assert_eq!(request[0], "GET /${env:KEY_OF_SPEC}/b HTTP/1.1");
+    assert!(
+        request.contains(&"X-Team: of ${env:KEY_OF_SPEC}"),
+        "{request:?}"
+    );
+    assert!(request.contains(&"X-Port: 3000"), "{request:?}");
+    let location = &told("/")["outcome"]["location"];
+    assert_eq!(location, "https://a.example/?k=${env:KEY_OF_SPEC}");
+}

@@ -94,3 +94,68 @@ async fn each_reason_is_named_where_it_applies() {
     let (_proxy, told) = spread(proxy::to(down), "/").await;
     assert_eq!(reasons(&told), ["out"], "{told:#}");
 }
+
+#[tokio::test]
+async fn a_server_whose_name_has_no_address_has_a_row_and_a_reason() {
+    let one = origin::named().await;
+    let unknown = "{ address = \"gone.invalid:80\" }".to_owned();
+    let proxy = proxy::to([one.with("weight = 1"), unknown])
+        .more(ADMIN)
+        .start()
+        .await;
+    let spread = told(proxy.directory(), &["--upstream", "backend"]);
+    assert_eq!(reasons(&spread), ["out"], "{spread:#}");
+    let detail = &spread["reasons"][0]["detail"];
+    assert_eq!(detail, "gone.invalid:80 is out of rotation: unresolved");
+    let servers = spread["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 2);
+    assert_eq!(servers[1]["server"], "gone.invalid:80");
+    assert_eq!(servers[1]["fair"], 0);
+    let (code, out, _) = says(proxy.directory(), &["--upstream", "backend"]);
+    assert_eq!(code, 0);
+    let row = out.lines().find(|line| line.starts_with("gone.invalid:80"));
+    assert!(row.is_some_and(|row| row.ends_with("unresolved")), "{out}");
+}
+
+#[tokio::test]
+async fn traffic_is_counted_for_as_long_as_is_asked_for() {
+    let origins = three().await;
+    let proxy = proxy::to(&origins).more(ADMIN).start().await;
+    let mut client = proxy.client().await;
+    for _ in 0..REQUESTS {
+        client.get("/").await;
+    }
+    let counted = async || {
+        let told = told(proxy.directory(), &["--upstream", "backend"]);
+        told["requests"].as_u64() == Some(REQUESTS as u64)
+    };
+    waypost_tests::eventually("the requests to be counted", counted).await;
+    let directory = proxy.directory().to_owned();
+    let for_a_second = move || {
+        let directory = directory.clone();
+        let told = move || told(&directory, &["--upstream", "backend", "--for", "1s"]);
+        tokio::task::spawn_blocking(told)
+    };
+    // What came before does not count.
+    let told = for_a_second().await.unwrap();
+    assert_eq!(
+        (&told["seconds"], &told["requests"]),
+        (&1.into(), &0.into())
+    );
+    // What comes meanwhile does.
+    let mut counting = for_a_second();
+    let told = loop {
+        tokio::select! {
+            told = &mut counting => break told.unwrap(),
+            _ = client.get("/") => {}
+        }
+    };
+    assert!(told["requests"].as_u64().unwrap() > 0, "{told:#}");
+    assert_eq!(told["even"], true, "{told:#}");
+
+    // Of one request there is nothing to count.
+    let one = ["http://localhost/", "--for", "1s"];
+    let (code, _, err) = says(proxy.directory(), &one);
+    assert_eq!(code, 2);
+    assert!(err.contains("--for"), "{err}");
+}

@@ -25,7 +25,7 @@ pub(in crate::cli) struct ExplainArguments {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "fresh"])]
     upstream: Option<String>,
     /// Count the traffic of that upstream for so long, such as `10s`; at most `30s`
-    #[arg(long = "for", value_name = "DURATION", requires = "upstream", value_parser = seconds)]
+    #[arg(long = "for", value_name = "DURATION", requires = "upstream", conflicts_with = "url", value_parser = seconds)]
     counted_for: Option<u64>,
     /// A header of the request, as `Name: value`
     #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]

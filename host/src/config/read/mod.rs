@@ -49,7 +49,7 @@ pub(super) use self::project::plugin_project;
 pub(crate) use self::variable::DEEPEST as DEEPEST_VARIABLES;
 use super::declared::{ROOT, SERVER};
 use super::files::Document;
-use super::model::{Address, AdminConfig, Config, UpstreamConfig, UpstreamServer};
+use super::model::{Address, AdminConfig, Config, FromEnvironment, UpstreamConfig, UpstreamServer};
 use super::problem::{Place, Problem, Problems};
 use super::section::Section;
 use super::tree::{Node, Value};
@@ -126,6 +126,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         metrics: metrics::metrics(&root),
         traces,
         admin,
+        environment: FromEnvironment::new(document.environment.clone()),
         warnings: [
             document.warnings.clone(),
             problems.take_warnings(&document.files),

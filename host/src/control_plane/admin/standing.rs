@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::view::{milliseconds, time};
 use crate::admin_api::{CheckStatus, ServerCounts, ServerError, ServerStatus, StandingReason};
 use crate::config::model::UpstreamServer;
+use crate::control_plane::resolve;
 use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::{Endpoint, EndpointSet, Unfit, Upstream};
-use crate::names::NameState;
+use crate::names::{NameState, Names};
 
 pub(in crate::control_plane) fn server(
     set: &EndpointSet,
@@ -40,8 +41,20 @@ pub(in crate::control_plane) fn server(
     }
 }
 
+/// The servers of an upstream whose names have no address.
+pub(in crate::control_plane) fn unresolved(
+    upstream: &Upstream,
+    names: &Names,
+) -> impl Iterator<Item = ServerStatus> {
+    let named = upstream.config.servers.iter().zip(&upstream.addresses);
+    named.filter_map(|(server, addresses)| {
+        let name = resolve::name(server).filter(|_| addresses.located.is_empty())?;
+        Some(without_address(server, names.state(name)))
+    })
+}
+
 /// One whose name has no address, or none that may be dialed. `state`: what is known of the name.
-pub(super) fn without_address(server: &UpstreamServer, state: Option<NameState>) -> ServerStatus {
+fn without_address(server: &UpstreamServer, state: Option<NameState>) -> ServerStatus {
     let (now, mut why) = (Instant::now(), reason("unresolved"));
     let down = server.down.then(|| down(server.down_by_command, None));
     if let Some(state) = state {
@@ -176,7 +189,7 @@ pub(super) fn counts(upstream: &Upstream, endpoint: &Endpoint) -> Option<ServerC
         answers: sums.attempts().map(named).collect(),
         failed: sums.failures().map(|(_, count)| count).sum(),
         failures: sums.failures().map(named).collect(),
-        retried: sums.retried,
+        retried: sums.retries().map(|(_, count)| count).sum(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the API shows, from what is published.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Admin, standing};
@@ -122,6 +122,7 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
             .collect(),
         kinds: plugin.uses().into_iter().map(str::to_owned).collect(),
         routes: routes_of(published, name),
+        may_ask: may_ask(published, name),
         hooks: hooks.map(|hook| hook.name().to_owned()).collect(),
         counters: plugin.own_counters().into_iter().collect(),
         store: plugin.stored().map(|stored| StoreStatus {
@@ -148,6 +149,16 @@ fn plugin_of(published: &Published, name: &str, entry: &RegisteredPlugin) -> Plu
         over_budget: stats.over_budget,
         history: history.iter().map(incident).collect(),
     }
+}
+
+/// The upstreams that routes let a plugin ask.
+fn may_ask(published: &Published, plugin: &str) -> Vec<String> {
+    let components = published.snapshot.config.components.iter();
+    let components = components.filter(|component| component.plugin == plugin);
+    let asked: BTreeSet<&String> = components
+        .flat_map(|component| &component.upstreams)
+        .collect();
+    asked.into_iter().cloned().collect()
 }
 
 /// The routes that a plugin answers as their `component`: each by its name, or its host and path.
@@ -259,11 +270,7 @@ fn upstream_of(upstream: &Upstream, clock: Clock, admin: &Admin) -> UpstreamStat
                 ..standing::server(set, endpoint, backup, clock)
             })
         });
-    let named = upstream.config.servers.iter().zip(&upstream.addresses);
-    let unresolved = named.filter_map(|(server, addresses)| {
-        let name = resolve::name(server).filter(|_| addresses.located.is_empty())?;
-        Some(standing::without_address(server, admin.names.state(name)))
-    });
+    let unresolved = standing::unresolved(upstream, &admin.names);
     let mut servers: Vec<ServerStatus> = servers.chain(unresolved).collect();
     let places = upstream.config.servers.iter().enumerate();
     let places: HashMap<&str, usize> = places

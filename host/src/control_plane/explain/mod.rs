@@ -23,7 +23,7 @@ use super::blocking::run_blocking;
 use super::hooks;
 use super::plugins::Selection;
 use crate::admin_api::{ClientTold, ExplainRequest, Explanation, ListenerTold, Outcome};
-use crate::config::model::{Address, Config};
+use crate::config::model::{Address, Config, FromEnvironment};
 use crate::data_plane::exchange::explained::{Explained, Visit, explain};
 use crate::data_plane::process::Clock;
 use crate::data_plane::upstream::PolicyStates;
@@ -226,7 +226,19 @@ async fn explained(
         upstream::explain(ground, &proxied, ask_states, &mut explanation).await?;
     }
     explanation.outcome = outcome;
-    Ok(explanation)
+    masked(&explanation, &ground.config.environment)
+}
+
+/// With nothing of what the configuration has from the environment, wherever that has got to: headers,
+/// paths, arguments, notes of plugins.
+fn masked(
+    explanation: &Explanation,
+    environment: &FromEnvironment,
+) -> Result<Explanation, NotExplained> {
+    let untold = |error| NotExplained(format!("it cannot be told: {error}"));
+    let mut told = serde_json::to_value(explanation).map_err(untold)?;
+    environment.mask(&mut told);
+    serde_json::from_value(told).map_err(untold)
 }
 
 /// The end of a connection to a listener that is ours.

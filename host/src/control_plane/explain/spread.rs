@@ -93,7 +93,15 @@ fn servers(upstream: &Upstream, admin: &Admin) -> Vec<SpreadServer> {
         share: 0,
         fair: 0,
     });
-    servers.collect()
+    let unresolved = standing::unresolved(upstream, &admin.names);
+    let unresolved = unresolved.map(|server| SpreadServer {
+        server,
+        requests: 0,
+        failures: 0,
+        share: 0,
+        fair: 0,
+    });
+    servers.chain(unresolved).collect()
 }
 
 /// Fills in the shares; all requests.
@@ -173,6 +181,9 @@ impl Facts<'_> {
                 match reason {
                     "down" => "`waypost upstream resume` brings back what a command took out",
                     "full" => "raise its `max_conns`, or add servers",
+                    "unresolved" => {
+                        "its name stands for no address: `waypost upstream list` has what was answered"
+                    }
                     "failed" => "the error log has its failures; it is tried again by itself",
                     _ => "`waypost upstream list` has what its check or its errors say",
                 },
