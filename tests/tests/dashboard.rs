@@ -112,6 +112,16 @@ async fn the_page_may_change_something_and_no_other_one() {
     assert_eq!(post(&origin(&address, "same-origin")).await, 200);
 }
 
+/// Who is asked for one may have never seen one.
+#[tokio::test]
+async fn the_page_says_where_a_token_comes_from() {
+    let (_proxy, address) = with_an_admin_port().await;
+    let script = get(&address, "/dashboard/actions.js", "").await.text();
+    for part in ["waypost token NAME", "[[admin.tokens]]"] {
+        assert!(script.contains(part), "{part}");
+    }
+}
+
 #[tokio::test]
 async fn what_the_log_said_of_late_is_told_by_kind() {
     let (proxy, address) = with_an_admin_port().await;

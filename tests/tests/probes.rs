@@ -119,7 +119,11 @@ async fn load_balancers_see_that_it_is_not_ready_while_it_still_serves_whoever_c
 #[tokio::test]
 async fn the_drain_begins_once_the_delay_is_over() {
     let mut proxy = with("shutdown_delay = \"300ms\"\n").await;
-    assert_eq!(proxy.admin("POST", "/drain", "").await.status, 202);
+    let answer = proxy.admin("POST", "/drain", "").await;
+    assert_eq!(
+        (answer.status, answer.json()["delay_ms"].as_u64()),
+        (202, Some(300))
+    );
     proxy
         .log_contains("no longer ready: draining in 300ms")
         .await;

@@ -39,6 +39,31 @@ async fn a_service_says_when_it_serves_and_when_it_is_about_to_end() {
     proxy.process().ended().await;
 }
 
+/// What systemd waits for from then on has both in it, the delay and the drain.
+#[tokio::test]
+async fn a_stop_with_a_delay_is_told_when_it_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = listening(directory.path());
+    let origin = origin::says("hello").await;
+    let line = format!(
+        "NOTIFY_SOCKET='{}/notify' exec \"$@\"",
+        directory.path().display()
+    );
+    let setup = proxy::to([&origin]).server("shutdown_delay = \"10m\"");
+    let mut proxy = setup.through_shell(&line).start().await;
+    assert!(received(&socket).starts_with("READY=1\n"));
+    proxy.signal(Signal::QUIT);
+    assert_eq!(received(&socket), "STOPPING=1\n");
+    proxy
+        .log_contains("no longer ready: draining in 600s")
+        .await;
+    proxy.signal(Signal::QUIT);
+    proxy.process().ended().await;
+    // And not once more.
+    socket.set_nonblocking(true).unwrap();
+    assert!(socket.recv(&mut [0; 64]).is_err());
+}
+
 #[tokio::test]
 async fn the_watchdog_hears_of_the_process_until_a_worker_hangs() {
     let directory = tempfile::tempdir().unwrap();

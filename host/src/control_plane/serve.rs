@@ -192,6 +192,7 @@ pub fn run(mut config: Config, file: &Path) -> anyhow::Result<ExitCode> {
             exporters,
             file: file.to_owned(),
             cleaning_up: None,
+            told_of_end: false,
             names,
             sources,
             acme,
@@ -288,6 +289,8 @@ struct Control {
     acme: Acme,
     /// What is done before the process ends.
     cleaning_up: Option<JoinHandle<()>>,
+    /// Systemd knows that the process is about to end.
+    told_of_end: bool,
 }
 
 /// How far the end of the process has come.
@@ -550,6 +553,13 @@ impl Control {
         let delay = self.shutdown_delay();
         tracing::info!("no longer ready: draining in {delay:?}");
         self.workers.stats().process().leave();
+        // Its `TimeoutStopSec` has begun, if it was its stop, and else begins with this.
+        self.told_of_end = true;
+        tokio::task::spawn_local(async {
+            if let Err(late) = run_blocking("telling systemd", BRIEF, systemd::stopping).await {
+                tracing::error!("{late}");
+            }
+        });
         *ending = Shutdown::Delayed(tokio::time::Instant::now() + delay);
     }
 
@@ -589,8 +599,11 @@ impl Control {
             return;
         }
         let files = sockets.files();
+        let told = std::mem::replace(&mut self.told_of_end, true);
         let clean_up = move || {
-            systemd::stopping();
+            if !told {
+                systemd::stopping();
+            }
             remove_files(&files);
         };
         self.cleaning_up = Some(tokio::task::spawn_local(async {

@@ -12,7 +12,11 @@ use super::publish::Plan;
 use super::{resolve, state};
 use crate::config::is_same_server;
 use crate::config::model::{Overlay, UpstreamConfig, UpstreamServer};
+use crate::config::problem::{did_you_mean, suggestion};
 use crate::names::{Learned, Resolution};
+
+/// Servers that whoever names an unknown one is told of at most.
+const NAMED: usize = 8;
 
 /// One change.
 pub(super) enum ServerChange {
@@ -188,11 +192,17 @@ pub(super) fn alter(
     resolution: &Resolution,
 ) -> Result<String, ChangeRefused> {
     let index = find(upstream, server, resolution)?;
-    let altered = &mut upstream.servers[index];
+    let UpstreamConfig { name, servers, .. } = upstream;
+    let altered = &mut servers[index];
     let mut done = format!("server `{server}`:");
     if let Some(weight) = weight {
         if !(1..=65_535).contains(&weight) {
-            let message = format!("`weight` must be from 1 to 65535, not {weight}");
+            let mut message = format!("`weight` must be from 1 to 65535, not {weight}");
+            if weight == 0 {
+                message += &format!(
+                    ": `waypost upstream drain {name} {server}` sends it no more requests"
+                );
+            }
             return Err(ChangeRefused::Failed(message));
         }
         altered.weight = weight;
@@ -253,7 +263,15 @@ fn find(
         server.spelling == name || addresses.any(|address| address == name)
     });
     let unknown = || {
-        let name = format!("server `{name}` in upstream `{}`", upstream.name);
+        let known = upstream.servers.iter().map(|server| &*server.spelling);
+        let near = did_you_mean(name, known.clone()).unwrap_or_else(|| {
+            let some = suggestion(name, known.take(NAMED), "its servers are");
+            match upstream.servers.len().saturating_sub(NAMED) {
+                0 => some,
+                more => format!("{some} and {more} more"),
+            }
+        });
+        let name = format!("server `{name}` in upstream `{}`; {near}", upstream.name);
         ChangeRefused::Unknown(name)
     };
     found.ok_or_else(unknown)
@@ -304,6 +322,31 @@ mod tests {
         assert_eq!(spellings(&upstream), ["10.0.0.1", "10.0.0.9", "10.0.0.2"]);
         list(&mut upstream, &three);
         assert_eq!(spellings(&upstream), ["10.0.0.1", "10.0.0.9", "10.0.0.3"]);
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_answered_with_those_that_are_as_far_as_they_fit() {
+        let (mut upstream, none) = (upstream(), Resolution::default());
+        let refused = remove(&mut upstream, "app", &none).unwrap_err();
+        let expected =
+            "the configuration has no server `app` in upstream `u`; its servers are: `10.0.0.1`";
+        assert_eq!(refused.to_string(), expected);
+        let many: Vec<_> = (2..250).map(|last| format!("10.0.0.{last}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let many = listed(&many, &upstream);
+        list(&mut upstream, &many);
+        let refused = remove(&mut upstream, "app", &none).unwrap_err();
+        assert!(refused.to_string().len() < 400, "{refused}");
+    }
+
+    #[test]
+    fn a_weight_of_nothing_is_told_how_to_drain() {
+        let (mut upstream, none) = (upstream(), Resolution::default());
+        let refused = alter(&mut upstream, "10.0.0.1", Some(0), None, &none).unwrap_err();
+        let drain = "`waypost upstream drain u 10.0.0.1`";
+        assert!(refused.to_string().contains(drain), "{refused}");
+        let refused = alter(&mut upstream, "10.0.0.1", Some(70_000), None, &none).unwrap_err();
+        assert!(!refused.to_string().contains("drain"), "{refused}");
     }
 
     #[test]

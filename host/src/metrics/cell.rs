@@ -113,7 +113,7 @@ mod tests {
         let again = || {
             endpoint.ended(0, 0, Some(Reason::Connect));
             upstream.metrics.retried(0, Reason::Connect);
-            endpoint.retried(0);
+            endpoint.retried(0, Reason::Connect);
         };
         assert_eq!(stores(again), 4);
     }

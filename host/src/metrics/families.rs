@@ -51,6 +51,8 @@ families! {
         "Attempts at endpoints that have ended, by the answer's status; `none` without an answer.";
     UPSTREAM_FAILURES = counter "waypost_upstream_failures" ["upstream", "endpoint", "reason"]
         "Attempts that count against their endpoint, by what has failed.";
+    ENDPOINT_RETRIES = counter "waypost_endpoint_retries" ["upstream", "endpoint", "reason"]
+        "Attempts at the endpoint that another one was made in place of, by why they failed.";
     UPSTREAM_IN_FLIGHT = gauge "waypost_upstream_requests_in_flight" ["upstream", "endpoint"]
         "Attempts at endpoints that are under way.";
     UPSTREAM_HEADER = histogram "waypost_upstream_header_duration_seconds" ["upstream"]
@@ -167,6 +169,7 @@ mod tests {
     use super::*;
 
     const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    const ALERTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/alerts.yml");
     const BEGINS: &str = "| family | kind | labels | what it tells |\n| --- | --- | --- | --- |\n";
 
     /// The table of the reference.
@@ -201,6 +204,53 @@ mod tests {
         } else {
             assert_eq!(docs, now, "bless it by WAYPOST_BLESS=1");
         }
+    }
+
+    /// The words of an expression that may be names of families.
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        text.split(move |c| !is_of_word(c))
+            .filter(|word| word.starts_with("waypost_") || word.starts_with("process_"))
+    }
+
+    #[test]
+    fn alerts_ask_for_families_that_there_are_by_labels_that_they_have() {
+        let rules = std::fs::read_to_string(ALERTS).unwrap();
+        let mut asked = 0;
+        for rule in rules.split("- alert: ").skip(1) {
+            let expression = rule.split_once("expr:").unwrap().1;
+            let expression = expression.split_once("labels: {").unwrap().0;
+            for word in words(expression) {
+                let told = |family: &&&Family| {
+                    let (name, suffix) = (family.name, family.kind.suffix());
+                    match family.kind {
+                        Kind::Histogram => word == format!("{name}_bucket"),
+                        _ => word == format!("{name}{suffix}"),
+                    }
+                };
+                let family = ALL.iter().find(told);
+                let family = family.unwrap_or_else(|| panic!("no {word}, in {rule}"));
+                asked += 1;
+                let by = expression.split("by (").skip(1);
+                let by = by.filter_map(|labels| Some(labels.split_once(')')?.0));
+                for label in by.flat_map(|labels| labels.split(", ")) {
+                    let is_there = family.labels.contains(&label);
+                    assert!(
+                        is_there || matches!(label, "instance" | "le"),
+                        "{label}: {rule}"
+                    );
+                }
+            }
+            for label in rule.split("$labels.").skip(1) {
+                let label = label.split([' ', '}']).next().unwrap();
+                let mut families = ALL
+                    .iter()
+                    .filter(|family| words(expression).any(|word| word.starts_with(family.name)));
+                let is_there = families.any(|family| family.labels.contains(&label));
+                assert!(is_there || label == "instance", "{label}: {rule}");
+            }
+        }
+        assert!(asked > 15, "{asked} families");
     }
 
     /// As <https://prometheus.io/docs/practices/naming/> has it, and so that no help needs an escape.

@@ -219,7 +219,7 @@ struct EndpointCells {
     answers: [Counter; STATUSES.len()],
     unanswered: Counter,
     failures: [Counter; REASONS.len()],
-    retried: Counter,
+    retries: [Counter; REASONS.len()],
 }
 
 impl EndpointMetrics {
@@ -247,9 +247,9 @@ impl EndpointMetrics {
     }
 
     /// Another endpoint is asked in its place.
-    pub(crate) fn retried(&self, worker: usize) {
+    pub(crate) fn retried(&self, worker: usize, why: Reason) {
         if let Some(cells) = self.cells.of(worker) {
-            cells.retried.increment();
+            cells.retries[why as usize].increment();
         }
     }
 
@@ -270,7 +270,7 @@ impl EndpointMetrics {
             add_all(&mut sums.answers, &cells.answers);
             sums.unanswered += cells.unanswered.get();
             add_all(&mut sums.failures, &cells.failures);
-            sums.retried += cells.retried.get();
+            add_all(&mut sums.retries, &cells.retries);
         }
         sums
     }
@@ -282,8 +282,7 @@ pub(crate) struct EndpointSums {
     answers: [u64; STATUSES.len()],
     unanswered: u64,
     failures: [u64; REASONS.len()],
-    /// Attempts in whose place another endpoint was asked.
-    pub(crate) retried: u64,
+    retries: [u64; REASONS.len()],
 }
 
 impl EndpointSums {
@@ -295,6 +294,11 @@ impl EndpointSums {
 
     pub(crate) fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
         by_name(&REASONS, &self.failures)
+    }
+
+    /// Attempts in whose place another endpoint was asked, by why they failed.
+    pub(crate) fn retries(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_name(&REASONS, &self.retries)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Mirror {
     body_limit: Option<u32>,
     sent: Counter,
     refused: Counter,
+    /// By what the requests say of their length: nothing is told of a body that goes by.
+    too_large: Counter,
 }
 
 const ALL: u64 = 1_000_000;
@@ -75,6 +77,7 @@ impl Hook for Mirror {
             )?,
             sent: Counter::named("sent"),
             refused: Counter::named("refused"),
+            too_large: Counter::named("too_large"),
         };
         settings.finish()?;
         Ok(mirror)
@@ -107,6 +110,11 @@ impl OnRequest for Mirror {
             return Verdict::Proceed;
         }
         match self.body_limit.filter(|_| call.request().may_have_body()) {
+            Some(at_most) if length(call).is_some_and(|length| length > at_most.into()) => {
+                self.too_large.add(1);
+                let message = "no copy was sent: the body is larger than `body_limit`";
+                log::exchange(Level::Debug, message);
+            }
             Some(at_most) => {
                 let beyond = Beyond::Pass;
                 let wanted = Manner::Whole(Bound { at_most, beyond });
@@ -116,6 +124,12 @@ impl OnRequest for Mirror {
         }
         Verdict::Proceed
     }
+}
+
+/// Of the body of a request, if it says that.
+fn length(call: &Call) -> Option<u64> {
+    let length = call.request().header("content-length")?;
+    std::str::from_utf8(&length).ok()?.trim().parse().ok()
 }
 
 impl OnRequestBody for Mirror {

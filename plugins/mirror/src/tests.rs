@@ -75,6 +75,18 @@ fn a_copy_has_the_body_where_it_is_wanted_and_there_may_be_one() {
 }
 
 #[test]
+fn a_body_that_is_said_to_be_too_large_is_counted_and_goes_by() {
+    answer_with(|_| panic!("nothing is sent"));
+    let mut hooked = Hooked::<Mirror>::of(r#"{"upstream": "new", "body_limit": "1k"}"#);
+    for (length, counted) in [("1024", 0), ("1025", 1), ("many", 1)] {
+        let post = Request::new("POST", "/a").header("Content-Length", length);
+        let mut exchange = hooked.exchange(post);
+        assert_eq!(hooked.on_request(&mut exchange), Verdict::Proceed);
+        assert_eq!(hooked.counter("too_large"), counted, "{length}");
+    }
+}
+
+#[test]
 fn a_share_of_the_requests_and_some_methods_are_copied() {
     let settings = r#"{"upstream": "new", "share": "25%", "path": "/copy$uri"}"#;
     let some = copies(settings, vec![Request::get("/x"); 4000]);

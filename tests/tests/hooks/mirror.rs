@@ -1,5 +1,6 @@
 //! `mirror`: copies of requests for another upstream.
 
+use waypost_tests::admin::ADMIN;
 use waypost_tests::{Answer, Gate, Http2, Origin, Proxy, eventually, origin, proxy};
 
 async fn with(app: &Origin, copies: &Origin, settings: &str) -> Proxy {
@@ -13,6 +14,7 @@ async fn with(app: &Origin, copies: &Origin, settings: &str) -> Proxy {
             "[upstream.copies]\nservers = [{}]\n",
             copies.with("")
         ))
+        .more(ADMIN)
         .start()
         .await
 }
@@ -115,6 +117,8 @@ async fn a_copy_has_the_body_up_to_a_limit() {
     copies.received(4).await;
     assert_eq!(copies.requests()[3].target, "/behind");
     assert!(app.requests()[3].body == larger);
+    let mirror = proxy.shows("/plugins/mirror").await;
+    assert_eq!(mirror["counters"]["too_large"], 1, "{mirror}");
 }
 
 #[tokio::test]

@@ -52,6 +52,11 @@ async fn failures_and_retries_are_told_with_their_reasons() {
             format!(r#"waypost_upstream_retries_total{{upstream="backend",reason="{reason}"}}"#);
         assert_eq!(metrics.value(&retried), 1.0, "{reason}");
     }
+    for (origin, reason) in [(&refuses, "connect"), (&errs, "status")] {
+        let reason = format!(r#",reason="{reason}""#);
+        assert_eq!(of(&metrics, "endpoint_retries_total", origin, &reason), 1.0);
+    }
+    assert_eq!(metrics.sum("waypost_endpoint_retries_total"), 2.0);
     for origin in [&refuses, &errs] {
         assert_eq!(of(&metrics, "endpoint_in_rotation", origin, ""), 0.0);
         let why = r#",reason="failed""#;

@@ -1,5 +1,7 @@
 //! `waypost status`, `reload`, `drain`, `stop`, `upgrade`: the process as a whole.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde_json::Value;
 
@@ -7,6 +9,7 @@ use super::client::{AdminClient, Content, PATIENT, SOON};
 use super::table::{HEAD, aligned, painted, span};
 use super::{CommandFailed, OutputFormat};
 use crate::admin_api::{ProcessStatus, ReloadCounts, Reloaded, Upgraded};
+use crate::config::duration_text;
 
 pub(super) async fn status(
     client: &AdminClient,
@@ -133,9 +136,18 @@ pub(super) async fn drain(
     client: &AdminClient,
     form: &OutputFormat,
 ) -> Result<String, CommandFailed> {
-    form.of(posted(client, "/drain").await?, |_: Value| {
-        "draining: the process ends when the requests under way have\n".to_owned()
-    })
+    form.of(posted(client, "/drain").await?, drain_in_words)
+}
+
+fn drain_in_words(answer: Value) -> String {
+    match answer.get("delay_ms").and_then(Value::as_u64) {
+        None => "draining: the process ends when the requests under way have\n".to_owned(),
+        Some(delay) => format!(
+            "no longer ready: load balancers have {} to see that, and then the process drains\n\
+             (`waypost drain` once more has it drain at once)\n",
+            duration_text(Duration::from_millis(delay))
+        ),
+    }
 }
 
 pub(super) async fn stop(
@@ -230,10 +242,17 @@ last error     no such file
         assert!(canned.received().await.starts_with("POST /reload "));
     }
 
+    #[test]
+    fn a_drain_that_waits_for_load_balancers_says_how_long() {
+        let text = drain_in_words(serde_json::json!({ "delay_ms": 15_000 }));
+        assert!(text.contains("have 15s to see that"), "{text}");
+    }
+
     #[tokio::test]
     async fn drain_stop_and_upgrade_ask_for_what_their_names_say() {
         let canned = Canned::on_tcp(202, "{}").await;
-        drain(&canned.client, &WORDS).await.unwrap();
+        let text = drain(&canned.client, &WORDS).await.unwrap();
+        assert!(text.starts_with("draining: "), "{text}");
         assert!(canned.received().await.starts_with("POST /drain "));
         let canned = Canned::on_tcp(202, "{}").await;
         stop(&canned.client, &WORDS).await.unwrap();

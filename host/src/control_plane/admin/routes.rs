@@ -1,6 +1,7 @@
 //! Which path does what.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::Router;
@@ -54,7 +55,7 @@ pub(super) fn router(admin: Admin, address: Address) -> Router {
         .route("/reload", post(reload))
         .route(
             "/drain",
-            post(async |State(admin): State<Admin>| demand(&admin, Demand::Drain)),
+            post(async |State(admin): State<Admin>| drain(&admin)),
         )
         .route(
             "/stop",
@@ -248,6 +249,23 @@ fn demand(admin: &Admin, demand: Demand) -> (StatusCode, Json<Value>) {
     // The receiver is gone only if the process ends anyway.
     let _ = admin.demands.send(demand);
     (StatusCode::ACCEPTED, Json(json!({})))
+}
+
+/// With how long it goes on accepting, where it does.
+fn drain(admin: &Admin) -> (StatusCode, Json<Value>) {
+    // Who asks once more does not want to wait.
+    let delay = match admin.workers.is_draining() {
+        true => Duration::ZERO,
+        false => admin.published.load().snapshot.config.server.shutdown_delay,
+    };
+    let (status, nothing) = demand(admin, Demand::Drain);
+    match delay.is_zero() {
+        true => (status, nothing),
+        false => (
+            status,
+            Json(json!({ "delay_ms": view::milliseconds(delay) })),
+        ),
+    }
 }
 
 async fn upgrade(State(admin): State<Admin>) -> Result<Json<Upgraded>, ApiError> {

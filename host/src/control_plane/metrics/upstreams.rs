@@ -88,6 +88,12 @@ fn attempts(told: &Told<'_>, text: &mut MetricsText) {
             text.count(&families::UPSTREAM_FAILURES, &labels, count);
         }
     }
+    for (upstream, endpoint, sums) in &endpoints {
+        for (reason, count) in sums.retries() {
+            let labels = [upstream, endpoint, reason];
+            text.count(&families::ENDPOINT_RETRIES, &labels, count);
+        }
+    }
 }
 
 /// What upstreams of one name are doing at this moment.

@@ -404,7 +404,7 @@ impl WorkerUpstream {
                         let worker = exchange.worker();
                         self.shared.metrics().retried(worker, why);
                         if let Some(left) = exchange.balance().take_left() {
-                            left.retried(worker);
+                            left.retried(worker, why);
                         }
                     }
                     let lease = Lease::new(group, exchange, chosen, picked_at, admitted);

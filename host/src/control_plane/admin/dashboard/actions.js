@@ -221,6 +221,7 @@ export function askForToken(why) {
       body: [
         paragraph(why),
         el("label", {}, "Token ", token),
+        paragraph("waypost token NAME makes one, and prints what to add to the configuration: an [[admin.tokens]]. One with the role operate may change things, one with read may look."),
         paragraph("It is kept until this tab is closed."),
       ],
       yes: "Continue",

@@ -49,10 +49,14 @@ function state(cell) {
 }
 
 function address(cell) {
-  const [name, spelled] = [el("span"), el("span", { class: "hint" })];
-  cell.append(name, " ", spelled);
+  const [host, port, spelled] = [el("span"), el("span"), el("span", { class: "hint" })];
+  // One that is too long for a line is broken ahead of its port.
+  cell.append(host, el("wbr"), port, " ", spelled);
   return ({ server }) => {
-    setText(name, server.address ?? server.server);
+    const name = server.address ?? server.server;
+    const [, before, behind] = /^(.*?)(:\d+)?$/s.exec(name);
+    setText(host, before);
+    setText(port, behind ?? "");
     const other = server.address && server.address !== server.server ? server.server : "";
     setText(spelled, [other, server.backup ? "backup" : ""].filter(Boolean).join(", "));
   };
