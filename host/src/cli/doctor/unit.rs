@@ -40,11 +40,11 @@ pub(super) fn stop_timeout(root: &Path, configuration: &Path) -> Option<Duration
     if !commands.any(|command| command.split_whitespace().any(|word| word == file)) {
         return None;
     }
-    let said = lines().filter_map(|line| {
+    let mut said = lines().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
         matches!(key.trim(), "TimeoutStopSec" | "TimeoutSec").then(|| value.trim())
     });
-    match said.last() {
+    match said.next_back() {
         None => Some(DEFAULT),
         Some(value) => span(value),
     }
