@@ -30,6 +30,91 @@ fn check_says_that_a_configuration_is_valid() {
 }
 
 #[test]
+fn check_tells_programs_what_it_has_found_and_where() {
+    let output = waypost(&["check", "-c", VALID, "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected =
+        serde_json::json!({"file": VALID, "valid": true, "problems": [], "warnings": []});
+    assert_eq!(told, expected);
+
+    let output = waypost(&["check", "-c", INVALID, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = told["problems"].as_array().unwrap();
+    assert_eq!((problems.len(), &told["valid"]), (9, &false.into()));
+    let in_words = waypost(&["check", "-c", INVALID]);
+    for problem in problems {
+        let [file, message, key] =
+            ["file", "message", "key"].map(|name| problem[name].as_str().unwrap());
+        let hint = problem["hint"]
+            .as_str()
+            .map(|hint| format!("\nhint: {hint}"));
+        let expected = format!(
+            "error: {message}\n  --> {file}:{}:{}   ({key}){}\n",
+            problem["line"],
+            problem["column"],
+            hint.unwrap_or_default()
+        );
+        let report = text(&in_words.stderr);
+        assert!(report.contains(&expected), "no {expected} in {report}");
+    }
+
+    let output = waypost(&["check", "-c", "gone.toml", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = serde_json::json!([{
+        "file": "gone.toml",
+        "message": "cannot read `gone.toml`: no such file or directory",
+        "hint": "name another file with `-c FILE`",
+    }]);
+    assert_eq!(told["problems"], expected, "what is not known is left out");
+}
+
+#[test]
+fn check_and_import_tell_programs_which_directives_of_nginx_are_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nginx.conf");
+    let directives = "server { listen 80;\nproxy_cache one;\nlocation / { return 204; } }\n";
+    std::fs::write(&file, directives).unwrap();
+    let file = file.to_str().unwrap();
+    let told = |arguments: &[&str]| -> serde_json::Value {
+        let output = waypost(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(text(&output.stderr), "", "{arguments:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let checked = told(&["check", "-c", file, "--json"]);
+    let problem = &checked["problems"][0];
+    assert_eq!(
+        (&problem["line"], &problem["message"]),
+        (&2.into(), &"not supported".into())
+    );
+    assert_eq!(problem["key"], "proxy_cache one");
+    let report = told(&["import", file, "--report", "--json"]);
+    let directives = report["directives"].as_array().unwrap();
+    let lost = directives
+        .iter()
+        .find(|of| of["outcome"] == "not supported");
+    assert_eq!(lost.unwrap()["directive"], "proxy_cache one");
+}
+
+#[test]
+fn help_is_no_wider_than_a_hundred_columns() {
+    for arguments in [
+        &["--help"][..],
+        &["top", "--help"],
+        &["plugin", "canary", "--help"],
+    ] {
+        let output = waypost(arguments);
+        let wide = text(&output.stdout)
+            .lines()
+            .find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None, "{arguments:?}");
+    }
+}
+
+#[test]
 fn check_show_and_run_report_every_problem_to_the_standard_error() {
     for command in ["check", "show", "run"] {
         let output = waypost(&[command, "-c", INVALID]);
@@ -90,6 +175,18 @@ fn version_names_what_was_built_in_when_asked_for_more() {
         assert!(rest.contains(expected), "{rest}");
     }
     assert!(!rest.contains(" unknown\n"), "{rest}");
+}
+
+#[test]
+fn version_tells_programs_everything() {
+    let output = waypost(&["version", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    for name in ["rustc", "target", "wasmtime", "interface"] {
+        assert!(told[name].is_string(), "{told}");
+    }
+    assert_eq!(told["plugins"], serde_json::json!(waypost::stock::NAMES));
 }
 
 #[test]

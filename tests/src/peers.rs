@@ -41,7 +41,7 @@ pub fn python(modules: &[&str]) -> Option<PathBuf> {
 }
 
 /// The path of one of the scripts in `tests/peers`.
-fn script(name: &str) -> PathBuf {
+pub fn script(name: &str) -> PathBuf {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
     folder.join(name)
 }

@@ -71,6 +71,7 @@ mod signals; // drain, stop, reopen
 mod reload; // another configuration, while requests are served
 mod takeover; // another process, while requests are served
 mod dashboard; // the page for people at the same address
+mod top; // the same in a terminal
 mod admin; // its API
 mod upstream_list; // what each server was asked, and what went wrong with it last
 mod probes; // whether requests are wanted

@@ -64,6 +64,39 @@ fn what_a_policy_must_not_do_is_found_out() {
     }
 }
 
+#[test]
+fn programs_are_told_what_was_found_and_measured() {
+    let output = plugin(
+        &directory("traps_in_pick"),
+        &["test", "mine.wasm", "--json"],
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["name"], &told["seed"]), (&"mine".into(), &1.into()));
+    let findings = told["findings"].as_array().unwrap();
+    let of = |verdict: &str| {
+        findings
+            .iter()
+            .filter(|of| of["verdict"] == verdict)
+            .count()
+    };
+    assert!(of("fails") > 0 && of("holds") > 0, "{told}");
+    assert_eq!(of("fails") + of("note") + of("holds"), findings.len());
+
+    let output = plugin(&directory("behaves"), &["bench", "mine.wasm", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let measured = told["measured"].as_array().unwrap();
+    let over = |plugin: &str| -> Vec<u64> {
+        let of = measured.iter().filter(|of| of["plugin"] == plugin);
+        of.map(|of| of["servers"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(
+        (over("mine"), over("round_robin")),
+        (vec![3, 32, 1000], vec![3, 32, 1000])
+    );
+}
+
 /// The log has the plugin's own words.
 #[test]
 fn what_a_plugin_says_as_it_fails_is_printed() {

@@ -86,6 +86,20 @@ fn the_requests_of_a_log_are_the_load() {
 }
 
 #[test]
+fn programs_get_all_results_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = simulate(&folder, &["random", "--requests", "1000", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = &told["policies"][0];
+    assert_eq!(
+        (&of["policy"], &of["result"]["requests"]),
+        (&"random".into(), &1000.into())
+    );
+    assert_eq!(of["result"]["servers"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn a_page_stands_alone() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["random", "--requests", "1000", "--html", "page.html"];

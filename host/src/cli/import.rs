@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use serde_json::json;
 
+use super::admin;
 use crate::config;
 use crate::config::model::Config;
+use crate::config::problem::Problem;
 use crate::config::system::{System, ThisMachine};
-use crate::import::{self, Imported};
+use crate::import::{self, Entry, Imported, ReadError, Report};
 
 /// What a file is called that is printed.
 const PRINTED: &str = "waypost.toml";
@@ -25,6 +28,9 @@ pub(super) struct ImportArguments {
     /// Print what becomes of every directive instead
     #[arg(long)]
     report: bool,
+    /// Print the report as JSON
+    #[arg(long, requires = "report")]
+    json: bool,
     /// Read the file as if it had no directive of these names, such as `proxy_cache`: the loss is
     /// agreed to
     #[arg(long, value_name = "DIRECTIVE", value_delimiter = ',')]
@@ -44,7 +50,10 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     } = import::import_without(&arguments.without, &arguments.file, target, &ThisMachine)?;
     let is_complete = !report.has_losses();
     if arguments.report {
-        super::print(&report.full())?;
+        match arguments.json {
+            true => super::print(&in_json(&report))?,
+            false => super::print(&report.full())?,
+        };
         return Ok(code(is_complete));
     }
     let mut err = std::io::stderr().lock();
@@ -80,9 +89,14 @@ pub(super) fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     Ok(code(is_complete))
 }
 
-/// The configuration of a file that is nginx's, translated; none for a file that is not. What cannot
-/// be said is reported, and keeps it from being served.
-pub(super) fn configuration(file: &Path) -> Option<Result<Config, ExitCode>> {
+/// A file of nginx's, and what was made of it.
+pub(super) struct Translated {
+    pub(super) report: Report,
+    pub(super) config: Result<Config, Vec<Problem>>,
+}
+
+/// The configuration of a file that is nginx's, translated; none for a file that is not.
+pub(super) fn translated(file: &Path) -> Option<Result<Translated, ReadError>> {
     // A pipe can be read once, and is whatever its reader takes it for.
     if !std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file()) {
         return None;
@@ -91,23 +105,48 @@ pub(super) fn configuration(file: &Path) -> Option<Result<Config, ExitCode>> {
     if !import::is_nginx(file, &text) {
         return None;
     }
+    let imported = import::import(file, file, &ThisMachine);
+    Some(imported.map(|Imported { text, report, .. }| Translated {
+        report,
+        config: config::parse(&text, file),
+    }))
+}
+
+/// The same, where what cannot be said is reported, and keeps it from being served.
+pub(super) fn configuration(file: &Path) -> Option<Result<Config, ExitCode>> {
+    let translated = translated(file)?;
     let mut err = std::io::stderr().lock();
-    Some(match import::import(file, file, &ThisMachine) {
+    Some(match translated {
         Err(error) => {
             let _ = writeln!(err, "error: {error}");
             Err(ExitCode::FAILURE)
         }
-        Ok(Imported { text, report, .. }) => {
+        Ok(Translated { report, config }) => {
             let _ = write!(err, "{}", report.attention());
             let _ = writeln!(err, "{}", report.summary());
             drop(err);
-            match config::parse(&text, file) {
+            match config {
                 _ if report.has_losses() => Err(ExitCode::FAILURE),
                 Ok(config) => Ok(config),
                 Err(problems) => Err(super::report(file, &problems)),
             }
         }
     })
+}
+
+fn in_json(report: &Report) -> String {
+    let told = |entry: &Entry| {
+        json!({
+            "file": &*entry.line.file,
+            "line": entry.line.line,
+            "directive": entry.directive,
+            "outcome": entry.outcome.title(),
+            "note": entry.note,
+        })
+    };
+    let directives: Vec<_> = report.entries.iter().map(told).collect();
+    let told = json!({ "directives": directives, "differs": report.general });
+    admin::printable(&format!("{told:#}\n"))
 }
 
 fn code(is_complete: bool) -> ExitCode {

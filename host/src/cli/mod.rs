@@ -30,7 +30,12 @@ use crate::config::problem::Problem;
 
 /// A reverse proxy and load balancer whose balancing decisions are WebAssembly components.
 #[derive(Debug, Parser)]
-#[command(name = "waypost", version, disable_help_subcommand = true)]
+#[command(
+    name = "waypost",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -43,7 +48,13 @@ enum Command {
     /// Serve without a file: pass requests on to these servers
     Proxy(proxy::ProxyArguments),
     /// Say whether a configuration is valid, or all that is wrong with it
-    Check(ConfigFile),
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a configuration with every default filled in
     Show {
         #[command(flatten)]
@@ -92,6 +103,9 @@ enum Command {
         /// Also of everything that was built in
         #[arg(short, long)]
         verbose: bool,
+        /// As JSON, everything that was built in included
+        #[arg(long)]
+        json: bool,
     },
     /// Compile the plugin on the standard input; run by this program itself
     #[command(name = crate::plugin::COMMAND, hide = true)]
@@ -124,7 +138,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(config) => run::run(&config.file),
         Command::Proxy(arguments) => proxy::proxy(&arguments),
-        Command::Check(config) => check::check(&config.file),
+        Command::Check { config, json } => check::check(&config.file, json),
         Command::Show { config, expand_env } => show::show(&config.file, expand_env),
         Command::Import(arguments) => import::import(&arguments),
         Command::Plugin(command) => plugin::plugin(command),
@@ -137,7 +151,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::demo(),
         Command::Admin(command) => admin::run(command),
         Command::Explain(arguments) => admin::explain(arguments),
-        Command::Version { verbose } => version::version(verbose),
+        Command::Version { verbose, json } => version::version(verbose, json),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");

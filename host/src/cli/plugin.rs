@@ -40,11 +40,17 @@ pub(super) enum PluginCommand {
         /// The same seed makes the same trial
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// As JSON, once all is tried
+        #[arg(long)]
+        json: bool,
     },
     /// Measure what a plugin's calls cost, beside `round_robin`
     Bench {
         #[command(flatten)]
         tried: try_plugin::Tried,
+        /// As JSON, once all is measured
+        #[arg(long)]
+        json: bool,
     },
     /// Have policies choose for a load, in a time that takes none: shares, latencies, who moves when
     /// a server goes
@@ -73,8 +79,8 @@ pub(super) fn plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
         PluginCommand::New(arguments) => project::new(&arguments),
         PluginCommand::Build(folder) => project::build(&folder),
         PluginCommand::Dev(arguments) => project::dev(&arguments),
-        PluginCommand::Test { tried, seed } => try_plugin::test(&tried, seed),
-        PluginCommand::Bench { tried } => try_plugin::measure(&tried),
+        PluginCommand::Test { tried, seed, json } => try_plugin::test(&tried, seed, json),
+        PluginCommand::Bench { tried, json } => try_plugin::measure(&tried, json),
         PluginCommand::Simulate(arguments) => simulate::simulate(&arguments),
         PluginCommand::Admin(command) => admin::run(admin::AdminCommand::Plugin(command)),
     }

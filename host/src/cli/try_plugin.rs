@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
+use super::admin;
 use super::progress::Progress;
 use crate::config::{self, model::PluginLimits};
 use crate::plugin::{
@@ -115,16 +116,17 @@ pub(super) fn runtime() -> anyhow::Result<Arc<Runtime>> {
 }
 
 /// Whether it does what every plugin has to: exit code 1 if it does not.
-pub(super) fn test(tried: &Tried, seed: u64) -> anyhow::Result<ExitCode> {
+pub(super) fn test(tried: &Tried, seed: u64, as_json: bool) -> anyhow::Result<ExitCode> {
     log_to_stderr();
     let runtime = runtime()?;
     let subject = tried.subject(&runtime)?;
     let (name, kind) = (subject.plugin.name(), subject.kind.name());
-    super::print(&format!(
-        "{kind} `{name}`, sha256 {}, seed {seed}\n",
-        subject.plugin.hash()
-    ))?;
+    let hash = subject.plugin.hash().to_string();
+    if !as_json {
+        super::print(&format!("{kind} `{name}`, sha256 {hash}, seed {seed}\n"))?;
+    }
     let (mut counts, mut written) = ([0; 3], Ok(ExitCode::SUCCESS));
+    let mut findings = Vec::new();
     let progress = Progress::of(format!("trying `{name}`"), 0);
     conformance(&subject, seed, |finding| {
         let (word, place) = match finding.verdict {
@@ -133,6 +135,14 @@ pub(super) fn test(tried: &Tried, seed: u64) -> anyhow::Result<ExitCode> {
             Verdict::Fails => ("FAILS", 2),
         };
         counts[place] += 1;
+        if as_json {
+            findings.push(json!({
+                "requirement": finding.requirement,
+                "verdict": word.trim_end().to_lowercase(),
+                "seen": finding.seen,
+            }));
+            return;
+        }
         let line = format!("{word}  {}: {}\n", finding.requirement, finding.seen);
         if written.is_ok() {
             written = progress.beside(|| super::print(&line));
@@ -141,20 +151,32 @@ pub(super) fn test(tried: &Tried, seed: u64) -> anyhow::Result<ExitCode> {
     drop(progress);
     written?;
     let [hold, notes, fail] = counts;
-    super::print(&format!(
-        "{hold} hold, {notes} to be looked at, {fail} fail\n"
-    ))?;
+    let text = match as_json {
+        true => in_json(&json!({
+            "name": name,
+            "kind": kind,
+            "sha256": hash,
+            "seed": seed,
+            "findings": findings,
+        })),
+        false => format!("{hold} hold, {notes} to be looked at, {fail} fail\n"),
+    };
+    super::print(&text)?;
     Ok(match fail {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
 }
 
+fn in_json(told: &Value) -> String {
+    admin::printable(&format!("{told:#}\n"))
+}
+
 /// Servers that a policy is measured over.
 const FLEETS: [usize; 3] = [3, 32, 1000];
 
 /// What its calls cost, beside `round_robin`.
-pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
+pub(super) fn measure(tried: &Tried, as_json: bool) -> anyhow::Result<ExitCode> {
     log_to_stderr();
     let runtime = runtime()?;
     let subject = tried.subject(&runtime)?;
@@ -165,39 +187,58 @@ pub(super) fn measure(tried: &Tried) -> anyhow::Result<ExitCode> {
         settings: Map::new(),
         place: Map::new(),
     };
-    super::print("PLUGIN            SERVERS  NS PER REQUEST  INSTANCE IN  MEMORY\n")?;
-    let row = |subject: &Subject, servers: Option<usize>| -> anyhow::Result<ExitCode> {
+    if !as_json {
+        super::print("PLUGIN            SERVERS  NS PER REQUEST  INSTANCE IN  MEMORY\n")?;
+    }
+    let mut told = Vec::new();
+    let mut row = |subject: &Subject, servers: Option<usize>| -> anyhow::Result<()> {
         let progress = Progress::of(format!("measuring `{}`", subject.plugin.name()), 0);
         let measured = bench(subject, servers)?;
         drop(progress);
         let over = measured
             .servers
             .map_or("-".to_owned(), |servers| servers.to_string());
-        super::print(&format!(
+        let line = format!(
             "{:<16}  {over:>7}  {:>14.0}  {:>8.0} us  {:>4} KiB\n",
             subject.plugin.name(),
             measured.nanoseconds,
             measured.instance.as_secs_f64() * 1e6,
             measured.memory >> 10,
-        ))?;
+        );
+        match as_json {
+            true => told.push(json!({
+                "plugin": subject.plugin.name(),
+                "servers": measured.servers,
+                "ns_per_request": measured.nanoseconds.round(),
+                "instance_ns": measured.instance.as_nanos(),
+                "memory_bytes": measured.memory,
+            })),
+            false => {
+                super::print(&line)?;
+            }
+        }
         match measured.faults {
             Some(faults) => anyhow::bail!(
                 "`{}` failed while it was measured ({faults}), so these are no figures of its work: \
                  `waypost plugin test` says what it fails by",
                 subject.plugin.name()
             ),
-            None => Ok(ExitCode::SUCCESS),
+            None => Ok(()),
         }
     };
     if subject.kind == Kind::Hook {
         row(&subject, None)?;
-        return row(&beside, Some(FLEETS[0]));
+        row(&beside, Some(FLEETS[0]))?;
+    } else {
+        for servers in FLEETS {
+            row(&subject, Some(servers))?;
+            row(&beside, Some(servers))?;
+        }
     }
-    for servers in FLEETS {
-        row(&subject, Some(servers))?;
-        row(&beside, Some(servers))?;
+    match as_json {
+        true => super::print(&in_json(&json!({ "measured": told }))),
+        false => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What the plugin says, and what it does instead of answering.

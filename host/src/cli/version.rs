@@ -6,17 +6,27 @@ use crate::stock;
 
 const WAYPOST: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) fn version(verbose: bool) -> anyhow::Result<ExitCode> {
+/// From the build script: `build/versions.rs`.
+const FACTS: [(&str, &str); 4] = [
+    ("rustc", env!("WAYPOST_RUSTC")),
+    ("target", env!("WAYPOST_TARGET")),
+    ("wasmtime", env!("WAYPOST_WASMTIME")),
+    ("interface", env!("WAYPOST_WIT")),
+];
+
+/// `as_json`: with everything that was built in, as a program takes what it wants.
+pub(super) fn version(verbose: bool, as_json: bool) -> anyhow::Result<ExitCode> {
+    if as_json {
+        let mut told = serde_json::json!({ "version": WAYPOST });
+        for (name, value) in FACTS {
+            told[name] = value.into();
+        }
+        told["plugins"] = stock::NAMES.into();
+        return super::print(&format!("{told:#}\n"));
+    }
     let mut text = format!("waypost {WAYPOST}\n");
     if verbose {
-        // From the build script: `build/versions.rs`.
-        let facts = [
-            ("rustc", env!("WAYPOST_RUSTC")),
-            ("target", env!("WAYPOST_TARGET")),
-            ("wasmtime", env!("WAYPOST_WASMTIME")),
-            ("interface", env!("WAYPOST_WIT")),
-        ];
-        for (name, value) in facts {
+        for (name, value) in FACTS {
             text += &format!("{name:<10} {value}\n");
         }
         // They are built with the host, from the same sources.

@@ -33,7 +33,7 @@ impl Outcome {
         Outcome::Harmless,
     ];
 
-    fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Outcome::Lost => "not supported",
             Outcome::Changed => "changed on purpose",

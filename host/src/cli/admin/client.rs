@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -130,6 +130,12 @@ impl AdminClient {
         self.ask(Method::GET, path, Content::Nothing, SOON).await
     }
 
+    /// The same of what is no JSON.
+    pub(super) async fn text(&self, path: &str) -> Result<String, CommandFailed> {
+        let (status, body) = self.send(Method::GET, path, Content::Nothing, SOON).await?;
+        String::from_utf8(body.into()).map_err(|_| self.foreign(status))
+    }
+
     /// Sends a request and waits for its answer, no longer than given. `path` is encoded already:
     /// see [`segment`].
     pub(super) async fn ask(
@@ -139,6 +145,17 @@ impl AdminClient {
         content: Content,
         within: Duration,
     ) -> Result<Value, CommandFailed> {
+        let (status, body) = self.send(method, path, content, within).await?;
+        serde_json::from_slice(&body).map_err(|_| self.foreign(status))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content: Content,
+        within: Duration,
+    ) -> Result<(StatusCode, Bytes), CommandFailed> {
         let host = match &self.at {
             AskedAt::Address(Address::Tcp(address)) => address.to_string(),
             AskedAt::Address(Address::Unix(_)) => "localhost".to_owned(),
@@ -222,7 +239,7 @@ impl AdminClient {
         stream: S,
         request: Request<Full<Bytes>>,
         within: Duration,
-    ) -> Result<Value, CommandFailed>
+    ) -> Result<(StatusCode, Bytes), CommandFailed>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -262,7 +279,10 @@ impl AdminClient {
         }
     }
 
-    async fn answer(&self, response: Response<Incoming>) -> Result<Value, CommandFailed> {
+    async fn answer(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<(StatusCode, Bytes), CommandFailed> {
         let address = &self.at;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_SIZE)
@@ -273,25 +293,28 @@ impl AdminClient {
                 CommandFailed::new(format!("the answer of `{address}` broke off: {error}"))
             })?
             .to_bytes();
-        let foreign = || {
-            let hint = match status.as_u16() {
-                400 => self.hint_of_tls(),
-                _ => "",
-            };
-            CommandFailed::new(format!(
-                "`{address}` answered with status {} but not as waypost does: is it another program's \
-                 address?{hint}",
-                status.as_u16()
-            ))
-        };
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|_| foreign());
+            return Ok((status, body));
         }
-        let refused: RequestRefused = serde_json::from_slice(&body).map_err(|_| foreign())?;
+        let refused: RequestRefused =
+            serde_json::from_slice(&body).map_err(|_| self.foreign(status))?;
         Err(CommandFailed {
             message: refused.error,
             problems: refused.problems,
+            is_refusal: true,
         })
+    }
+
+    fn foreign(&self, status: StatusCode) -> CommandFailed {
+        let hint = match status.as_u16() {
+            400 => self.hint_of_tls(),
+            _ => "",
+        };
+        CommandFailed::new(format!(
+            "`{}` answered with status {} but not as waypost does: is it another program's address?{hint}",
+            self.at,
+            status.as_u16()
+        ))
     }
 }
 

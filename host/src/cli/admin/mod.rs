@@ -13,6 +13,7 @@ mod explain;
 mod explain_words;
 mod table;
 mod asked;
+mod top;
 #[cfg(test)]
 mod canned;
 
@@ -31,6 +32,7 @@ use self::certificate::CertificateCommand;
 use self::client::AdminClient;
 pub(super) use self::explain::ExplainArguments;
 pub(super) use self::plugin::PluginAdminCommand;
+use self::top::TopArguments;
 use self::upstream::UpstreamCommand;
 use super::ConfigFile;
 use crate::config;
@@ -51,6 +53,8 @@ pub(super) enum AdminCommand {
         #[command(flatten)]
         form: OutputFormat,
     },
+    /// Show what a running process does, again and again: servers, plugins, hooks, events
+    Top(TopArguments),
     /// Read the configuration again; should it have problems, the old one goes on serving
     Reload(ToProcess),
     /// Accept no more connections, and stop when the requests under way have ended
@@ -133,6 +137,8 @@ struct CommandFailed {
     message: String,
     /// Of a configuration, each as `waypost check` prints it.
     problems: Vec<String>,
+    /// The process has said no: it is there.
+    is_refusal: bool,
 }
 
 /// Carries a command out and prints the answer, or why there is none.
@@ -167,6 +173,7 @@ fn told(answer: Result<String, CommandFailed>) -> anyhow::Result<ExitCode> {
 async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
     match command {
         AdminCommand::Status { reach, form } => process::status(&reach.client()?, &form).await,
+        AdminCommand::Top(arguments) => top::answer(arguments).await,
         AdminCommand::Reload(to) => process::reload(&to.reach.client()?, &to.form).await,
         AdminCommand::Drain(to) => process::drain(&to.reach.client()?, &to.form).await,
         AdminCommand::Stop(to) => process::stop(&to.reach.client()?, &to.form).await,
@@ -246,6 +253,7 @@ impl Reach {
                      `--admin`, as `--admin unix:/run/waypost/admin.sock`, or mend the file"
                 ),
                 problems: problems.iter().map(ToString::to_string).collect(),
+                is_refusal: false,
             }),
         }
     }
@@ -295,6 +303,7 @@ impl CommandFailed {
         CommandFailed {
             message: "the process cannot be asked over TLS".to_owned(),
             problems: problems.iter().map(ToString::to_string).collect(),
+            is_refusal: false,
         }
     }
 
@@ -314,6 +323,7 @@ impl CommandFailed {
         CommandFailed {
             message: message.into(),
             problems: Vec::new(),
+            is_refusal: false,
         }
     }
 }
@@ -342,7 +352,7 @@ fn make_printable(answer: &mut Value) {
 }
 
 /// Without what would command a terminal: messages of plugins reach it too.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let harmless = |c: char| {
         if c.is_control() && c != '\n' {
             char::REPLACEMENT_CHARACTER

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anstyle::Style;
 
-use super::table::{BAD, DOUBTFUL, GOOD, HEAD, aligned, brief, count, header, painted, seconds};
+use super::table::{
+    BAD, DOUBTFUL, GOOD, HEAD, aligned, brief, columns, count, header, painted, seconds, wrapped,
+};
 use crate::admin_api::{CheckStatus, ServerCounts, ServerStatus, StandingReason, UpstreamStatus};
 
 const HEADER: [&str; 7] = [
@@ -19,8 +21,14 @@ const HEADER: [&str; 7] = [
 ];
 
 /// A line for each upstream, one for each of its servers with the figures, and below it what else
-/// there is to say: so that the columns fit 80 columns.
+/// there is to say: so that the columns fit 80 columns. What is longer than the terminal is wide goes
+/// on in the next line.
 pub(super) fn in_words(upstreams: &[UpstreamStatus]) -> String {
+    within(upstreams, columns())
+}
+
+fn within(upstreams: &[UpstreamStatus], columns: usize) -> String {
+    const INDENT: usize = 4;
     let mut rows = vec![header(HEADER)];
     for upstream in upstreams {
         rows.extend(upstream.servers.iter().map(row));
@@ -42,7 +50,9 @@ pub(super) fn in_words(upstreams: &[UpstreamStatus]) -> String {
         for server in &upstream.servers {
             add(lines.next());
             for note in notes(server) {
-                add(Some(&format!("    {note}")));
+                for line in wrapped(&note, columns.saturating_sub(INDENT)) {
+                    add(Some(&format!("{:INDENT$}{line}", "")));
+                }
             }
         }
     }
@@ -301,7 +311,8 @@ mod tests {
             .replace(r#""server": "10.20.30.102:3000""#, r#""server": "b.example:3000""#),
             server("10.20.30.103:3000", r#""in_rotation": true, "slow_start_s": 30"#),
         ];
-        let text = in_words(&[upstream(&format!("[{}]", servers.join(",")))]);
+        let upstreams = [upstream(&format!("[{}]", servers.join(",")))];
+        let text = within(&upstreams, 80);
         assert!(text.contains("\u{1b}[31munhealthy\u{1b}[0m"), "{text:?}");
         assert_eq!(
             strip_str(&text).to_string(),
@@ -309,14 +320,16 @@ mod tests {
              backend (least_conn)\n  \
              10.20.30.101:3000  up            9999999   123456  123451   0          -\n    \
              health 97%, 5xx answers 34\n    \
-             last error 12.0s ago: connect() failed (111: Connection refused) while connecting to upstream\n  \
+             last error 12.0s ago: connect() failed (111: Connection refused) while\n      \
+             connecting to upstream\n  \
              10.20.30.102:3000  unhealthy     0         0       0        12345      -\n    \
              b.example:3000, health 0%\n    \
              unhealthy for 1.0s\n  \
              10.20.30.103:3000  starting 30s  -         -       -        0          -\n"
         );
-        let of_figures = strip_str(&text).to_string();
-        let mut of_figures = of_figures.lines().filter(|line| !line.starts_with("    "));
-        assert!(of_figures.all(|line| line.len() <= 80));
+        let shown = strip_str(&text).to_string();
+        assert!(shown.lines().all(|line| line.len() <= 80));
+        let wide = within(&upstreams, 200);
+        assert!(wide.contains("refused) while connecting to upstream\n"));
     }
 }

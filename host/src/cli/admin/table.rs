@@ -49,6 +49,50 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
+/// Columns of the terminal that is printed to; 80 where there is none.
+pub(super) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    let known = size.ok().map(|size| usize::from(size.ws_col));
+    known.filter(|columns| *columns > 0).unwrap_or(80)
+}
+
+/// A text in lines of at most so many letters, broken between words where that is possible. All lines
+/// but the first are further to the right.
+pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    const INDENT: &str = "  ";
+    let columns = columns.max(20);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let letters: Vec<char> = word.chars().collect();
+        let mut rest = &letters[..];
+        let room = columns - used;
+        let needs = rest.len() + usize::from(used > 0);
+        if needs > room && used > INDENT.len() {
+            lines.push(INDENT.to_owned());
+            used = INDENT.len();
+        }
+        loop {
+            let line = lines.len() - 1;
+            let line = &mut lines[line];
+            if !line.trim().is_empty() {
+                line.push(' ');
+                used += 1;
+            }
+            let (now, later) = rest.split_at(rest.len().min(columns - used));
+            line.extend(now);
+            used += now.len();
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+            lines.push(INDENT.to_owned());
+            used = INDENT.len();
+        }
+    }
+    lines
+}
+
 /// `312ns`, `4.2us`, `17ms`; `-` for what was never measured.
 pub(super) fn brief(time: Duration) -> String {
     let nanoseconds = time.as_nanos();
@@ -128,6 +172,28 @@ mod tests {
         let text = aligned(&rows);
         assert!(text.contains("\u{1b}[31mx\u{1b}[0m     y\n"), "{text:?}");
         assert_eq!(strip_str(&text).to_string(), "A     B\nx     y\nlong  z\n");
+    }
+
+    #[test]
+    fn a_text_is_broken_between_words_and_a_word_only_where_it_has_no_room() {
+        let text = "last error 12.0s ago: connect() failed (111: Connection refused)";
+        assert_eq!(
+            wrapped(text, 40),
+            [
+                "last error 12.0s ago: connect() failed",
+                "  (111: Connection refused)"
+            ]
+        );
+        assert_eq!(wrapped(text, 200), [text]);
+        let long = "x".repeat(50);
+        let lines = wrapped(&format!("a {long} b"), 20);
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= 20),
+            "{lines:?}"
+        );
+        let joined: String = lines.concat().replace(' ', "");
+        assert_eq!(joined, format!("a{long}b"), "nothing is lost");
+        assert_eq!(wrapped("", 80), [""]);
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use self::arguments::{HappensTo, ServerList};
+use super::admin;
 use super::progress::Progress;
 use super::try_plugin;
 use crate::file;
@@ -64,6 +65,9 @@ pub(super) struct SimulateArguments {
     /// The same seed makes the same load
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
     /// Also write a page with plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -74,7 +78,9 @@ pub(super) fn simulate(arguments: &SimulateArguments) -> anyhow::Result<ExitCode
     let scenario = arguments.scenario()?;
     let runtime = try_plugin::runtime()?;
     let about = arguments.about(&scenario);
-    super::print(&format!("{about}\n\n"))?;
+    if !arguments.json {
+        super::print(&format!("{about}\n\n"))?;
+    }
     let mut results: Vec<(String, Simulated)> = Vec::new();
     for policy in &arguments.policies {
         let subject = subject(policy, &runtime)?;
@@ -84,12 +90,25 @@ pub(super) fn simulate(arguments: &SimulateArguments) -> anyhow::Result<ExitCode
             .map_err(|error| anyhow::anyhow!("`{policy}` does not choose: {error}"))?;
         results.push((policy.clone(), result));
     }
-    super::print(&table::of(&results))?;
+    match arguments.json {
+        true => super::print(&in_json(&about, &results))?,
+        false => super::print(&table::of(&results))?,
+    };
     if let Some(file) = &arguments.html {
         fs::write(file, page::of(&about, &results))
             .with_context(|| format!("cannot write `{}`", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All that the table and the page have.
+fn in_json(about: &str, results: &[(String, Simulated)]) -> String {
+    let policies: Vec<_> = results
+        .iter()
+        .map(|(policy, result)| json!({ "policy": policy, "result": result }))
+        .collect();
+    let told = json!({ "load": about, "policies": policies });
+    admin::printable(&format!("{told:#}\n"))
 }
 
 /// A policy as the command line names it.

@@ -1,5 +1,7 @@
 //! What became of a load.
 
+use serde::Serialize;
+
 use super::{Fleet, Scenario};
 
 /// Parts of the time that are told apart.
@@ -8,7 +10,7 @@ const WINDOWS: usize = 60;
 const NONE: u16 = u16::MAX;
 
 /// What became of all requests.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Simulated {
     pub requests: u64,
     /// Without an answer: refused, or cut off too often.
@@ -29,7 +31,7 @@ pub struct Simulated {
     pub windows: Vec<Window>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ServerResult {
     pub name: String,
     pub requests: u64,
@@ -38,7 +40,7 @@ pub struct ServerResult {
 }
 
 /// A part of the time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Window {
     pub from_us: u64,
     pub p99_us: u32,
