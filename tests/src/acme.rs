@@ -34,6 +34,8 @@ pub enum Mode {
     Babbles,
     /// Nothing is answered until the gate opens.
     Waits(Gate),
+    /// Issues, but a new order is answered once the gate opens.
+    Holds(Gate),
 }
 
 struct State {
@@ -145,7 +147,7 @@ fn answer(state: &mut State, issuer: &Authority, request: &Request) -> Answer {
         Mode::Waits(gate) => {
             return Answer::status(503, "later").when(gate).then_close();
         }
-        Mode::Issues | Mode::Refuses(..) => {}
+        Mode::Issues | Mode::Refuses(..) | Mode::Holds(_) => {}
     }
     let base = format!("https://{}", request.header("Host"));
     let (kind, number) = match request.target[1..].split_once('/') {
@@ -225,7 +227,10 @@ fn answer(state: &mut State, issuer: &Authority, request: &Request) -> Answer {
         }
         other => panic!("no `{other}` in ACME"),
     };
-    let answer = json_answer(status, &json).header("Replay-Nonce", "four");
+    let mut answer = json_answer(status, &json).header("Replay-Nonce", "four");
+    if let (Mode::Holds(gate), "new") = (&state.mode, kind) {
+        answer = answer.when(gate);
+    }
     match place.is_empty() {
         true => answer,
         false => answer.header("Location", &place),

@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RevokedCertParams, SanType, SignatureAlgorithm,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RevokedCertParams,
+    SanType, SignatureAlgorithm,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -40,8 +41,8 @@ pub struct Certificate {
     pub key: String,
 }
 
-/// The key of a request, of ECDSA on P-256.
-struct RequestedKey(Vec<u8>);
+/// The key of a request: of RSA, or of ECDSA on P-256 or P-384.
+struct RequestedKey(Vec<u8>, &'static SignatureAlgorithm);
 
 impl PublicKeyData for RequestedKey {
     fn der_bytes(&self) -> &[u8] {
@@ -49,7 +50,7 @@ impl PublicKeyData for RequestedKey {
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &PKCS_ECDSA_P256_SHA256
+        self.1
     }
 }
 
@@ -120,7 +121,13 @@ impl Authority {
         use x509_parser::prelude::{FromDer, X509CertificationRequest};
         let (_, request) = X509CertificationRequest::from_der(request).expect("a request");
         let key = &request.certification_request_info.subject_pki;
-        let key = RequestedKey(key.subject_public_key.data.to_vec());
+        let point = key.subject_public_key.data.to_vec();
+        let algorithm = match (key.algorithm.algorithm.to_id_string().as_str(), point.len()) {
+            ("1.2.840.113549.1.1.1", _) => &PKCS_RSA_SHA256,
+            (_, 97) => &PKCS_ECDSA_P384_SHA384,
+            _ => &PKCS_ECDSA_P256_SHA256,
+        };
+        let key = RequestedKey(point, algorithm);
         let mut params = made_out_for(&[domain]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;

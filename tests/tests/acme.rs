@@ -4,6 +4,8 @@ mod pebble; // of a real authority
 mod failures; // of one that does not issue
 mod renewal; // before they end
 mod sharing; // by several processes
+mod keys; // of which type
+mod restarts; // and upgrades, and what is broken meanwhile
 mod commands; // seen, and ordered at once
 
 use std::path::Path;

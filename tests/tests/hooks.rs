@@ -13,7 +13,7 @@ mod hot_load; // hooks are swapped while requests run
 mod streams; // hooks of sessions
 mod passwords; // work that is waited for
 mod bodies; // of requests and answers, seen and replaced
-mod waiting; // upstreams that are
+pub(crate) mod waiting; // upstreams that are
 mod forward_auth; // a server that says who may come in
 mod mirror; // copies for another upstream
 mod operator; // what commands and the admin API show

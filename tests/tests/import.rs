@@ -51,6 +51,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "its directives are newer than the nginx of many machines",
     ),
     ("tengine_checks", "its directives are another server's"),
+    ("acme_issuer", "its authorities are elsewhere"),
     ("unix_sockets", "its sockets are in fixed places"),
     ("https_upstream", "its servers speak TLS"),
     ("includes", "its files are beside it"),

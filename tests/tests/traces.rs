@@ -4,6 +4,10 @@
 mod collectors; // that are down, slow or mad
 mod export; // over either protocol, through reloads
 mod context; // `traceparent` and `tracestate`
+mod hooks; // what they ask, and what they are asked about answers
+mod streams; // sessions
+mod decisions; // in the access log
+mod another; // collector
 
 use serde_json::Value;
 use waypost_tests::{Answer, Http2, Proxy, grpc, origin, peers, plugin, proxy};
@@ -200,8 +204,10 @@ async fn a_hook_has_a_span_and_one_that_fails_says_why() {
         .start()
         .await;
     assert_eq!(proxy.get("/").await.status, 200);
-    let spans = collector.spans(4).await;
-    let hook = only(&spans, "name", "hook probe");
+    let spans = collector.spans(5).await;
+    let mut hooks = spans.iter().filter(|span| span["name"] == "hook probe");
+    let hook = hooks.next().unwrap();
+    assert_eq!(attribute(hook, "waypost.phase"), "request");
     assert_eq!(hook["kind"], "INTERNAL");
     assert_eq!(hook["parent"], only(&spans, "kind", "SERVER")["span"]);
     assert_eq!(attribute(hook, "waypost.plugin"), "probe");
@@ -210,7 +216,7 @@ async fn a_hook_has_a_span_and_one_that_fails_says_why() {
     assert!(hook["took"].as_u64().unwrap() > 0);
 
     assert_eq!(proxy.get_with("/", "X-Probe: trap\r\n").await.status, 500);
-    let spans = collector.spans(6).await;
+    let spans = collector.spans(7).await;
     let mut hooks = spans.iter().filter(|span| span["name"] == "hook probe");
     let failed = hooks.next_back().unwrap();
     assert_eq!(attribute(failed, "waypost.verdict"), "failed");

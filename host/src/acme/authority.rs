@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::attempts::{Attempts, Failed};
 use super::challenges;
 use super::failure::Failure;
 use super::http::AuthorityClient;
@@ -20,7 +21,7 @@ use super::order::{self, Wanted};
 use super::renewal;
 use super::store::{self, Lock};
 use super::thread::{OrderStatus, Shared};
-use crate::config::model::AcmeAuthority;
+use crate::config::model::{AcmeAuthority, KeyType};
 use crate::file::read_regular;
 use crate::tls::{self, CertificateFacts};
 
@@ -43,9 +44,16 @@ pub(super) type Asker = oneshot::Sender<Result<(), String>>;
 /// What the task is told.
 pub(super) enum Told {
     /// These domains, with these settings, and no others.
-    Follow(Arc<AcmeAuthority>, BTreeMap<String, PathBuf>),
+    Follow(Arc<AcmeAuthority>, BTreeMap<String, Followed>),
     /// Order at once.
     Renew(String, Asker),
+}
+
+/// What a domain is to have.
+#[derive(Clone)]
+pub(super) struct Followed {
+    pub(super) file: PathBuf,
+    pub(super) key_type: KeyType,
 }
 
 /// The task of an authority.
@@ -53,6 +61,9 @@ pub(super) struct Authority {
     pub(super) settings: Arc<AcmeAuthority>,
     pub(super) certificates: BTreeMap<String, Certificate>,
     pub(super) shared: Arc<Shared>,
+    /// Of failures before this start, those of domains that are not followed yet.
+    remembered: Attempts,
+    has_told_of_held: bool,
     /// Nothing is asked before, and how often that went wrong in a row.
     held_until: Option<Instant>,
     failures: u32,
@@ -64,6 +75,11 @@ pub(super) struct Authority {
 /// A certificate of it.
 pub(super) struct Certificate {
     file: PathBuf,
+    key_type: KeyType,
+    /// It is ordered for if the file has another key. Not where another process has written that one
+    /// meanwhile: whose configuration differs, the two would order in turn.
+    wants_key: bool,
+    was_looked_at: bool,
     seen: Option<Seen>,
     facts: Option<CertificateFacts>,
     /// The moment that was chosen in the window that the authority has suggested.
@@ -80,9 +96,12 @@ pub(super) struct Certificate {
 struct Seen(SystemTime, u64);
 
 impl Certificate {
-    fn new(file: PathBuf) -> Certificate {
+    fn new(followed: Followed) -> Certificate {
         Certificate {
-            file,
+            file: followed.file,
+            key_type: followed.key_type,
+            wants_key: true,
+            was_looked_at: false,
             seen: None,
             facts: None,
             suggested: None,
@@ -96,6 +115,7 @@ impl Certificate {
 
     /// Looks at its file. True if it is another one than before.
     fn look(&mut self) -> bool {
+        let is_first = !std::mem::replace(&mut self.was_looked_at, true);
         let seen = std::fs::metadata(&self.file).ok();
         let seen = seen.and_then(|seen| Some(Seen(seen.modified().ok()?, seen.len())));
         if seen == self.seen {
@@ -106,17 +126,32 @@ impl Certificate {
         self.facts = read.and_then(|pem| tls::usable(&pem).ok());
         self.seen = seen;
         (self.suggested, self.ask_at) = (None, Instant::now());
-        (self.failures, self.held_until) = (0, None);
-        if self.facts.is_some() {
-            self.last_error = None;
+        self.wants_key &= is_first;
+        // What has failed before the start has, unless somebody has ordered it since.
+        if !is_first || self.due() > renewal::now() {
+            (self.failures, self.held_until) = (0, None);
+            if self.facts.is_some() {
+                self.last_error = None;
+            }
         }
         true
     }
 
     /// In seconds since 1970.
     fn due(&self) -> i64 {
-        let due = |facts| renewal::due(facts, self.suggested);
-        self.facts.as_ref().map_or(i64::MIN, due)
+        match &self.facts {
+            Some(facts) if !self.wants_key || facts.key_type == Some(self.key_type) => {
+                renewal::due(facts, self.suggested)
+            }
+            _ => i64::MIN,
+        }
+    }
+
+    /// What has failed before this start is left alone for as long as it would have been.
+    fn remember(&mut self, failed: Failed) {
+        self.held_until = failed.left().map(in_seconds);
+        self.failures = failed.failures;
+        self.last_error = Some(failed.error).filter(|error| !error.is_empty());
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -135,12 +170,16 @@ impl Certificate {
 
 impl Authority {
     pub(super) fn new(settings: Arc<AcmeAuthority>, shared: Arc<Shared>) -> Authority {
+        let mut remembered = Attempts::read(&settings);
+        let failed = remembered.authority.take();
         Authority {
             settings,
             certificates: BTreeMap::new(),
             shared,
-            held_until: None,
-            failures: 0,
+            remembered,
+            held_until: failed.as_ref().and_then(Failed::left).map(in_seconds),
+            failures: failed.map_or(0, |failed| failed.failures),
+            has_told_of_held: false,
             locked_until: None,
             silent_until: None,
         }
@@ -180,6 +219,7 @@ impl Authority {
             Told::Follow(settings, files) => {
                 if *settings != *self.settings {
                     // What was wrong may be mended.
+                    self.remembered = Attempts::default();
                     (self.failures, self.held_until) = (0, None);
                     for certificate in self.certificates.values_mut() {
                         (certificate.failures, certificate.held_until) = (0, None);
@@ -188,10 +228,10 @@ impl Authority {
                 self.settings = settings;
                 self.certificates
                     .retain(|domain, _| files.contains_key(domain));
-                for (domain, file) in files {
-                    let new = || Certificate::new(file);
-                    self.certificates.entry(domain).or_insert_with(new);
+                for (domain, followed) in files {
+                    self.follow(domain, followed);
                 }
+                self.tell_of_held();
             }
             Told::Renew(domain, asker) => match self.certificates.get_mut(&domain) {
                 Some(certificate) => certificate.asked.push(asker),
@@ -201,12 +241,44 @@ impl Authority {
         }
     }
 
+    fn follow(&mut self, domain: String, followed: Followed) {
+        if let Some(known) = self.certificates.get_mut(&domain) {
+            known.wants_key |= known.key_type != followed.key_type;
+            known.key_type = followed.key_type;
+            return;
+        }
+        let mut new = Certificate::new(followed);
+        if let Some(failed) = self.remembered.domains.remove(&domain) {
+            new.remember(failed);
+        }
+        new.look();
+        self.certificates.insert(domain, new);
+    }
+
+    /// One line at the start for whoever wonders why nothing is ordered.
+    fn tell_of_held(&mut self) {
+        if std::mem::replace(&mut self.has_told_of_held, true) {
+            return;
+        }
+        let due = |of: &&Certificate| of.due() <= renewal::now();
+        let held = |of: &Certificate| of.held_until.max(self.held_until);
+        let held: Vec<Instant> =
+            (self.certificates.values().filter(due).filter_map(held)).collect();
+        if let Some(first) = held.iter().min() {
+            let wait = first.saturating_duration_since(Instant::now());
+            let (number, wait) = (held.len(), Duration::from_secs(wait.as_secs()));
+            tracing::warn!(
+                "certificates that could not be ordered before this start: {number}; the next attempt is in \
+                 {wait:?}, or by `waypost certificate renew`"
+            );
+        }
+    }
+
     /// Looks at all files: another process may have written one.
     fn look(&mut self) {
         let mut changed = false;
         for certificate in self.certificates.values_mut() {
-            let was_seen = certificate.seen.is_some();
-            changed |= certificate.look() && was_seen;
+            changed |= certificate.look();
         }
         if changed {
             self.shared.tell();
@@ -298,11 +370,37 @@ impl Authority {
             let written = store::write(file, pem.as_bytes());
             written.map_err(|error| Failure::of_store(file, &error))
         });
-        drop(lock);
         match written {
             Ok(()) => self.succeeded(domain),
             Err(failure) => self.failed(domain, failure),
         }
+        self.remember(domain);
+        drop(lock);
+    }
+
+    /// How an order went, for the next start.
+    fn remember(&self, domain: &str) {
+        let Some(certificate) = self.certificates.get(domain) else {
+            return;
+        };
+        let error = certificate.last_error.as_deref().unwrap_or_default();
+        let held = self.held_until.map(moment_of);
+        let of_authority = (self.failures > 0).then(|| Failed::now(self.failures, held, error));
+        let of_domain = match (certificate.last_error.is_some(), certificate.held_until) {
+            (false, None) => None,
+            (_, held) => Some(Failed::now(
+                certificate.failures,
+                held.map(moment_of),
+                error,
+            )),
+        };
+        Attempts::change(&self.settings, |attempts| {
+            attempts.authority = of_authority;
+            match of_domain {
+                Some(failed) => attempts.domains.insert(domain.to_owned(), failed),
+                None => attempts.domains.remove(domain),
+            };
+        });
     }
 
     async fn order(&self, domain: &str) -> Result<String, Failure> {
@@ -322,6 +420,7 @@ impl Authority {
         let wanted = Wanted {
             authority: &self.settings,
             domain,
+            key_type: certificate.key_type,
             failures: certificate.failures,
             replaces: known.and_then(order::identifier),
         };
@@ -483,10 +582,7 @@ impl Authority {
             .into_iter()
             .chain(self.held_until)
             .max();
-        let held = held.map_or(0, |held| {
-            let left = held.saturating_duration_since(Instant::now());
-            renewal::now().saturating_add(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
-        });
+        let held = held.map_or(0, moment_of);
         let status = OrderStatus {
             domain: domain.to_owned(),
             directory: self.settings.directory.clone(),
@@ -496,6 +592,16 @@ impl Authority {
         };
         self.shared.note(certificate.file.clone(), status);
     }
+}
+
+fn in_seconds(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+/// In seconds since 1970.
+fn moment_of(instant: Instant) -> i64 {
+    let left = instant.saturating_duration_since(Instant::now());
+    renewal::now().saturating_add(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// `2026-01-02T03:04:05Z`

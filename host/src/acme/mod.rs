@@ -12,6 +12,7 @@ mod challenges; // what is answered while a domain is validated
 mod failure; // why there is no certificate, and what to do
 mod http; // how the authority is asked
 mod renewal; // when
+mod attempts; // what has failed, across starts
 mod order; // one certificate, from the first request to the last
 mod authority; // all certificates of one authority, one after the other
 mod thread; // all authorities

@@ -10,7 +10,10 @@ use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeType,
     ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+    RsaKeySize,
+};
 use rustls::pki_types::Der;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +21,7 @@ use super::challenges::{self, Answered};
 use super::failure::Failure;
 use super::http::AuthorityClient;
 use super::store;
-use crate::config::model::{AcmeAuthority, ChallengeKind};
+use crate::config::model::{AcmeAuthority, ChallengeKind, KeyType};
 use crate::file::read_regular;
 use crate::tls::{self, CertificateFacts};
 
@@ -77,7 +80,9 @@ pub(super) async fn known_account(
 
 fn unreadable(path: &Path, why: &str) -> Failure {
     let path = path.display();
-    Failure::of_authority(format!("the account cannot be read from `{path}`: {why}"))
+    Failure::of_authority(format!(
+        "the account cannot be read from `{path}`: {why}; without the file, one is made anew"
+    ))
 }
 
 fn keep(path: &Path, kept: &impl Serialize) -> Result<(), Failure> {
@@ -143,6 +148,7 @@ pub(super) fn identifier(facts: &CertificateFacts) -> Option<CertificateIdentifi
 pub(super) struct Wanted<'a> {
     pub(super) authority: &'a AcmeAuthority,
     pub(super) domain: &'a str,
+    pub(super) key_type: KeyType,
     /// How often that has failed: another challenge has its turn each time.
     pub(super) failures: u32,
     /// The certificate whose place it takes, where the authority wants to know.
@@ -277,9 +283,20 @@ impl Wanted<'_> {
     fn request(&self) -> Result<(String, Vec<u8>), rcgen::Error> {
         let mut params = CertificateParams::new([self.domain.to_owned()])?;
         params.distinguished_name = DistinguishedName::new();
-        let key = KeyPair::generate()?;
+        let key = new_key(self.key_type)?;
         let request = params.serialize_request(&key)?;
         Ok((key.serialize_pem(), request.der().to_vec()))
+    }
+}
+
+fn new_key(key_type: KeyType) -> Result<KeyPair, rcgen::Error> {
+    let rsa = |size| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
+    match key_type {
+        KeyType::Ecdsa => KeyPair::generate(),
+        KeyType::Ecdsa384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+        KeyType::Rsa2048 => rsa(RsaKeySize::_2048),
+        KeyType::Rsa3072 => rsa(RsaKeySize::_3072),
+        KeyType::Rsa4096 => rsa(RsaKeySize::_4096),
     }
 }
 

@@ -58,6 +58,7 @@ mod tests {
 
     fn facts(days: i64, serial: u8) -> CertificateFacts {
         CertificateFacts {
+            key_type: None,
             names: Vec::new(),
             issuer: String::new(),
             not_before: 0,

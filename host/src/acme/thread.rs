@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::authority::{Asker, Authority, Told};
+use super::authority::{Asker, Authority, Followed, Told};
 use super::renewal;
 use crate::config::model::{AcmeAuthority, Config};
 use crate::event_loop;
@@ -37,7 +37,7 @@ enum Command {
 }
 
 /// The domains of an authority, and their files.
-type OfAuthority = (Arc<AcmeAuthority>, BTreeMap<String, PathBuf>);
+type OfAuthority = (Arc<AcmeAuthority>, BTreeMap<String, Followed>);
 
 /// How a certificate does that is ordered here.
 #[derive(Debug, Clone)]
@@ -111,7 +111,10 @@ impl Acme {
         for acme in config.acme() {
             let authority = acme.authority.clone();
             let files = acme.certificates.iter();
-            let files = files.map(|of| (of.domain.clone(), of.file.path.clone()));
+            let files = files.map(|of| {
+                let (file, key_type) = (of.file.path.clone(), of.key_type);
+                (of.domain.clone(), Followed { file, key_type })
+            });
             // The account is that of the first listener that names the authority.
             let entry = wanted.entry(authority.folder());
             let (_, known) = entry.or_insert_with(|| (authority, BTreeMap::new()));
@@ -128,7 +131,7 @@ impl Acme {
     fn send(&self, wanted: BTreeMap<PathBuf, OfAuthority>) {
         let of_wanted = |file: &PathBuf, _: &mut OrderStatus| {
             let mut files = wanted.values().flat_map(|(_, files)| files.values());
-            files.any(|known| known == file)
+            files.any(|known| known.file == *file)
         };
         let mut statuses = self.shared.statuses.lock();
         statuses.retain(of_wanted);
@@ -142,7 +145,7 @@ impl Acme {
                     next: renewal::now(),
                     last_error: None,
                 };
-                statuses.entry(file.clone()).or_insert_with(new);
+                statuses.entry(file.file.clone()).or_insert_with(new);
             }
         }
         drop(statuses);

@@ -44,7 +44,7 @@ mod tls;
 mod traces;
 
 pub use self::acme::{
-    Acme, AcmeAuthority, AcmeCertificate, AcmeStore, ChallengeKind, Eab, LETS_ENCRYPT,
+    Acme, AcmeAuthority, AcmeCertificate, AcmeStore, ChallengeKind, Eab, KeyType, LETS_ENCRYPT,
     LETS_ENCRYPT_STAGING,
 };
 pub use self::admin::{AdminConfig, AdminToken, Role};
@@ -620,6 +620,8 @@ pub struct StreamConfig {
     pub access_logs: Vec<AccessLog>,
     /// They inherit none.
     pub hooks: Vec<HookUse>,
+    /// Whether sessions are traced; attributes of the rule are those of requests.
+    pub traces: Option<Arc<TraceRule>>,
 }
 
 /// Where TLS connections to a host go.

@@ -241,6 +241,27 @@ static LISTENERS: &[Directive] = &[
         "`certificate` and `key` in `tls` of `[[listen]]`",
     ),
     is(
+        &["acme_certificate"],
+        "`tls = { acme = { domains = [\"example.com\"], key_type = \"ecdsa\" } }` in `[[listen]]`, a certificate for each \
+         domain; without `domains`, the hosts of its routes",
+    ),
+    is(
+        &["acme_issuer", "uri"],
+        "`directory` in `acme`: `letsencrypt`, `letsencrypt-staging`, or a URL",
+    ),
+    is(&["contact"], "`email` in `acme`"),
+    is(&["challenge"], "`challenges` in `acme`"),
+    is(&["external_account_key"], "`eab` in `acme`"),
+    is(&["state_path"], "`store` in `acme`"),
+    automatic(
+        &["acme_shared_zone", "accept_terms_of_service", "account_key"],
+        "keys and certificates are files of `store`, and whoever has `acme` agrees to the terms of the authority",
+    ),
+    not_there(
+        &["preferred_chain", "profile"],
+        "an authority's default chain and profile are what is had",
+    ),
+    is(
         &["ssl_protocols"],
         "`min_version` and `max_version` in `tls` (1.2 and 1.3 are there)",
     ),
@@ -1091,11 +1112,6 @@ static OTHERS: &[Directive] = &[
     not_there(
         &["keyval", "keyval_zone", "zone_sync*"],
         "`[variable.NAME]` is changed with the configuration, by a reload",
-    ),
-    not_there(
-        &["acme_*"],
-        "say it by hand: `tls = { acme = { email = \"...\", directory = \"...\" } }` of `[[listen]]` orders \
-         a certificate for each `host` of its routes",
     ),
     not_there(
         &["more_set_headers", "more_clear_headers"],

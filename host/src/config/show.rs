@@ -530,6 +530,9 @@ fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {
     out.key("backlog", stream.backlog);
     out.key("access_log", log::access_logs(&stream.access_logs));
     plugins::hooks(out, &stream.hooks, config);
+    if config.traces.is_some() {
+        out.key("traces", self::traces::rule(stream.traces.as_deref()));
+    }
 }
 
 fn upstream_name(index: usize, config: &Config) -> &str {

@@ -210,10 +210,11 @@ impl Hooked {
 
     /// Asks the hooks what is to be changed of a response, the last one first, and hands each
     /// answer over before the next one is asked.
-    pub(crate) fn on_response(
+    pub(crate) fn on_response<Step>(
         &self,
         exchange: &ExchangeAtHand,
         now_us: u64,
+        (begin, end): (impl Fn() -> Step, impl Fn(Step, &WorkerHook)),
         mut change: impl FnMut(&WorkerHook, PooledChanges),
     ) {
         let Some(mut at) = self.0.borrow().as_deref().map(|state| state.runs.len()) else {
@@ -235,7 +236,12 @@ impl Hooked {
                 let call = run.call(now_us);
                 let (hook, ran) = (run.hook.clone(), run.ran.clone());
                 drop(state);
-                let asked = sees_it.then(|| hook.on_response(exchange, &call, &ran));
+                let asked = sees_it.then(|| {
+                    let step = begin();
+                    let asked = hook.on_response(exchange, &call, &ran);
+                    end(step, &hook);
+                    asked
+                });
                 let asked = asked.flatten();
                 if let Some(in_trial) = in_trial {
                     let changes = asked.as_ref().and_then(|(changes, _)| changes.as_deref());

@@ -250,6 +250,9 @@ variables! {
     BodyBytesSent = "body_bytes_sent", LOGGED;
     /// Why policies and hooks decided as they did, in their own words.
     PluginNote = "plugin_note", STATUS;
+    /// How servers were chosen, of a request that `[traces]` samples: who chose, of how many, which one
+    /// and why. At most 1024 bytes.
+    UpstreamDecision = "upstream_decision", LOGGED;
     /// `OK` once the exchange is complete, else empty.
     RequestCompletion = "request_completion", LOGGED;
 

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::Translator;
+use super::acme;
 use super::breaking::Breaking;
 use super::fallback::{OF_LISTENER, OF_PLACES};
 use super::guards::closed;
@@ -67,6 +68,7 @@ impl<'a> Translator<'a> {
         let scopes: Vec<&Scope<'_>> = servers.iter().map(|server| &server.scope).collect();
         self.traces(http);
         let listeners = self.listeners(&servers, &addresses);
+        acme::unused(http, self.accounts);
         for server in &servers {
             self.hand_on(&server.scope);
         }

@@ -26,6 +26,7 @@ mod fallback; // what nobody has translated
 mod idle; // what does nothing where it stands
 mod process;
 mod listen;
+mod acme; // certificates that are ordered
 mod tls;
 mod traces; // `otel_exporter` and its like
 mod checks; // whether servers are well

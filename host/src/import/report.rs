@@ -272,8 +272,14 @@ pub(super) fn is_table(name: &str) -> bool {
 pub(super) fn printable(directive: &Directive) -> String {
     const LONGEST: usize = 72;
     let shown = match &*directive.name {
-        "proxy_set_header" | "grpc_set_header" | "add_header" | "set" | "fastcgi_param"
-        | "proxy_set_body" | "return" => 1,
+        "proxy_set_header"
+        | "grpc_set_header"
+        | "add_header"
+        | "set"
+        | "fastcgi_param"
+        | "proxy_set_body"
+        | "return"
+        | "external_account_key" => 1,
         "if" => 2,
         "secure_link_md5"
         | "secure_link_secret"

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::acme::{self, is_ordered};
 use super::report::Accounts;
 use super::scope::Scope;
 use super::tree::Directive;
@@ -26,6 +27,9 @@ pub(super) fn tls(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) ->
         let certificates = scope.nearest("ssl_certificate");
         let keys = scope.nearest("ssl_certificate_key");
         for (certificate, key) in certificates.iter().zip(keys) {
+            if is_ordered(certificate) && is_ordered(key) {
+                continue; // what was ordered stands beside files
+            }
             if certificate.argument(0).contains('$') || certificate.argument(0).starts_with("data:")
             {
                 accounts.lost(certificate, "a certificate is a file with a fixed name");
@@ -56,7 +60,8 @@ pub(super) fn tls(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) ->
             }
         }
     }
-    let Some((certificate, key)) = first else {
+    let acme = acme::acme(servers, accounts);
+    if first.is_none() && acme.is_none() {
         // Where TLS is not spoken, nobody is asked for a certificate.
         let verifies = servers
             .iter()
@@ -68,9 +73,14 @@ pub(super) fn tls(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) ->
             );
         }
         return None;
-    };
-    table.set("certificate", text(&certificate));
-    table.set("key", text(&key));
+    }
+    if let Some((certificate, key)) = &first {
+        table.set("certificate", text(certificate));
+        table.set("key", text(key));
+    }
+    if let Some(acme) = acme {
+        table.set("acme", acme.inline());
+    }
     let (default, _) = servers.first()?;
     let refuses = default.is_on("ssl_reject_handshake");
     if !further.is_empty() {
@@ -98,7 +108,8 @@ pub(super) fn tls(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) ->
         // an expression is shown for is not known: then the certificate's own names count.
         let owners = servers.iter().filter(|(scope, _)| {
             let mut all = scope.nearest("ssl_certificate").iter();
-            all.any(|each| each.argument(0) == certificate)
+            let first = first.as_ref().map(|(certificate, _)| certificate.as_str());
+            all.any(|each| Some(each.argument(0)) == first)
         });
         let owned: Vec<&String> = owners.flat_map(|(_, names)| names.iter()).collect();
         let names: BTreeSet<String> = owned.iter().flat_map(|name| shown_for(name)).collect();
@@ -346,7 +357,9 @@ fn companions(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) {
                 _ => accounts.harmless(directive, "off, as without it"),
             }
         }
-        let file = |directive: &&&Directive| directive.argument(0).starts_with('$');
+        let file = |directive: &&&Directive| {
+            directive.argument(0).starts_with('$') && !is_ordered(directive)
+        };
         for directive in scope.nearest("ssl_certificate").iter().filter(file) {
             accounts.lost(directive, "a certificate is a file with a fixed name");
         }

@@ -3,8 +3,10 @@
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 use super::{certificate, peer};
+use crate::config::model::KeyType;
 
 /// A certificate, as it is told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) struct CertificateFacts {
     pub(crate) serial: Vec<u8>,
     /// That of its issuer, if it says so.
     pub(crate) authority_key: Option<Vec<u8>>,
+    /// None for one that is not ordered for.
+    pub(crate) key_type: Option<KeyType>,
 }
 
 impl CertificateFacts {
@@ -40,6 +44,25 @@ impl CertificateFacts {
             not_after: parsed.validity().not_after.timestamp(),
             serial: parsed.raw_serial().to_vec(),
             authority_key,
+            key_type: key_type(&parsed),
         })
+    }
+}
+
+fn key_type(parsed: &X509Certificate<'_>) -> Option<KeyType> {
+    match parsed.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => match key.key_size() {
+            2048 => Some(KeyType::Rsa2048),
+            3072 => Some(KeyType::Rsa3072),
+            4096 => Some(KeyType::Rsa4096),
+            _ => None,
+        },
+        // Points tell P-256 and P-384 apart by their size; no authority issues for other curves.
+        PublicKey::EC(point) => match point.key_size() {
+            256 => Some(KeyType::Ecdsa),
+            384 => Some(KeyType::Ecdsa384),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -74,7 +74,41 @@ pub(crate) fn bounded(bytes: &[u8]) -> String {
     text
 }
 
+/// Methods of RFC 9110 and RFC 5789, as the conventions have them; others are one.
+pub(crate) fn method_of(received: &[u8]) -> &'static str {
+    match received {
+        b"GET" => "GET",
+        b"HEAD" => "HEAD",
+        b"POST" => "POST",
+        b"PUT" => "PUT",
+        b"DELETE" => "DELETE",
+        b"CONNECT" => "CONNECT",
+        b"OPTIONS" => "OPTIONS",
+        b"TRACE" => "TRACE",
+        b"PATCH" => "PATCH",
+        _ => "_OTHER",
+    }
+}
+
+/// Host and port of a server, as the configuration and name servers have it.
+pub(crate) fn server_of(endpoint: &str) -> (&str, Option<u16>) {
+    let parts = endpoint.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    match parts {
+        Some((host, port)) => (host.trim_matches(['[', ']']), Some(port)),
+        None => (endpoint, None),
+    }
+}
+
 impl Span {
+    pub(crate) fn set_method(&mut self, received: &[u8]) {
+        let known = method_of(received);
+        self.set("http.request.method", Value::text(known.as_bytes()));
+        if known == "_OTHER" {
+            self.set("http.request.method_original", Value::text(received));
+        }
+    }
+
     pub(crate) fn set(&mut self, key: impl Into<Cow<'static, str>>, value: Value) {
         let key = key.into();
         self.attributes.push(Attribute { key, value });

@@ -20,7 +20,7 @@ pub(super) fn asker(limits: &str) -> String {
 }
 
 /// Has the route's requests ask the asker, which may ask `other` and an upstream that is not there.
-pub(super) fn at_route(setup: Setup, other: &str, limits: &str) -> Setup {
+pub(crate) fn at_route(setup: Setup, other: &str, limits: &str) -> Setup {
     setup
         .route("hooks = [{ plugin = \"asker\", upstreams = [\"other\", \"missing\"] }]")
         .more(&asker(limits))
@@ -46,7 +46,7 @@ async fn begun(proxy: &Proxy, commands: &str) -> Client {
 
 /// The ways to ask: by `upstream-requests`, and by `wasi:http`. What there is to see of them is the
 /// same.
-pub(super) const WAYS: [&str; 2] = ["", "X-By: wasi\r\n"];
+pub(crate) const WAYS: [&str; 2] = ["", "X-By: wasi\r\n"];
 
 /// What the asker was told, command by command.
 async fn asked(proxy: &Proxy, commands: &str) -> Vec<String> {

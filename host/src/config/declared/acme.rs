@@ -2,6 +2,7 @@
 
 use super::TEXTS;
 use crate::config::key::{Default, Key, Table, ValueKind};
+use crate::config::model::KeyType;
 
 pub(in crate::config) static ACME: Table = Table {
     title: "acme",
@@ -39,6 +40,13 @@ pub(in crate::config) static ACME: Table = Table {
             "How a domain is shown to be ours, best first. Without it `http-01` where there is a listener without TLS, \
              then `tls-alpn-01`; the other way round where only the listener with TLS has its usual port.",
         ),
+        Key::new(
+            "key_type",
+            ValueKind::Word(&KeyType::SPELLINGS),
+            "The keys that certificates are made out for (`key` of `acme_certificate`). Another one is ordered for by \
+             the reload, or start, that changes it.",
+        )
+        .or(Default::Text("ecdsa")),
         Key::new(
             "eab",
             ValueKind::Table(&EAB),

@@ -4,6 +4,7 @@ use super::WAIT;
 use super::hook::HOOKS;
 use super::log::LOG_OF_STREAM;
 use super::tls::TLS;
+use super::traces::TRACES_THERE;
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static STREAM: Table = Table {
@@ -74,6 +75,12 @@ pub(in crate::config) static STREAM: Table = Table {
             HOOKS,
             "Hooks that are asked for its connections, in their order. There is no HTTP to ask \
              about, and those of `[server]` are for listeners alone.",
+        ),
+        Key::new(
+            "traces",
+            TRACES_THERE,
+            "Whether its sessions are traced, each as one span, or a table with the `sample` of them. Without it, as \
+             `[traces]` says.",
         ),
         Key::later("udp", "streams are TCP"),
     ]],

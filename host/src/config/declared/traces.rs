@@ -98,7 +98,7 @@ pub(in crate::config) static TRACES: Table = Table {
 
 pub(in crate::config) static TRACE_RULE: Table = Table {
     title: "traces",
-    doc: "Of a `[[listen]]` or a `[[route]]`. What it does not say is as in `[traces]`.",
+    doc: "Of a `[[listen]]`, a `[[route]]` or a `[[stream]]`. What it does not say is as in `[traces]`.",
     groups: &[RULE],
     open: false,
 };

@@ -16,6 +16,7 @@ pub struct Acme {
     pub authority: Arc<AcmeAuthority>,
     /// While it is read: the domains are those of routes.
     pub(in crate::config) of_routes: bool,
+    pub(in crate::config) key_type: KeyType,
     /// One for each domain.
     pub certificates: Vec<AcmeCertificate>,
 }
@@ -71,6 +72,40 @@ pub struct AcmeCertificate {
     /// In lower case.
     pub domain: String,
     pub file: NamedFile,
+    pub key_type: KeyType,
+}
+
+/// The key that a certificate is made out for. P-521 is left out: Let's Encrypt takes none, and
+/// browsers have no signatures of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyType {
+    /// On P-256.
+    #[default]
+    Ecdsa,
+    Ecdsa384,
+    Rsa2048,
+    Rsa3072,
+    Rsa4096,
+}
+
+impl KeyType {
+    const ALL: [KeyType; 5] = [
+        KeyType::Ecdsa,
+        KeyType::Ecdsa384,
+        KeyType::Rsa2048,
+        KeyType::Rsa3072,
+        KeyType::Rsa4096,
+    ];
+    pub const SPELLINGS: [&str; 5] = ["ecdsa", "ecdsa-384", "rsa-2048", "rsa-3072", "rsa-4096"];
+
+    pub fn spelled(text: &str) -> Option<KeyType> {
+        KeyType::ALL.into_iter().find(|of| of.spelling() == text)
+    }
+
+    /// As the file writes it.
+    pub fn spelling(self) -> &'static str {
+        KeyType::SPELLINGS[self as usize]
+    }
 }
 
 /// External account binding (RFC 8555 section 7.3.4).

@@ -1,6 +1,7 @@
 //! `acme` of a listener's `tls`. Domains that are left out are those of its routes, which are only
 //! known at the end.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use super::{Complaint, noted, tls};
 use crate::config::declared::{ACME, EAB};
 use crate::config::model::{
     Acme, AcmeAuthority, AcmeCertificate, AcmeStore, Address, ChallengeKind, Config, Eab,
-    HostPattern, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, ListenerConfig, ListenerTls, NamedFile, Route,
-    is_server_name,
+    HostPattern, KeyType, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, ListenerConfig, ListenerTls,
+    NamedFile, Route, is_server_name,
 };
 use crate::config::problem::{Place, Problem, Problems};
 use crate::config::section::Section;
@@ -47,6 +48,7 @@ pub(super) fn acme(tls: &Section<'_>) -> Option<Acme> {
     let mut acme = Acme {
         certificates: Vec::new(),
         of_routes: section.get("domains").is_none(),
+        key_type: KeyType::spelled(section.word("key_type")).unwrap_or_default(),
         authority: Arc::new(authority),
     };
     for (text, node) in section.texts("domains") {
@@ -81,7 +83,11 @@ fn add(acme: &mut Acme, domain: String, place: &Place) {
         path: acme.authority.file(&domain),
         place: place.clone(),
     };
-    acme.certificates.push(AcmeCertificate { domain, file });
+    acme.certificates.push(AcmeCertificate {
+        domain,
+        file,
+        key_type: acme.key_type,
+    });
 }
 
 fn domain(text: &str) -> Result<String, Complaint> {
@@ -301,6 +307,21 @@ fn settle_challenges(
             (true, true) => vec![ChallengeKind::TlsAlpn01, ChallengeKind::Http01],
             (true, false) => vec![ChallengeKind::Http01, ChallengeKind::TlsAlpn01],
         };
+    }
+}
+
+/// One file has one key: whoever is named for two would be ordered for at each reload.
+pub(super) fn refuse_two_keys(config: &Config, problems: &Problems) {
+    let mut known: HashMap<&Path, KeyType> = HashMap::new();
+    for of in config.acme().flat_map(|acme| &acme.certificates) {
+        let first = *known.entry(&of.file.path).or_insert(of.key_type);
+        if first != of.key_type {
+            let (domain, first, other) = (&of.domain, first.spelling(), of.key_type.spelling());
+            let message =
+                format!("the certificate of `{domain}` has `key_type` {first} and {other}");
+            let hint = "listeners that share a certificate say the same, or have a `store` each";
+            problems.add(Problem::new(&of.file.place, message).hint(hint));
+        }
     }
 }
 

@@ -100,7 +100,14 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
     );
     let (components, files) = components.into_lists();
     acme::complete(&mut listeners, &routes, problems);
-    let mut streams = stream::streams(&root, &mut taken, &mut upstreams, &mut hooks, names, reader);
+    let mut streams = stream::streams(
+        &root,
+        &mut taken,
+        &mut upstreams,
+        &mut hooks,
+        (names, &traces),
+        reader,
+    );
     let has_plain = acme::listeners_without_tls(&listeners).next().is_some();
     for stream in &mut streams {
         if let Some(acme) = stream.tls.as_mut().and_then(|tls| tls.acme.as_mut()) {
@@ -135,6 +142,7 @@ pub(super) fn config(document: &Document, problems: &Problems) -> Config {
         http_challenges: Vec::new(),
     };
     config.http_challenges = acme::http_challenges(&config);
+    acme::refuse_two_keys(&config, problems);
     config
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::hook::Hooks;
 use super::server::{TakenAddresses, listen_address};
+use super::traces::Traces;
 use super::upstream::Upstreams;
 use super::{Complaint, ConfigReader, access_log, address, noted, pattern, tls};
 use crate::config::declared::{SNI, STREAM};
@@ -19,7 +20,7 @@ pub(super) fn streams<'a>(
     taken: &mut TakenAddresses,
     upstreams: &mut Upstreams<'_>,
     hooks: &mut Hooks<'a>,
-    names: Names<'_>,
+    (names, traces): (Names<'_>, &Traces<'_>),
     reader: ConfigReader<'a>,
 ) -> Vec<StreamConfig> {
     let mut streams = Vec::new();
@@ -42,6 +43,7 @@ pub(super) fn streams<'a>(
         let tls = tls::listener(&section);
         let access_logs = access_log::stream_logs(&section, names);
         let hooks = hooks.of(&section);
+        let traces = traces.of_listener(&section);
         // Without an upstream a problem is noted, and the configuration never used.
         streams.extend(upstream.map(|upstream| StreamConfig {
             address,
@@ -55,6 +57,7 @@ pub(super) fn streams<'a>(
             backlog,
             access_logs,
             hooks,
+            traces,
         }));
     }
     let of_sni = streams.iter().flat_map(|stream| &stream.sni);

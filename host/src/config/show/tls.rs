@@ -62,6 +62,7 @@ fn acme(acme: &Acme) -> Vec<String> {
             text(&authority.store.path.display().to_string())
         ),
         format!("challenges = {}", texts(challenges)),
+        format!("key_type = {}", text(acme.key_type.spelling())),
     ];
     if let Some(email) = &authority.email {
         parts.push(format!("email = {}", text(email)));

@@ -7,11 +7,12 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use super::state::Exchange;
+use super::traced::Measured;
 use crate::config::model::OnError;
 use crate::data_plane::body::{Stage, Stopped};
 use crate::data_plane::hooked::HookRun;
@@ -20,6 +21,7 @@ use crate::plugin::{
     Asked, Beyond, BodyCall, BodySide, Bound, Changes, ExchangeAtHand, Form, Manner, Untrusted,
     Verdict,
 };
+use crate::traces::Value;
 
 /// What a hook may give for one body: so much, and so many times what it was given.
 const FREE: usize = 64 << 10;
@@ -53,6 +55,14 @@ struct Turn {
     changed: bool,
     /// It is not asked any more.
     passes: bool,
+    traced: Option<TracedTurn>,
+}
+
+/// What is recorded of a hook that is asked about a body: one span for all of its calls.
+struct TracedTurn {
+    step: Measured,
+    calls: u32,
+    busy: Duration,
 }
 
 impl BodyHooks {
@@ -71,6 +81,11 @@ impl BodyHooks {
             given: 0,
             changed: false,
             passes: false,
+            traced: exchange.begin_calls().map(|step| TracedTurn {
+                step,
+                calls: 0,
+                busy: Duration::ZERO,
+            }),
         });
         Some(BodyHooks {
             side,
@@ -222,10 +237,20 @@ impl Turn {
             trailers: at_hand.end.unwrap_or_default(),
         };
         let context: ExchangeAtHand = exchange.clone();
+        let began = self.traced.is_some().then(Instant::now);
         let asked = self.run.hook.on_body(&context, &call, &self.run.ran, &body);
+        if let (Some(traced), Some(began)) = (&mut self.traced, began) {
+            traced.calls += 1;
+            traced.busy += began.elapsed();
+        }
         let unasked = "the instance that was asked about the exchange failed, or is busy";
         let asked = asked.ok_or_else(|| unasked.to_owned());
-        match asked.and_then(|asked| carry_out(asked, at_hand)) {
+        let carried = asked.and_then(|asked| carry_out(asked, at_hand));
+        let goes_on = matches!(carried, Ok(Carried::GoesOn(_)));
+        if !goes_on || at_hand.end.is_some() {
+            self.end_trace(at_hand, &carried);
+        }
+        match carried {
             Ok(Carried::GoesOn(None)) => {
                 self.given += data.len();
                 Ok(data)
@@ -247,6 +272,32 @@ impl Turn {
                 Ok(data)
             }
         }
+    }
+}
+
+impl Turn {
+    /// It is not asked about this body again.
+    fn end_trace(&mut self, at_hand: &AtHand<'_>, carried: &Result<Carried, String>) {
+        let Some(TracedTurn { step, calls, busy }) = self.traced.take() else {
+            return;
+        };
+        let phase = match at_hand.side {
+            BodySide::Request => "request_body",
+            BodySide::Response => "response_body",
+        };
+        let verdict = match carried {
+            Ok(Carried::GoesOn(_)) => ("proceed", None),
+            Ok(Carried::Stopped(_)) => ("answer", None),
+            Err(why) => ("failed", Some(why.as_str())),
+        };
+        let (exchange, hook) = (at_hand.exchange, self.run.hook.shared());
+        let mut span = exchange.hook_span(&step, hook, phase, verdict);
+        if let Some(span) = &mut span {
+            let busy = i64::try_from(busy.as_nanos()).unwrap_or(i64::MAX);
+            span.set("waypost.calls", Value::number(calls));
+            span.set("waypost.busy_ns", Value::Number(busy));
+        }
+        exchange.add_hook_span(span, Instant::now());
     }
 }
 

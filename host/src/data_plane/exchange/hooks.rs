@@ -114,7 +114,7 @@ pub(super) async fn ask(
         };
         count(finish.exchange(), Some(place.hook), &asked);
         watch.decided(asked.as_ref().map_err(Failed::why));
-        record(finish.exchange(), step, hook, &asked);
+        record(finish.exchange(), step, (hook, "request"), &asked);
         match asked {
             Ok(Decided::Proceed) => {
                 // One that is to see the body has not let the request pass yet.
@@ -177,7 +177,7 @@ fn count(exchange: &Exchange, hook: Option<usize>, decided: &Result<Decided, Fai
 fn record(
     exchange: &Exchange,
     step: Option<Measured>,
-    hook: &WorkerHook,
+    (hook, phase): (&WorkerHook, &'static str),
     decided: &Result<Decided, Failed>,
 ) {
     let verdict = match decided {
@@ -187,8 +187,7 @@ fn record(
         Err(Failed::Hook { why, .. }) => ("failed", Some(why.as_str())),
         Err(Failed::Fault(_)) => ("none", None),
     };
-    let hook = hook.shared();
-    exchange.end_hook(step, hook.name(), hook.plugin(), verdict);
+    exchange.end_hook(step, hook.shared(), phase, verdict);
 }
 
 /// How long a request is delayed.
@@ -436,7 +435,7 @@ async fn ask_about_body(
         };
         let index = finish.exchange().worker_config.hook_index(&run.hook);
         count(finish.exchange(), index, &asked);
-        record(finish.exchange(), step, &run.hook, &asked);
+        record(finish.exchange(), step, (&run.hook, "request_body"), &asked);
         let instead = at.body.flatten().filter(|_| asked.is_ok());
         body = Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec());
         if let Some(instead) = instead {
@@ -474,6 +473,7 @@ async fn ask_waiting(
         address: exchange.remote_ip(),
         under_way: hook.requests_under_way().clone(),
         longest: hook.longest_wait(),
+        trace: exchange.call_trace(),
     };
     let at_hand = at_hand(finish);
     let (sender, requests) = hook_requests();
@@ -510,9 +510,13 @@ pub(super) fn on_response(exchange: &Rc<Exchange>) {
     }
     let now_us = exchange.worker.clock.micros(Instant::now());
     let at_hand: ExchangeAtHand = exchange.clone();
+    let begin = || exchange.begin_step();
+    let end = |step, hook: &WorkerHook| {
+        exchange.end_hook(step, hook.shared(), "response", ("proceed", None));
+    };
     exchange
         .hooked
-        .on_response(&at_hand, now_us, |hook, changes| {
+        .on_response(&at_hand, now_us, (begin, end), |hook, changes| {
             let made = exchange.change_response(&changes.response);
             let dropped = exchange.hooked.set_attributes(&changes.attributes);
             if made.is_err() || dropped.is_err() {

@@ -4,19 +4,19 @@
 //! begins with `waypost.`. Nothing of this is there without `[traces]`, and next to nothing where a
 //! trace is not sampled.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::time::{Instant, SystemTime};
 
 use super::fault_class::{FAULT_CLASSES, FaultClass};
 use super::state::Exchange;
-use super::traced::{
-    ExchangeTrace, Measured, Recording, address, kind, method, set_method, set_plugin,
-};
+use super::traced::{ExchangeTrace, Measured, Recording, set_plugin};
+use crate::data_plane::hook_requests::CallTrace;
 use crate::data_plane::upstream::{Failure, Lease};
 use crate::http::head::Version;
 use crate::http::trace_context::{Parent, SpanId, TraceId, is_state};
-use crate::plugin::Plugin;
-use crate::traces::{FinishedTrace, Span, SpanKind, Value, bounded};
+use crate::plugin::SharedHook;
+use crate::traces::{FinishedTrace, Span, SpanKind, Value, bounded, method_of, server_of};
 
 impl Exchange {
     /// Begins its trace, unless it has begun: by what its route says, or its listener where it has
@@ -37,11 +37,13 @@ impl Exchange {
             false => None,
         };
         let id = parent.map_or_else(TraceId::random, |parent| parent.trace);
+        let span = SpanId::random();
         let recording = rule.samples(&id, parent.as_ref()).then(|| {
             let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
             let began = now.saturating_sub(self.began.elapsed()).as_nanos();
             Box::new(Recording {
                 began: (self.began, u64::try_from(began).unwrap_or(u64::MAX)),
+                step: Cell::new(span),
                 recorded: RefCell::default(),
             })
         });
@@ -49,7 +51,7 @@ impl Exchange {
             route,
             context: rule.context,
             id,
-            span: SpanId::random(),
+            span,
             passes_state: parent.is_some() && is_state(fields.named(b"tracestate")),
             parent,
             recording,
@@ -76,35 +78,77 @@ impl Exchange {
     /// Begins a step; none where it is not recorded.
     #[inline]
     pub(super) fn begin_step(&self) -> Option<Measured> {
+        let measured = self.begin_calls()?;
+        let (_, recording) = self.recording()?;
+        recording.step.set(measured.id);
+        Some(measured)
+    }
+
+    /// Begins a step of several calls, between which there may be others.
+    pub(super) fn begin_calls(&self) -> Option<Measured> {
         self.recording()?;
         Some(Measured {
+            id: SpanId::random(),
             began: Instant::now(),
             notes: self.hooked.notes_from(0).len(),
         })
     }
 
-    /// A hook was asked. `verdict`: in one word, and why there is none.
+    /// The trace that a request belongs to which a hook makes now; none where there is none to tell of.
+    pub(super) fn call_trace(&self) -> Option<CallTrace> {
+        let trace = self.trace()?;
+        let recording = trace.recording.as_deref();
+        Some(CallTrace {
+            id: trace.id,
+            span: recording.map_or(trace.span, |recording| recording.step.get()),
+            is_recorded: recording.is_some(),
+            injects: trace.context.injects(),
+        })
+    }
+
+    /// A hook was asked. `phase`: about what; `verdict`: in one word, and why there is none.
     pub(super) fn end_hook(
         &self,
         step: Option<Measured>,
-        name: &str,
-        plugin: &Plugin,
-        (verdict, failure): (&'static str, Option<&str>),
+        hook: &SharedHook,
+        phase: &'static str,
+        verdict: (&'static str, Option<&str>),
     ) {
-        let (Some(step), Some((trace, recording))) = (step, self.recording()) else {
-            return;
-        };
-        let title = format!("hook {name}");
+        if let Some(step) = step {
+            let span = self.hook_span(&step, hook, phase, verdict);
+            self.add_hook_span(span, Instant::now());
+        }
+    }
+
+    /// The span of a hook that was asked, until it has ended.
+    pub(super) fn hook_span(
+        &self,
+        step: &Measured,
+        hook: &SharedHook,
+        phase: &'static str,
+        (verdict, failure): (&'static str, Option<&str>),
+    ) -> Option<Span> {
+        let (trace, recording) = self.recording()?;
+        let title = format!("hook {}", hook.name());
         let mut span = recording.span(trace.span, SpanKind::Internal, title, step.began);
-        span.set("waypost.hook", Value::text(name.as_bytes()));
-        set_plugin(&mut span, plugin);
+        span.id = step.id;
+        span.set("waypost.hook", Value::text(hook.name().as_bytes()));
+        set_plugin(&mut span, hook.plugin());
+        span.set("waypost.phase", Value::text(phase.as_bytes()));
         span.set("waypost.verdict", Value::text(verdict.as_bytes()));
-        self.set_note(&mut span, &step);
+        self.set_note(&mut span, step);
         if let Some(failure) = failure {
             span.set("error.type", Value::text(b"hook"));
             span.error = Some(bounded(failure.as_bytes()));
         }
-        recording.add(span, Instant::now());
+        Some(span)
+    }
+
+    pub(super) fn add_hook_span(&self, span: Option<Span>, ended: Instant) {
+        if let (Some(span), Some((trace, recording))) = (span, self.recording()) {
+            recording.step.set(trace.span);
+            recording.add(span, ended);
+        }
     }
 
     /// An endpoint of an upstream was chosen for an attempt, or none.
@@ -117,30 +161,49 @@ impl Exchange {
         let (Some(step), Some((trace, recording))) = (step, self.recording()) else {
             return;
         };
+        recording.step.set(trace.span);
         let title = format!("pick {upstream}");
         let mut span = recording.span(trace.span, SpanKind::Internal, title, step.began);
+        span.id = step.id;
         span.set("waypost.upstream", Value::text(upstream.as_bytes()));
         span.set("waypost.attempt", Value::number(attempt));
+        let note = self.note_of(&step);
         match leased {
             Ok(lease) => {
                 let choice = lease.choice();
-                span.set(
-                    "waypost.policy",
-                    Value::text(choice.policy().name().as_bytes()),
-                );
+                let (policy, word) = (choice.policy().name(), choice.word());
+                let (endpoint, candidates) = (&lease.endpoint().name, lease.candidates());
+                span.set("waypost.policy", Value::text(policy.as_bytes()));
                 set_plugin(&mut span, choice.policy());
-                let endpoint = lease.endpoint().name.as_bytes();
-                span.set("waypost.endpoint", Value::text(endpoint));
-                span.set("waypost.decision", Value::text(choice.word().as_bytes()));
+                span.set("waypost.candidates", Value::number(candidates));
+                span.set("waypost.endpoint", Value::text(endpoint.as_bytes()));
+                span.set("waypost.decision", Value::text(word.as_bytes()));
+                recording.note_decision(format_args!(
+                    "{word} {policy} of {candidates}: {endpoint}{}",
+                    Noted(&note)
+                ));
             }
             Err(status) => {
                 span.set("waypost.decision", Value::text(b"none"));
                 span.set("error.type", Value::text(status.to_string().as_bytes()));
                 span.error = Some(String::new());
+                recording.note_decision(format_args!("none: {status}{}", Noted(&note)));
             }
         }
-        self.set_note(&mut span, &step);
+        if !note.is_empty() {
+            span.set("waypost.note", Value::text(note.as_bytes()));
+        }
         recording.add(span, Instant::now());
+    }
+
+    /// How endpoints were chosen for it, an attempt after the other; false where that is not recorded.
+    pub(super) fn append_decisions(&self, out: &mut Vec<u8>) -> bool {
+        let Some((_, recording)) = self.recording() else {
+            return false;
+        };
+        let recorded = recording.recorded.borrow();
+        out.extend_from_slice(recorded.decisions.as_bytes());
+        !recorded.decisions.is_empty()
     }
 
     /// Begins an attempt at an endpoint: the span that the server is told of, if it is told of any.
@@ -151,13 +214,13 @@ impl Exchange {
         http2: bool,
     ) -> Option<SpanId> {
         let (trace, recording) = self.recording()?;
-        let method = method(self.request.method());
+        let method = method_of(self.request.method());
         let name = if method == "_OTHER" { "HTTP" } else { method };
         let began = lease.picked_at;
         let mut span = recording.span(trace.span, SpanKind::Client, name.to_owned(), began);
-        set_method(&mut span, self.request.method());
+        span.set_method(self.request.method());
         let endpoint = &*lease.endpoint().name;
-        let (host, port) = address(endpoint);
+        let (host, port) = server_of(endpoint);
         span.set("server.address", Value::text(host.as_bytes()));
         if let Some(port) = port {
             span.set("server.port", Value::number(port));
@@ -187,7 +250,7 @@ impl Exchange {
         if let Some(attempt) = &mut recording.recorded.borrow_mut().attempt {
             let kind = match failure {
                 Failure::ClientGone => "client_gone",
-                failure => kind(failure.kind()),
+                failure => failure.kind().word(),
             };
             attempt.set("error.type", Value::text(kind.as_bytes()));
             attempt.error = Some(bounded(failure.to_string().as_bytes()));
@@ -233,7 +296,10 @@ impl Exchange {
             return;
         };
         let mut span = self.own_span(trace, recording, now);
-        let recorded = recording.recorded.take();
+        let mut recorded = recording.recorded.take();
+        // Logs are written later.
+        let decisions = std::mem::take(&mut recorded.decisions);
+        recording.recorded.borrow_mut().decisions = decisions;
         if recorded.left_out > 0 {
             span.set("waypost.spans_left_out", Value::number(recorded.left_out));
         }
@@ -268,7 +334,7 @@ impl Exchange {
     fn own_span(&self, trace: &ExchangeTrace, recording: &Recording, now: Instant) -> Span {
         // As it came, whatever hooks have made of it.
         let received = self.request.received_method();
-        let method = method(received);
+        let method = method_of(received);
         let name = if method == "_OTHER" { "HTTP" } else { method };
         let route = self.taken_route().map(|route| match &route.name {
             Some(name) => name.clone(),
@@ -282,7 +348,7 @@ impl Exchange {
         (span.id, span.end) = (trace.span, recording.nanos(now));
         span.parent = trace.parent.map(|parent| parent.span);
         span.is_parent_remote = trace.parent.is_some();
-        set_method(&mut span, received);
+        span.set_method(received);
         let path = self.received_uri().split(|byte| *byte == b'?').next();
         span.set("url.path", Value::text(path.unwrap_or_default()));
         span.set("url.scheme", Value::text(self.client_scheme().as_bytes()));
@@ -338,12 +404,28 @@ impl Exchange {
         span
     }
 
-    /// What plugins have said in a step.
     fn set_note(&self, span: &mut Span, step: &Measured) {
-        let note = self.hooked.notes_from(step.notes);
-        let note = note.trim_start_matches("; ");
+        let note = self.note_of(step);
         if !note.is_empty() {
             span.set("waypost.note", Value::text(note.as_bytes()));
+        }
+    }
+
+    /// What plugins have said in a step.
+    fn note_of(&self, step: &Measured) -> String {
+        let note = self.hooked.notes_from(step.notes);
+        note.trim_start_matches("; ").to_owned()
+    }
+}
+
+/// ` (why)`, or nothing.
+struct Noted<'a>(&'a str);
+
+impl fmt::Display for Noted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => write!(f, " ({})", self.0),
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The trace that an exchange belongs to, and what is recorded of it so far.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use crate::config::model::TraceContext;
 use crate::http::trace_context::{Parent, SpanId, TraceId};
-use crate::plugin::{FailureKind, Plugin};
+use crate::plugin::Plugin;
 use crate::traces::{Span, SpanKind, Value, bounded};
 
 /// Spans of one exchange at most. What comes beyond them is left out.
 const MOST_SPANS: usize = 128;
+/// Bytes of what is told of decisions.
+const MOST_OF_DECISIONS: usize = 1024;
 
 /// The trace of an exchange.
 pub(super) struct ExchangeTrace {
@@ -30,6 +33,8 @@ pub(super) struct ExchangeTrace {
 pub(super) struct Recording {
     /// The beginning of the exchange, by either clock.
     pub(super) began: (Instant, u64),
+    /// The span of the hook that is asked now, or else that of the exchange.
+    pub(super) step: Cell<SpanId>,
     pub(super) recorded: RefCell<Recorded>,
 }
 
@@ -41,10 +46,13 @@ pub(super) struct Recorded {
     /// Why the exchange could not be carried through.
     pub(super) fault: Option<&'static str>,
     pub(super) left_out: usize,
+    /// How endpoints were chosen, for logs.
+    pub(super) decisions: String,
 }
 
 /// A step of an exchange that is recorded.
 pub(super) struct Measured {
+    pub(super) id: SpanId,
     pub(super) began: Instant,
     /// Bytes of what plugins have said before.
     pub(super) notes: usize,
@@ -97,6 +105,20 @@ impl Recording {
         }
     }
 
+    /// Adds how an endpoint was chosen, as far as there is room.
+    pub(super) fn note_decision(&self, decision: std::fmt::Arguments<'_>) {
+        let decisions = &mut self.recorded.borrow_mut().decisions;
+        if decisions.len() >= MOST_OF_DECISIONS {
+            return;
+        }
+        if !decisions.is_empty() {
+            decisions.push_str(", ");
+        }
+        // Writing to a string cannot fail.
+        let _ = decisions.write_fmt(decision);
+        decisions.truncate(decisions.floor_char_boundary(MOST_OF_DECISIONS));
+    }
+
     pub(super) fn add(&self, mut span: Span, ended: Instant) {
         span.end = self.nanos(ended);
         let mut recorded = self.recorded.borrow_mut();
@@ -110,52 +132,4 @@ impl Recording {
 pub(super) fn set_plugin(span: &mut Span, plugin: &Plugin) {
     span.set("waypost.plugin", Value::text(plugin.name().as_bytes()));
     span.set("waypost.plugin.version", Value::number(plugin.version()));
-}
-
-pub(super) fn set_method(span: &mut Span, received: &[u8]) {
-    let known = method(received);
-    span.set("http.request.method", Value::text(known.as_bytes()));
-    if known == "_OTHER" {
-        span.set("http.request.method_original", Value::text(received));
-    }
-}
-
-/// Those of RFC 9110 and RFC 5789, as the conventions have them; others are one.
-pub(super) fn method(received: &[u8]) -> &'static str {
-    match received {
-        b"GET" => "GET",
-        b"HEAD" => "HEAD",
-        b"POST" => "POST",
-        b"PUT" => "PUT",
-        b"DELETE" => "DELETE",
-        b"CONNECT" => "CONNECT",
-        b"OPTIONS" => "OPTIONS",
-        b"TRACE" => "TRACE",
-        b"PATCH" => "PATCH",
-        _ => "_OTHER",
-    }
-}
-
-/// Host and port of a server, as the configuration and name servers have it.
-pub(super) fn address(endpoint: &str) -> (&str, Option<u16>) {
-    let parts = endpoint.rsplit_once(':');
-    let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    match parts {
-        Some((host, port)) => (host.trim_matches(['[', ']']), Some(port)),
-        None => (endpoint, None),
-    }
-}
-
-/// In the words of figures.
-pub(super) fn kind(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Connect => "connect",
-        FailureKind::Tls => "tls",
-        FailureKind::ConnectTimeout => "connect_timeout",
-        FailureKind::Timeout => "timeout",
-        FailureKind::Reset => "reset",
-        FailureKind::Protocol => "protocol",
-        FailureKind::Status => "status",
-        FailureKind::None | FailureKind::Other => "other",
-    }
 }

@@ -214,6 +214,7 @@ impl VariableSource for Exchange {
             Variable::HookAttribute(name) => {
                 return self.hooked.append_attribute(name.as_str(), out);
             }
+            Variable::UpstreamDecision => return self.append_decisions(out),
             Variable::PluginNote => return self.hooked.append_notes(out),
             Variable::Defined(defined) => return self.append_defined(*defined, out),
             Variable::Capture(capture) => return self.append_capture(capture, out),

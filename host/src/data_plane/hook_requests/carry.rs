@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::Origin;
 use super::asked::AskedRequest;
+use super::traced::RequestSpan;
 use crate::config::model::{ProxyLimits, RouteLimits};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::stream::Alarm;
@@ -20,6 +21,7 @@ use crate::data_plane::upstream::{
 use crate::http::framing::{self, Framing};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::headers;
+use crate::http::trace_context::Parent;
 use crate::plugin::{
     BodyBroken, CountedRequest, Ending, FailureKind, HookRequest, HookResponse, RefusedRequest,
     RequestAnswer,
@@ -47,6 +49,7 @@ pub(super) struct Carrying {
     head: Vec<u8>,
     body: Bytes,
     began: Instant,
+    span: Option<RequestSpan>,
     /// Until it ends.
     _counted: CountedRequest,
 }
@@ -111,7 +114,11 @@ impl Carrying {
             Err(refused) => return Err((refused, answer)),
         };
         let keeps = upstream.keeps_connections() || upstream.shared.config.http2.is_some();
-        let text = head_text(&method, &target, fields.as_bytes(), body.len(), keeps);
+        let trace = origin.trace;
+        let span = trace.and_then(|trace| trace.begin(&origin.worker_config, &method, &name));
+        let told = trace.and_then(|trace| trace.told(span.as_ref()));
+        let lines = (method.as_str(), target.as_str(), fields.as_bytes());
+        let text = head_text(lines, told, body.len(), keeps);
         let mut head = RequestHead::default();
         if !is_expressible(&method, &target) || head.parse(&text, FIELDS).is_err() {
             return Err((RefusedRequest::Inexpressible, answer));
@@ -133,6 +140,7 @@ impl Carrying {
             head: text,
             body,
             began: Instant::now(),
+            span,
             _counted: counted,
         };
         Ok((carrying, answer))
@@ -156,6 +164,7 @@ impl Carrying {
                 Ok(lease) => lease,
                 Err(refused) => {
                     self.asked.error(&refused, self.upstream.name());
+                    self.trace(|span| span.failed("none", &refused));
                     return answer.give(Err(refused));
                 }
             };
@@ -164,6 +173,12 @@ impl Carrying {
                 Attempted::AskNext(unanswered) => answer = unanswered,
                 Attempted::Failed(answer, refused) => return answer.give(Err(refused)),
             }
+        }
+    }
+
+    fn trace(&self, note: impl FnOnce(&RequestSpan)) {
+        if let Some(span) = &self.span {
+            note(span);
         }
     }
 
@@ -198,6 +213,7 @@ impl Carrying {
         answer: RequestAnswer,
     ) -> Attempted {
         let clock = self.asked.origin.worker.clock;
+        self.trace(|span| span.asks(&lease.endpoint().name));
         let mut answer = Some(answer);
         let mut timings = Timings::default();
         let mut connections = 0;
@@ -225,6 +241,8 @@ impl Carrying {
                 let verdict = retry.after_error(&error);
                 self.asked.error(&error.failure, &lease.endpoint().name);
                 self.asked.balance.note_failure(error.failure.kind());
+                let kind = error.failure.kind().word();
+                self.trace(|span| span.failed(kind, &error.failure));
                 if verdict.ending == Ending::Failed {
                     lease.note_error(&error.failure, &clock);
                 }
@@ -280,6 +298,7 @@ impl Carrying {
             .await?;
         timings.header = lease.picked_at.elapsed();
         let status = head.status();
+        self.trace(|span| span.answered(status));
         if let Some(ending) = retry.after_status(status) {
             attempt.finish(&buffers);
             return Ok((ending, status));
@@ -391,12 +410,12 @@ fn is_expressible(method: &str, target: &str) -> bool {
 
 /// The head of a request, as HTTP/1.1 has it. It is parsed again before anybody gets it.
 fn head_text(
-    method: &str,
-    target: &str,
-    fields: &[u8],
+    (method, target, fields): (&str, &str, &[u8]),
+    told: Option<Parent>,
     length: usize,
     keeps_connection: bool,
 ) -> Vec<u8> {
+    const NAME: &[u8] = b"traceparent:";
     let mut out = Vec::with_capacity(method.len() + target.len() + fields.len() + 64);
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     put(&[
@@ -406,6 +425,17 @@ fn head_text(
         b" HTTP/1.1\r\n",
         fields,
     ]);
+    // What the hook says of it itself has the last word.
+    let says = |line: &[u8]| {
+        line.get(..NAME.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+    };
+    if let Some(told) = told.filter(|_| !fields.split(|byte| *byte == b'\n').any(says)) {
+        out.extend_from_slice(NAME);
+        told.append(&mut out);
+        out.extend_from_slice(b"\r\n");
+    }
+    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     if length > 0 || matches!(method, "POST" | "PUT" | "PATCH") {
         let length = itoa::Buffer::new().format(length).to_owned();
         put(&[b"Content-Length: ", length.as_bytes(), b"\r\n"]);

@@ -6,6 +6,7 @@
 
 mod asked; // one request, as policies and logs see it
 mod carry; // its way to an endpoint, and its answer
+mod traced; // its span
 mod heeded; // work that is polled where it has asked for it alone
 
 use std::future::Future;
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 
 use self::carry::Carrying;
 use self::heeded::Heeded;
+pub(crate) use self::traced::CallTrace;
 use super::downstream::Client;
 use super::worker::Worker;
 use super::worker_config::WorkerConfig;
@@ -35,6 +37,8 @@ pub(crate) struct Origin {
     pub(crate) under_way: Rc<RequestsUnderWay>,
     /// The longest that a request may take, all in all.
     pub(crate) longest: Duration,
+    /// The trace that they belong to, if there is one.
+    pub(crate) trace: Option<CallTrace>,
 }
 
 impl Origin {

@@ -8,6 +8,7 @@ mod session; // what is known of it, for logs and plugins
 pub(crate) mod preread; // the host that a ClientHello names
 mod dial; // an endpoint that can be connected to
 mod hooks; // who is let in
+mod traced; // its span
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -71,6 +72,7 @@ pub(crate) async fn run(
     let counted = CountedSession::begin(&worker_config.snapshot.metrics.streams[index], &worker);
     let session = carry(&worker, &guard, config, &worker_config, client, stream, due).await;
     counted.end(&session);
+    traced::finish(&worker_config, config, &session);
     let logs = &worker_config.snapshot.stream_logs[index];
     if !logs.is_empty() {
         let mut buffers = worker.logs.borrow_mut();
@@ -169,6 +171,7 @@ async fn carry(
             }
         }
     }
+    session.upstream.set(Some(upstream));
     let session = Rc::new(session);
     let _end = SessionEnd::of(&session);
     let upstream = &worker_config.upstreams[upstream];

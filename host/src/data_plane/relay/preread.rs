@@ -146,6 +146,7 @@ mod tests {
             backlog: 1,
             access_logs: Vec::new(),
             hooks: Vec::new(),
+            traces: None,
         }
     }
 

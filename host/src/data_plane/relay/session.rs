@@ -25,6 +25,8 @@ pub(super) struct TcpSession {
     /// The server name in its ClientHello; none where the ClientHello was not looked at, or names
     /// none.
     pub(super) server_name: Option<Box<str>>,
+    /// Index into the configuration's, once that is known.
+    pub(super) upstream: Cell<Option<usize>>,
     pub(super) status: Cell<SessionStatus>,
     pub(super) worker: Rc<Worker>,
     /// The one that it began with.
@@ -80,6 +82,7 @@ impl TcpSession {
             kept: KeptValues::default(),
             client,
             server_name: None,
+            upstream: Cell::new(None),
             status: Cell::new(SessionStatus::Carried),
             worker,
             hooked: Hooked::default(),

@@ -129,6 +129,16 @@ impl Lease {
         }
     }
 
+    /// How many endpoints there were to choose from, this one included.
+    pub(crate) fn candidates(&self) -> u32 {
+        let left = |word| {
+            let is_own = u64::from(self.index / 64 == word);
+            let own = is_own << (self.index % 64);
+            (self.exchange.balance().candidates(word) | own).count_ones()
+        };
+        (0..self.group.endpoints.words()).map(left).sum()
+    }
+
     pub(crate) fn endpoint(&self) -> &Endpoint {
         self.group.endpoints.endpoint(self.index)
     }

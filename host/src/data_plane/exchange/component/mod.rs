@@ -312,6 +312,7 @@ fn begin(
         address: exchange.remote_ip(),
         under_way: component.requests_under_way().clone(),
         longest: component.longest_wait(),
+        trace: exchange.call_trace(),
     };
     let task = async move { carry_until(&origin, requests, call).await };
     (handling, Running(tokio::task::spawn_local(task)))
