@@ -15,13 +15,13 @@ use super::standing::Standing;
 use super::upstream::{ClientConnections, DescriptorSource, Room};
 use super::worker_config::{Pace, RetiredUpstreams, Snapshot, WorkerConfig};
 use crate::access_log::LogBuffers;
-use crate::http::head::RequestHead;
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::WorkerCells;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
-/// Spare request heads that are kept.
+/// Spare heads that are kept, of requests and of responses.
 const HEADS_KEPT: usize = 64;
 
 /// What the connections of one thread share.
@@ -40,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     pub(crate) logs: RefCell<LogBuffers>,
     heads: RefCell<Vec<RequestHead>>,
+    response_heads: RefCell<Vec<ResponseHead>>,
     pub(crate) drain: Rc<Drain>,
     pub(crate) request_ids: RequestIds,
     pub(crate) client_connections: Rc<ClientConnections>,
@@ -68,6 +69,7 @@ impl Worker {
             encoders: Rc::default(),
             logs: RefCell::new(logs),
             heads: RefCell::default(),
+            response_heads: RefCell::default(),
             request_ids: RequestIds::new(),
             client_connections: ClientConnections::new(),
             numbered: Cell::new(0),
@@ -130,6 +132,18 @@ impl Worker {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < HEADS_KEPT {
             // The next one may be read after a failure: it must find nothing of this client's.
+            head.clear();
+            heads.push(head);
+        }
+    }
+
+    pub(crate) fn take_response_head(&self) -> ResponseHead {
+        self.response_heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_response_head(&self, mut head: ResponseHead) {
+        let mut heads = self.response_heads.borrow_mut();
+        if heads.len() < HEADS_KEPT {
             head.clear();
             heads.push(head);
         }

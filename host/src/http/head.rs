@@ -224,7 +224,8 @@ impl ResponseHead {
         }
     }
 
-    fn clear(&mut self) {
+    /// Forgets the response, and keeps its buffers for another.
+    pub fn clear(&mut self) {
         self.fields.clear();
         (self.status, self.reason, self.version) = (0, Span::default(), Version::default());
     }

@@ -66,8 +66,9 @@ struct TracedTurn {
 }
 
 impl BodyHooks {
-    /// Those of a body of this side; none where no hook wants it.
-    pub(super) fn of(exchange: &Rc<Exchange>, side: BodySide) -> Option<BodyHooks> {
+    /// Those of a body of this side; none where no hook wants it. Few exchanges have any: the others
+    /// need not carry the room for them.
+    pub(super) fn of(exchange: &Rc<Exchange>, side: BodySide) -> Option<Box<BodyHooks>> {
         if !exchange.hooked.wants_body(side) {
             return None;
         }
@@ -87,13 +88,13 @@ impl BodyHooks {
                 busy: Duration::ZERO,
             }),
         });
-        Some(BodyHooks {
+        Some(Box::new(BodyHooks {
             side,
             exchange: exchange.clone(),
             turns: turns.collect(),
             piece: Arc::default(),
             fields: FieldChanges::default(),
-        })
+        }))
     }
 
     /// Whether a hook wants text rather than what stands for it.

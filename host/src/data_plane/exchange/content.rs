@@ -49,7 +49,7 @@ pub(super) fn prepare(
     delivery: &mut Delivery<'_>,
     body: &BodyPipe,
     out: &mut Vec<u8>,
-) -> Option<Recoder> {
+) -> Option<Box<Recoder>> {
     let exchange = delivery.exchange;
     let rules = rules(exchange);
     if rules.compression.is_none() && !rules.gunzip {
@@ -94,7 +94,7 @@ pub(super) fn prepare(
     };
     anew.write(out, &mut head);
     delivery.buffers.give(std::mem::replace(out, head));
-    recoder
+    recoder.map(Box::new)
 }
 
 fn rules(exchange: &Exchange) -> Rules<'_> {

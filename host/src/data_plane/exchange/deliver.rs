@@ -51,7 +51,7 @@ impl Delivery<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
         match BodyHooks::of(self.exchange, BodySide::Response) {
-            // Few exchanges have any: the others need not carry the room for them.
+            // Few exchanges have any: the others need not carry the room for it.
             Some(hooks) => Box::pin(self.pass_hooked(hooks, body, source, out)).await,
             None => self.pass_straight(body, source, out).await,
         }
@@ -68,10 +68,11 @@ impl Delivery<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), PassError> {
         if let Some(recoder) = content::prepare(self, body, out) {
-            return self.pass_recoded(recoder, body, source, out).await;
+            // Few answers are recoded: the others need not carry the room for it, nor for a file.
+            return Box::pin(self.pass_recoded(recoder, body, source, out)).await;
         }
         if let Some((file, meanwhile)) = source.direct_file() {
-            return self.pass_file(file, meanwhile, out).await;
+            return Box::pin(self.pass_file(file, meanwhile, out)).await;
         }
         let head = out.len();
         let mut begun = None;

@@ -24,7 +24,7 @@ impl Delivery<'_> {
     /// As [`Delivery::pass`].
     pub(super) async fn pass_hooked<'a, 'u>(
         &mut self,
-        mut hooks: BodyHooks,
+        mut hooks: Box<BodyHooks>,
         body: &mut BodyPipe,
         source: &mut ResponseSource<'a, 'u>,
         out: &mut Vec<u8>,

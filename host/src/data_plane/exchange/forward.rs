@@ -90,7 +90,7 @@ impl Forwarding<'_, '_, '_> {
     ///
     /// # Errors
     /// A [`Fault`] where nothing was sent to the client yet.
-    pub(super) async fn run(mut self) -> Result<Forwarded, Fault> {
+    pub(super) async fn run(&mut self) -> Result<Forwarded, Fault> {
         for number in 0.. {
             let clock = self.session.worker.clock;
             let exchange = self.exchange.clone();

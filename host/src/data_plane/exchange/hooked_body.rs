@@ -17,7 +17,7 @@ pub(super) struct HookedBody<'a, 'u> {
     pub(super) source: ResponseSource<'a, 'u>,
     pub(super) body: BodyPipe,
     pub(super) gunzip: Option<Recoder>,
-    pub(super) hooks: BodyHooks,
+    pub(super) hooks: Box<BodyHooks>,
     /// What goes on, and how much of it has gone.
     pub(super) out: Vec<u8>,
     pub(super) gone: usize,

@@ -56,6 +56,7 @@ pub(crate) use fault_class::FAULT_CLASSES;
 pub(crate) use rest::ConnectionFate;
 pub(crate) use state::Exchange;
 
+use std::mem;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -80,13 +81,10 @@ pub(crate) async fn serve(
     session: &mut Session<'_>,
     request: RequestHead,
     began: Instant,
-) -> (ConnectionFate, RequestHead) {
+) -> ConnectionFate {
     let worker_config = session.worker_config.clone();
-    let mut exchange = Exchange::new(session, request, began);
-    // It is there even where the request is refused: it is logged.
-    let admission = admit::examine(&mut exchange, session);
-    let mut body = exchange.framing.map(BodyPipe::of_request);
-    let mut finish = Finish::new(session, exchange);
+    let (mut finish, admission) = begin(session, request, began);
+    let mut body = finish.exchange().framing.map(BodyPipe::of_request);
     let token = challenge::token(session, &worker_config, finish.exchange());
     let admission = match (admission, token) {
         // Few exchanges get here: the others need not carry the room for it.
@@ -115,17 +113,28 @@ pub(crate) async fn serve(
         (Ok(Admission::Route(_)), None) => Delivered::Cut,
         (Err(fault), body) => refuse(session, finish.exchange(), &fault, body.as_mut()).await,
     };
-    let exchange = finish.exchange().clone();
+    let mut exchange = finish.exchange().clone();
     drop(finish);
     let fate = rest::fate(session, &exchange, body, delivered);
-    // Normally nothing else holds the exchange any more. The head is an optimisation: if something
-    // does, a fresh one takes its place.
-    (
-        fate,
-        Rc::try_unwrap(exchange)
-            .map(|exchange| exchange.request)
-            .unwrap_or_default(),
-    )
+    // Normally nothing else holds the exchange any more. Its heads are given back as an
+    // optimisation: if something does, fresh ones take their place.
+    if let Some(exchange) = Rc::get_mut(&mut exchange) {
+        (session.worker).give_request_head(mem::take(&mut exchange.request));
+        (session.worker).give_response_head(exchange.response.take());
+    }
+    fate
+}
+
+/// Begins an exchange; it is there even where its request is refused: it is logged. Apart from
+/// [`serve`], for the exchange is large before it has its place.
+fn begin(
+    session: &Session<'_>,
+    request: RequestHead,
+    began: Instant,
+) -> (Finish, Result<Admission, Fault>) {
+    let mut exchange = Exchange::new(session, request, began);
+    let admission = admit::examine(&mut exchange, session);
+    (Finish::new(session, exchange), admission)
 }
 
 /// Answers a request whose head could not be parsed.

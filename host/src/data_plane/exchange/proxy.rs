@@ -202,7 +202,7 @@ pub(super) async fn proxy(
         upstream.spending(&session.worker.clock),
     );
     let intercepts = |status| error_page::intercepts(exchange, route, status);
-    let forwarding = Forwarding {
+    let mut forwarding = Forwarding {
         session,
         exchange,
         upstream: upstream.clone(),
@@ -211,7 +211,7 @@ pub(super) async fn proxy(
         body_timeout,
         message: &mut message,
         body: progress,
-        hooks: hooks.as_mut().map(|hooks| hooks as &mut dyn Stage),
+        hooks: hooks.as_deref_mut().map(|hooks| hooks as &mut dyn Stage),
         retry,
         intercepts: &intercepts,
     };

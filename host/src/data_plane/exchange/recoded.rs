@@ -32,7 +32,7 @@ enum RoundEnd {
 
 /// A body under way.
 struct Recoded {
-    recoder: Recoder,
+    recoder: Box<Recoder>,
     /// Body bytes among the unread ones that are to be recoded, and where what they came in ends.
     piece: Range<usize>,
     piece_end: usize,
@@ -51,7 +51,7 @@ impl Delivery<'_> {
     /// As [`Delivery::pass`].
     pub(super) async fn pass_recoded(
         &mut self,
-        recoder: Recoder,
+        recoder: Box<Recoder>,
         body: &mut BodyPipe,
         source: &mut ResponseSource<'_, '_>,
         out: &mut Vec<u8>,

@@ -232,7 +232,7 @@ impl Exchange {
             began,
             balance: BalanceState::default(),
             stats: ExchangeStats::default(),
-            response: RefCell::default(),
+            response: RefCell::new(session.worker.take_response_head()),
             hooked: Hooked::default(),
             kept: KeptValues::default(),
             captures: RouteCaptures::default(),

@@ -1,14 +1,14 @@
 //! HTTP/1 from a client: one request after the other until either side closes.
 
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::discard::{self, Discarded};
 use crate::config::model;
 use crate::data_plane::downstream::{ClientConnection, Session};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
-use crate::data_plane::stream::{PREFACE, Stream};
+use crate::data_plane::stream::{PREFACE, Stream, TimedOut};
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
@@ -26,8 +26,22 @@ enum Read {
     Http2,
 }
 
+/// What became of a connection while requests came.
+enum Served {
+    /// It is idle.
+    AllThatCame,
+    /// It has had its last request, or was promised none.
+    Last,
+    /// As `Last`, and its client has been waited for.
+    Lingered,
+    /// Of HTTP/1: it speaks HTTP/2.
+    Http2,
+}
+
 /// Empty lines before a request line, which some clients send behind a body (RFC 9112 section 2.2).
 const MAX_EMPTY_LINES: usize = 2;
+/// How long a connection may be idle before it gives back what its next request would need again.
+const WARM: Duration = Duration::from_secs(1);
 /// As much of HTTP/2's preface as looks like a request's head.
 const PREFACE_HEAD: usize = 18;
 
@@ -40,9 +54,32 @@ impl<'g> Http1<'g> {
     /// instead.
     pub(super) async fn run(&mut self) -> bool {
         loop {
-            if !self.await_request().await {
+            // What the wait before has had of its limit.
+            let had = match self.connection.requests {
+                0 => Duration::ZERO,
+                _ => WARM,
+            };
+            let limit = self.connection.wait_limit().saturating_sub(had);
+            if !self.await_request(limit).await.unwrap_or(false) {
                 break;
             }
+            // The state of an exchange is large. It stays from one request to the next while they
+            // come one after the other, and is given back after that: idle connections are small.
+            match Box::pin(self.serve_requests()).await {
+                Served::AllThatCame => {}
+                Served::Last => break,
+                Served::Lingered => return false,
+                Served::Http2 => return true,
+            }
+        }
+        self.connection.outgoing.writer.part();
+        false
+    }
+
+    /// Serves a request that has begun, and those that come after it before the connection is idle
+    /// for [`WARM`].
+    async fn serve_requests(&mut self) -> Served {
+        loop {
             let fate = {
                 let began = Instant::now();
                 let mut session = self.connection.next_request(began);
@@ -50,15 +87,10 @@ impl<'g> Http1<'g> {
                 match read_head(&mut session, self.guard, &mut head).await {
                     Ok(Read::Whole) => {
                         self.guard.is_busy();
-                        // The exchange's state is large, and only there while it is under way: idle
-                        // connections stay small.
-                        let (fate, head) =
-                            Box::pin(exchange::serve(&mut session, head, began)).await;
-                        session.worker.give_request_head(head);
-                        fate
+                        exchange::serve(&mut session, head, began).await
                     }
-                    Ok(Read::Nothing) => break,
-                    Ok(Read::Http2) => return true,
+                    Ok(Read::Nothing) => return Served::Last,
+                    Ok(Read::Http2) => return Served::Http2,
                     Err(fault) => {
                         self.guard.is_busy();
                         if head.is_empty() {
@@ -71,24 +103,28 @@ impl<'g> Http1<'g> {
             };
             let lingers = match fate {
                 ConnectionFate::KeepAlive => false,
-                ConnectionFate::Close => break,
+                ConnectionFate::Close => return Served::Last,
                 ConnectionFate::DropRest(body) => {
                     let rest = discard::rest(&mut self.connection, self.guard, *body);
                     match Box::pin(rest).await {
                         Discarded::ToItsEnd => false,
                         Discarded::TooMuch => true,
-                        Discarded::InVain => break,
+                        Discarded::InVain => return Served::Last,
                     }
                 }
                 ConnectionFate::Linger => true,
             };
             if lingers {
                 Box::pin(discard::linger(&mut self.connection, self.guard)).await;
-                return false;
+                return Served::Lingered;
+            }
+            let limit = self.connection.wait_limit();
+            match self.await_request(limit.min(WARM)).await {
+                Ok(true) => {}
+                Err(_) if limit > WARM => return Served::AllThatCame,
+                Ok(false) | Err(_) => return Served::Last,
             }
         }
-        self.connection.outgoing.writer.part();
-        false
     }
 
     /// The connection as a whole, with what was read of it.
@@ -102,16 +138,18 @@ impl<'g> Http1<'g> {
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.
-    async fn await_request(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// [`TimedOut`]
+    async fn await_request(&mut self, limit: Duration) -> Result<bool, TimedOut> {
         let connection = &mut self.connection;
         if !connection.incoming.unread().is_empty() {
-            return true;
+            return Ok(true);
         }
         connection.incoming.release(&connection.worker.buffers);
         // Nothing is under way on an idle connection: it need not go on. A fresh one is still owed
         // its first answer.
         let idle = connection.requests > 0;
-        let limit = connection.wait_limit();
         let ClientConnection {
             incoming,
             alarm,
@@ -135,13 +173,12 @@ impl<'g> Http1<'g> {
                 false => Poll::Pending,
             }
         });
-        match awaited.await {
-            Ok(Some(readable)) => readable,
-            Ok(None) => {
+        match awaited.await? {
+            Some(readable) => Ok(readable),
+            None => {
                 let last = alarm.poll_within(limit.min(PARTING), |cx| reader.poll_readable(cx));
-                last.await.is_ok_and(|readable| readable.is_ok())
+                Ok(last.await.is_ok_and(|readable| readable.is_ok()))
             }
-            Err(_) => false,
         }
     }
 }

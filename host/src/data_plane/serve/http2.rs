@@ -335,8 +335,7 @@ impl Http2Driver {
             drop(parts);
             match taken {
                 Ok(()) => {
-                    let (_, head) = exchange::serve(&mut session, head, began).await;
-                    session.worker.give_request_head(head);
+                    exchange::serve(&mut session, head, began).await;
                 }
                 Err(bad) => {
                     exchange::reject(&mut session, head, began, Fault::BadHead(bad)).await;

@@ -10,3 +10,6 @@ mod discard; // what is still sent behind an answer
 mod http2; // requests side by side
 
 pub(crate) use thread::{Order, ServeOrder, run};
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -170,19 +170,18 @@ impl Attempt {
                 reason = "by the upload, then by the alarm"
             )]
             let read = poll_fn(|cx| {
-                if upload.poll_drive(cx, writer).is_ready() {
-                    upload.check_client(cx)?;
-                }
+                let sent = upload.poll_drive(cx, writer);
+                upload.check_request()?;
                 let read = match buffer.unread() {
                     [] => buffer.poll_refill(cx, reader, usize::MAX, upload.buffers),
                     _ => buffer.poll_more(cx, reader, limits.header_size, upload.buffers),
                 };
-                match read {
-                    Poll::Ready(read) => return Poll::Ready(read.map_err(Failure::Read)),
-                    // Until all is sent, sending has its own limits.
-                    Poll::Pending if !upload.is_over() => return Poll::Pending,
-                    Poll::Pending => {}
+                if let Poll::Ready(read) = read {
+                    return Poll::Ready(read.map_err(Failure::Read));
                 }
+                // Until all is sent, sending has its own limits.
+                ready!(sent);
+                upload.check_client(cx)?;
                 let due = *due.get_or_insert_with(|| Instant::now() + limits.read_timeout);
                 alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
             })
@@ -221,6 +220,7 @@ impl Attempt {
         )]
         let read = poll_fn(|cx| {
             if upload.poll_drive(cx, writer).is_ready() {
+                upload.check_request()?;
                 upload.check_client(cx)?;
             }
             match stream.poll_head(cx, head, MAX_RESPONSE_HEADERS) {

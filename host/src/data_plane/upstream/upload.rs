@@ -384,15 +384,19 @@ impl<'a> Upload<'a> {
         self.alarm.poll_due(cx, due).map(|_| ())
     }
 
-    /// Once sending is over: whether it is worth waiting for an answer. A failure to write is, the
-    /// endpoint may have answered and closed; a failure to read the request is not, nor is a client
-    /// that left.
-    pub(super) fn check_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if let UploadState::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) =
-            &mut self.state
-        {
-            return failure.take().map_or(Ok(()), Err);
+    /// Whether an answer is worth having. A failure to write is no obstacle, the endpoint may have
+    /// answered and closed; a failure to read the request is.
+    pub(super) fn check_request(&mut self) -> Result<(), Failure> {
+        match &mut self.state {
+            UploadState::Failed(failure @ Some(Failure::Request(_) | Failure::SendTimeout)) => {
+                failure.take().map_or(Ok(()), Err)
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Once sending is over: whether it is worth waiting for an answer, or the client has left.
+    pub(super) fn check_client(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         match self.poll_client_gone(cx) {
             Poll::Ready(()) => Err(Failure::ClientGone),
             Poll::Pending => Ok(()),

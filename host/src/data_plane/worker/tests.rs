@@ -2,7 +2,7 @@
 //! thousand upstreams as with a hundred, since no request is served meanwhile.
 //!
 //! Work is counted, not timed: by what is allocated and freed, which neither the machine nor its
-//! load changes.
+//! load changes. Others count here as well.
 
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 
@@ -15,17 +15,22 @@ use std::task::{Context, Poll};
 use super::*;
 use crate::access_log::AccessLogs;
 use crate::config::model::Config;
-use crate::data_plane::process::ConnectionBounds;
+use crate::data_plane::process::{ConnectionBounds, Process};
 use crate::data_plane::scrapes::Scrapes;
 use crate::data_plane::upstream::{Previous, Upstream};
 use crate::data_plane::wanted::tests_wanted;
-use crate::data_plane::worker_config::{Router, SnapshotMetrics, index_by_name};
+use crate::data_plane::worker_config::{ListenerId, Router, SnapshotMetrics, index_by_name};
 use crate::metrics::Registry;
 use crate::names::Resolution;
 use crate::plugin::{Balancer, BalancerParts, Compiler, PolicyContext, Runtime};
 
 /// The system's allocator; counts what the present thread asks of it.
 struct Counting;
+
+/// How often this thread has allocated and freed.
+pub(in crate::data_plane) fn allocator_calls() -> u64 {
+    CALLS.get()
+}
 
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
@@ -96,7 +101,7 @@ impl<F: Future> Future for Turns<F> {
 }
 
 /// Builds snapshots as the control plane does.
-struct Builder {
+pub(in crate::data_plane) struct Builder {
     runtime: Arc<Runtime>,
     generation: u64,
     /// Held, so that no worker is the last to do so.
@@ -104,6 +109,14 @@ struct Builder {
 }
 
 impl Builder {
+    pub(in crate::data_plane) fn new() -> Builder {
+        Builder {
+            runtime: Runtime::new(Compiler::Here).unwrap(),
+            generation: 0,
+            built: Vec::new(),
+        }
+    }
+
     /// A configuration of so many upstreams, each with a server of this weight.
     fn build(&mut self, upstreams: usize, weight: u32) -> Arc<Snapshot> {
         let listener = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
@@ -116,8 +129,12 @@ impl Builder {
         };
         let upstreams: String = (0..upstreams).map(upstream).collect();
         let rest = "[[route]]\nreturn = { status = 200 }\n";
-        let text = format!("{listener}{upstreams}{rest}");
-        let config = crate::config::parse(&text, Path::new("test.toml")).unwrap();
+        self.snapshot(&format!("{listener}{upstreams}{rest}"))
+    }
+
+    /// That of a configuration with one listener.
+    pub(in crate::data_plane) fn snapshot(&mut self, text: &str) -> Arc<Snapshot> {
+        let config = crate::config::parse(text, Path::new("test.toml")).unwrap();
         let previous = self.built.last();
         let upstreams = config.upstreams.iter();
         let upstreams: Vec<_> = upstreams
@@ -132,9 +149,9 @@ impl Builder {
         self.generation += 1;
         let snapshot = Arc::new(Snapshot {
             generation: self.generation,
-            listeners: Vec::new(),
+            listeners: vec![ListenerId(1)],
             admin_tls: None,
-            tls: Vec::new(),
+            tls: vec![None],
             routers: Router::of_listeners(&config.routes, 1).into(),
             by_name: index_by_name(&upstreams).into(),
             upstreams,
@@ -196,15 +213,25 @@ impl Builder {
     }
 }
 
+/// A process of one worker.
+pub(in crate::data_plane) fn process() -> Arc<Process> {
+    let bounds = ConnectionBounds {
+        clients: 1,
+        descriptors: 100,
+    };
+    Arc::new(Process::new(
+        bounds,
+        1,
+        "host".into(),
+        (tests_wanted(), Scrapes::new().0),
+    ))
+}
+
 /// The busiest turn while a worker changes over from one configuration to another, each given by
 /// its number of upstreams and their weight, and while the first one is freed because its last
 /// exchange ends.
 fn busiest_turn(before: (usize, u32), after: (usize, u32)) -> u64 {
-    let mut builder = Builder {
-        runtime: Runtime::new(Compiler::Here).unwrap(),
-        generation: 0,
-        built: Vec::new(),
-    };
+    let mut builder = Builder::new();
     let before = builder.build(before.0, before.1);
     let after = builder.build(after.0, after.1);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -212,16 +239,7 @@ fn busiest_turn(before: (usize, u32), after: (usize, u32)) -> u64 {
         .build_local(Default::default())
         .unwrap();
     runtime.block_on(async move {
-        let bounds = ConnectionBounds {
-            clients: 1,
-            descriptors: 1,
-        };
-        let process = Arc::new(Process::new(
-            bounds,
-            1,
-            "host".into(),
-            (tests_wanted(), Scrapes::new().0),
-        ));
+        let process = process();
         let logs = AccessLogs::start().unwrap();
         let (first, busiest) = (Arc::downgrade(&before), Busiest::default());
         let worker = busiest.of(Worker::new(0, before, process, logs.buffers()));

@@ -49,7 +49,8 @@ fn thinks() -> Guest {
 
 #[test]
 fn a_policy_that_has_used_up_its_budget_leaves_picks_to_the_fallback() {
-    let policy = load(&thinks(), 10);
+    // A thread that gets little of a busy machine uses more than that as well.
+    let policy = load(&thinks(), 1);
     let mut worker = balancer(&policy).attach(None);
     let mut picks = Vec::new();
     let log = logged(|| picks.extend((1..200).map(|lease| pick(&mut worker, lease).unwrap())));
@@ -58,7 +59,7 @@ fn a_policy_that_has_used_up_its_budget_leaves_picks_to_the_fallback() {
         picks.contains(&0),
         "then the fallback, which takes turns: {picks:?}"
     );
-    let told = "plugin `budget-10` has used up its budget of 10% of a worker's time";
+    let told = "plugin `budget-1` has used up its budget of 1% of a worker's time";
     assert_eq!(log.matches(told).count(), 1, "{log}");
     assert!(policy.is_over_budget());
     let events = policy.history().events();

@@ -19,7 +19,7 @@ pub(in crate::data_plane::exchange) struct Feed<'a> {
     pub(super) body: &'a mut BodyPipe,
     pub(super) incoming: &'a mut Incoming,
     pub(super) buffers: &'a Buffers,
-    pub(super) hooks: Option<BodyHooks>,
+    pub(super) hooks: Option<Box<BodyHooks>>,
     /// What was read before.
     pub(super) ahead: Bytes,
     /// Which trailers the component gets: those that a server would.

@@ -240,7 +240,7 @@ fn prepared(
     exchange: &Rc<Exchange>,
     framing: Framing,
     progress: &mut BodyPipe,
-) -> Result<(Bytes, Option<BodyHooks>, BodyPlan), Fault> {
+) -> Result<(Bytes, Option<Box<BodyHooks>>, BodyPlan), Fault> {
     let method = exchange.request.method();
     let mut ahead = exchange.body_ahead.take();
     // A server had it, which has handed the request on.

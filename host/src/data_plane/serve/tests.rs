@@ -1,0 +1,138 @@
+//! What an exchange costs, as far as it can be counted: neither the machine nor its load changes
+//! these numbers. Whoever makes one of them larger says here why it is worth it.
+
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Instant;
+
+use super::connection;
+use crate::access_log::AccessLogs;
+use crate::data_plane::downstream::{Client, Session};
+use crate::data_plane::drain::ConnectionGuard;
+use crate::data_plane::exchange;
+use crate::data_plane::stream::Stream;
+use crate::data_plane::worker::Worker;
+use crate::data_plane::worker::tests::{Builder, allocator_calls, process};
+use crate::data_plane::worker_config::ListenerId;
+use crate::http::head::RequestHead;
+
+/// A future whose polls are counted by what they allocate and free.
+struct Counted<'a> {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    calls: &'a Cell<u64>,
+}
+
+impl Future for Counted<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let before = allocator_calls();
+        let polled = self.future.as_mut().poll(cx);
+        self.calls
+            .set(self.calls.get() + allocator_calls() - before);
+        polled
+    }
+}
+
+/// A server that answers so many requests on one connection.
+fn serve_requests(server: &TcpListener, requests: usize) {
+    let (mut stream, _) = server.accept().unwrap();
+    for _ in 0..requests {
+        read_head(&mut stream);
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok";
+        stream.write_all(answer).unwrap();
+    }
+    // The connection is kept until the proxy closes it.
+    let _ = stream.read(&mut [0]);
+}
+
+/// A client that asks so often, one request after the other.
+fn ask(mut stream: UnixStream, requests: usize) {
+    for _ in 0..requests {
+        let request = b"GET /a HTTP/1.1\r\nHost: a.test\r\nUser-Agent: t\r\nAccept: */*\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let head = read_head(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        stream.read_exact(&mut [0; 2]).unwrap();
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+}
+
+fn read_head(stream: &mut impl Read) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// How often a connection that carries so many requests to a server allocates and frees.
+fn calls_for(requests: usize) -> u64 {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let server = thread::spawn(move || serve_requests(&server, requests));
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let client = thread::spawn(move || ask(theirs, requests));
+    let mut builder = Builder::new();
+    let snapshot = builder.snapshot(&format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nkeepalive_requests = 1000000\n\
+         [upstream.u]\nservers = [\"{address}\"]\nkeepalive = 4\n\
+         [[route]]\npath = \"/\"\nproxy = \"http://u\"\n"
+    ));
+    let calls = Cell::new(0);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .unwrap();
+    runtime.block_on(async {
+        let logs = AccessLogs::start().unwrap();
+        let worker = Rc::new(Worker::new(0, snapshot, process(), logs.buffers()).await);
+        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
+        let guard = ConnectionGuard::new(&slot.unwrap());
+        ours.set_nonblocking(true).unwrap();
+        let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
+        let connection = connection::run(worker, Box::new(Client::unix(1)), stream, guard);
+        let connection = Counted {
+            future: Box::pin(connection),
+            calls: &calls,
+        };
+        connection.await;
+    });
+    drop(runtime);
+    client.join().unwrap();
+    server.join().unwrap();
+    calls.get()
+}
+
+#[test]
+fn a_request_to_a_server_allocates_and_frees_no_more_than_three_times() {
+    let (few, many) = (100, 600);
+    // What is made once is there for both.
+    let of_few = calls_for(few).min(calls_for(few));
+    let each = (calls_for(many) - of_few) / (many - few) as u64;
+    assert!(each <= 6, "{each} calls of the allocator for each request");
+}
+
+/// As long as the requests of a connection come one after the other, it holds this; and a request
+/// touches most of it, which is what it costs in the processor's caches.
+#[test]
+fn the_state_of_an_exchange_fits_into_five_kilobytes() {
+    fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+    let serve = |session: &'static mut Session<'static>, head: RequestHead, began: Instant| {
+        exchange::serve(session, head, began)
+    };
+    let size = size_of_future(serve);
+    assert!(size <= 5_000, "{size} bytes");
+}
