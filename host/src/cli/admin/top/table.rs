@@ -149,7 +149,7 @@ fn rate(rate: Rate) -> Cell {
 pub(super) fn in_short(rate: Rate) -> String {
     match rate {
         None => "-".to_owned(),
-        Some(rate) if rate == 0.0 => "0".to_owned(),
+        Some(0.0) => "0".to_owned(),
         Some(rate) if rate < 0.05 => "<0.1".to_owned(),
         Some(rate) if rate < 99.95 => format!("{rate:.1}"),
         Some(rate) if rate < 99_999.5 => format!("{rate:.0}"),

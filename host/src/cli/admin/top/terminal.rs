@@ -156,6 +156,7 @@ impl Asks<'_> {
 }
 
 /// Shows what the process does until somebody leaves.
+#[allow(clippy::disallowed_methods, reason = "a tick ends each wait")]
 pub(super) async fn watch(
     client: &AdminClient,
     interval: Duration,
