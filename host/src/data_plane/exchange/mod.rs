@@ -113,6 +113,16 @@ pub(crate) async fn serve(
         (Ok(Admission::Route(_)), None) => Delivered::Cut,
         (Err(fault), body) => refuse(session, finish.exchange(), &fault, body.as_mut()).await,
     };
+    end(session, finish, body, delivered)
+}
+
+/// Ends an exchange: what becomes of its connection.
+fn end(
+    session: &mut Session<'_>,
+    finish: Finish,
+    body: Option<BodyPipe>,
+    delivered: Delivered,
+) -> ConnectionFate {
     let mut exchange = finish.exchange().clone();
     drop(finish);
     let fate = rest::fate(session, &exchange, body, delivered);
@@ -146,9 +156,7 @@ pub(crate) async fn reject(
 ) -> ConnectionFate {
     let finish = Finish::new(session, Exchange::new(session, request, began));
     let delivered = refuse(session, finish.exchange(), &fault, None).await;
-    let exchange = finish.exchange().clone();
-    drop(finish);
-    rest::fate(session, &exchange, None, delivered)
+    end(session, finish, None, delivered)
 }
 
 /// Carries an acceptable request to its route, and on from there. Until its action begins, nothing

@@ -27,14 +27,14 @@ enum Read {
 }
 
 /// What became of a connection while requests came.
-enum Served {
+pub(super) enum Served {
     /// It is idle.
     AllThatCame,
-    /// It has had its last request, or was promised none.
+    /// It has had its last request, or none will come.
     Last,
-    /// As `Last`, and its client has been waited for.
-    Lingered,
-    /// Of HTTP/1: it speaks HTTP/2.
+    /// Its client is still sending what belongs to its last request.
+    Rest(ConnectionFate),
+    /// It speaks HTTP/2 instead.
     Http2,
 }
 
@@ -53,32 +53,54 @@ impl<'g> Http1<'g> {
     /// Serves the connection to its end; true if its first bytes tell that it speaks HTTP/2
     /// instead.
     pub(super) async fn run(&mut self) -> bool {
+        // How long it has been idle.
+        let mut idle = Duration::ZERO;
         loop {
-            // What the wait before has had of its limit.
-            let had = match self.connection.requests {
-                0 => Duration::ZERO,
-                _ => WARM,
-            };
-            let limit = self.connection.wait_limit().saturating_sub(had);
+            let limit = self.connection.wait_limit().saturating_sub(idle);
             if !self.await_request(limit).await.unwrap_or(false) {
                 break;
             }
-            // The state of an exchange is large. It stays from one request to the next while they
-            // come one after the other, and is given back after that: idle connections are small.
-            match Box::pin(self.serve_requests()).await {
-                Served::AllThatCame => {}
+            // The state of an exchange is large. It is there from the first byte of a request, stays
+            // while one comes after the other, and is given back then: idle connections are small.
+            let served = Box::pin(self.serve_requests()).await;
+            let fate = match served {
+                Served::AllThatCame => {
+                    idle = WARM;
+                    continue;
+                }
+                Served::Rest(fate) => fate,
                 Served::Last => break,
-                Served::Lingered => return false,
                 Served::Http2 => return true,
+            };
+            match self.drop_rest(fate).await {
+                Discarded::ToItsEnd => idle = Duration::ZERO,
+                Discarded::InVain => break,
+                Discarded::TooMuch => {
+                    Box::pin(discard::linger(&mut self.connection, self.guard)).await;
+                    return false;
+                }
             }
         }
         self.connection.outgoing.writer.part();
         false
     }
 
+    /// Reads and drops what is still coming of a request, where that is worth it.
+    async fn drop_rest(&mut self, fate: ConnectionFate) -> Discarded {
+        match fate {
+            ConnectionFate::DropRest(body) => {
+                let rest = discard::rest(&mut self.connection, self.guard, *body);
+                Box::pin(rest).await
+            }
+            ConnectionFate::Linger => Discarded::TooMuch,
+            ConnectionFate::KeepAlive => Discarded::ToItsEnd,
+            ConnectionFate::Close => Discarded::InVain,
+        }
+    }
+
     /// Serves a request that has begun, and those that come after it before the connection is idle
     /// for [`WARM`].
-    async fn serve_requests(&mut self) -> Served {
+    pub(super) async fn serve_requests(&mut self) -> Served {
         loop {
             let fate = {
                 let began = Instant::now();
@@ -101,22 +123,12 @@ impl<'g> Http1<'g> {
                     }
                 }
             };
-            let lingers = match fate {
-                ConnectionFate::KeepAlive => false,
+            match fate {
+                ConnectionFate::KeepAlive => {}
                 ConnectionFate::Close => return Served::Last,
-                ConnectionFate::DropRest(body) => {
-                    let rest = discard::rest(&mut self.connection, self.guard, *body);
-                    match Box::pin(rest).await {
-                        Discarded::ToItsEnd => false,
-                        Discarded::TooMuch => true,
-                        Discarded::InVain => return Served::Last,
-                    }
+                fate @ (ConnectionFate::DropRest(_) | ConnectionFate::Linger) => {
+                    return Served::Rest(fate);
                 }
-                ConnectionFate::Linger => true,
-            };
-            if lingers {
-                Box::pin(discard::linger(&mut self.connection, self.guard)).await;
-                return Served::Lingered;
             }
             let limit = self.connection.wait_limit();
             match self.await_request(limit.min(WARM)).await {
@@ -218,7 +230,7 @@ async fn read_head(
             looks_like_http(unread)?;
         }
         let (begun, began) = (!unread.is_empty(), session.began);
-        // Not before: what is held across the wait, every idle connection holds.
+        // Not before: what is held across the wait, every slow client holds.
         let due = (began + limits.client_header_timeout).into();
         let Session {
             incoming,

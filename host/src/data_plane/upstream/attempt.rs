@@ -219,15 +219,13 @@ impl Attempt {
             reason = "by the upload, then by the alarm"
         )]
         let read = poll_fn(|cx| {
-            if upload.poll_drive(cx, writer).is_ready() {
-                upload.check_request()?;
-                upload.check_client(cx)?;
+            let sent = upload.poll_drive(cx, writer);
+            upload.check_request()?;
+            if let Poll::Ready(read) = stream.poll_head(cx, head, MAX_RESPONSE_HEADERS) {
+                return Poll::Ready(read.map_err(Failure::from));
             }
-            match stream.poll_head(cx, head, MAX_RESPONSE_HEADERS) {
-                Poll::Ready(read) => return Poll::Ready(read.map_err(Failure::from)),
-                Poll::Pending if !upload.is_over() => return Poll::Pending,
-                Poll::Pending => {}
-            }
+            ready!(sent);
+            upload.check_client(cx)?;
             let due = *due.get_or_insert_with(|| Instant::now() + limits.read_timeout);
             alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
         })
