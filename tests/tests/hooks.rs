@@ -34,7 +34,7 @@ use waypost_tests::proxy::Setup;
 use waypost_tests::{Client, Http2, Proxy, http2, plugin};
 
 /// Everything that a plugin may be granted.
-const GRANTS: &str = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"checks\", \"files\", \"store\"]";
+pub(super) const GRANTS: &str = "grants = [\"request\", \"response\", \"exchange\", \"changes\", \"bodies\", \"checks\", \"files\", \"store\"]";
 
 /// The probe, as `[plugin.probe]`. Limits within which it does as it is told on a slow machine as
 /// well, and faults that add up to nothing.

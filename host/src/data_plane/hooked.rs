@@ -209,12 +209,12 @@ impl Hooked {
     }
 
     /// Asks the hooks what is to be changed of a response, the last one first, and hands each
-    /// answer over before the next one is asked.
+    /// answer over before the next one is asked. `end` hears whether there is one.
     pub(crate) fn on_response<Step>(
         &self,
         exchange: &ExchangeAtHand,
         now_us: u64,
-        (begin, end): (impl Fn() -> Step, impl Fn(Step, &WorkerHook)),
+        (begin, end): (impl Fn() -> Step, impl Fn(Step, &WorkerHook, bool)),
         mut change: impl FnMut(&WorkerHook, PooledChanges),
     ) {
         let Some(mut at) = self.0.borrow().as_deref().map(|state| state.runs.len()) else {
@@ -239,7 +239,7 @@ impl Hooked {
                 let asked = sees_it.then(|| {
                     let step = begin();
                     let asked = hook.on_response(exchange, &call, &ran);
-                    end(step, &hook);
+                    end(step, &hook, asked.is_some());
                     asked
                 });
                 let asked = asked.flatten();
@@ -342,6 +342,11 @@ impl Hooked {
     /// The notes from this byte on.
     pub(crate) fn notes_from(&self, start: usize) -> String {
         self.read(|state| state.notes.get(start..).unwrap_or_default().to_owned())
+    }
+
+    /// Bytes of notes so far.
+    pub(crate) fn bytes_of_notes(&self) -> usize {
+        self.read(|state| state.notes.len())
     }
 
     /// Appends the notes; false where there are none.

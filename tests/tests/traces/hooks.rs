@@ -1,8 +1,9 @@
 //! What hooks do beside letting a request pass: they ask upstreams, and are asked about answers.
 
-use waypost_tests::{Origin, not_yet};
+use waypost_tests::{Client, Origin, not_yet};
 
 use super::*;
+use crate::hooks::GRANTS;
 use crate::hooks::waiting::{WAYS, at_route};
 
 /// The requests that a hook has made, in the order that they came to an end.
@@ -162,4 +163,62 @@ async fn hooks_that_are_asked_about_the_answer_have_spans_for_it() {
     }
     assert!(attribute(of_hook[2], "waypost.calls").as_u64() >= Some(1));
     assert!(attribute(of_hook[2], "waypost.busy_ns").as_u64() >= Some(1));
+}
+
+/// A probe that does as it is told, and what is traced of a request to this server.
+async fn probed(collector: &Collector, server: &Origin, guest: &str, hook: &str) -> Proxy {
+    let file = plugin(guest, "wasm32-unknown-unknown");
+    let table = format!(
+        "[hook.probe]\nplugin = \"{guest}\"\n{hook}\n[plugin.{guest}]\nfile = \"{}\"\n{GRANTS}\n\
+         max_faults = 0\nlimits = {{ deadline = \"1s\" }}\n{}",
+        file.display(),
+        collector.over_http("")
+    );
+    let setup = proxy::to([server]).route("hooks = [\"probe\"]");
+    setup.more(&table).start().await
+}
+
+fn of_phase<'a>(spans: &'a [Value], phase: &str) -> &'a Value {
+    let mut found = spans.iter();
+    let found = found.find(|span| attribute(span, "waypost.phase") == phase);
+    found.unwrap_or_else(|| panic!("no {phase} in {spans:#?}"))
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_at_an_answer_is_told_to_have_failed() {
+    let Some(collector) = Collector::start().await else {
+        return;
+    };
+    let server = origin::says("app").await;
+    let proxy = probed(&collector, &server, "hook_probe", "response = [\"trap\"]").await;
+    assert_eq!(proxy.get("/").await.text(), "app");
+    let spans = collector.spans(5).await;
+    let verdict = |phase| attribute(of_phase(&spans, phase), "waypost.verdict");
+    assert_eq!(verdict("request"), "proceed");
+    assert_eq!(verdict("response"), "failed");
+    assert_eq!(of_phase(&spans, "response")["error"], true);
+}
+
+#[tokio::test]
+async fn a_hook_of_a_body_that_breaks_off_has_a_span_all_the_same() {
+    let Some(collector) = Collector::start().await else {
+        return;
+    };
+    let server = origin::speaks(|mut wire, _| async move {
+        wire.until(b"\r\n\r\n").await.unwrap();
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome words")
+            .await;
+        wire.finish_sending().await;
+        wire.rest().await;
+    })
+    .await;
+    let hook = "response = \"chunks | upper\"";
+    let proxy = probed(&collector, &server, "body_probe", hook).await;
+    let mut client = Client::connect(proxy.address()).await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert!(!client.cut_response().await.complete);
+    let spans = collector.spans(6).await;
+    let body = of_phase(&spans, "response_body");
+    assert_eq!(attribute(body, "waypost.verdict"), "cut");
+    assert_eq!(attribute(body, "waypost.calls"), 1);
 }

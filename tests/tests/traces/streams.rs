@@ -58,6 +58,7 @@ async fn a_session_is_one_span() {
     }
     for (name, value) in [
         ("waypost.status", 200),
+        ("waypost.attempts", 1),
         ("waypost.bytes_received", 3),
         ("waypost.bytes_sent", 6),
     ] {
@@ -88,6 +89,27 @@ async fn a_session_that_reaches_no_server_is_an_error_and_one_over_tls_says_its_
     let status = attribute(span, "waypost.status").as_u64().unwrap();
     assert!(status == 502 || status == 499, "{span}");
     assert_eq!(span["error"], status == 502, "{span}");
+}
+
+#[tokio::test]
+async fn the_endpoint_of_a_session_is_the_last_that_was_tried() {
+    let Some(collector) = Collector::start().await else {
+        return;
+    };
+    let (refuses, server) = (origin::refuses(), greets().await);
+    let file = format!(
+        "[server]\nworkers = 1\naccess_log = false\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"backend\"\n\
+         [upstream.backend]\nservers = [\"{}\", {{ address = \"{}\", backup = true }}]\n{}",
+        refuses.address(),
+        server.address(),
+        collector.over_http("")
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    say(proxy.address()).await;
+    let spans = collector.spans(1).await;
+    let span = only(&spans, "kind", "SERVER");
+    assert_eq!(attribute(span, "waypost.endpoint"), server.address());
+    assert_eq!(attribute(span, "waypost.attempts"), 2);
 }
 
 #[tokio::test]

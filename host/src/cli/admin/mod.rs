@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -106,12 +107,20 @@ fn asked_at(text: &str) -> Result<AdminArgument, String> {
     let at = at.trim_end_matches('/');
     match at.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(AdminArgument::Secured(at.to_owned()))
+            match ServerName::try_from(without_brackets(host)) {
+                Ok(_) => Ok(AdminArgument::Secured(at.to_owned())),
+                Err(_) => Err(format!("`{host}` is no name that a certificate could have")),
+            }
         }
         _ => Err(format!(
             "`{text}` has to be like `https://proxy.example.com:9180`"
         )),
     }
+}
+
+/// As an address of IPv6 has them in a URL.
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// A process, and how its answer is printed.
@@ -194,7 +203,7 @@ impl Reach {
                     let place = Place::default();
                     let ca = self.ca.map(|path| NamedFile { path, place });
                     let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
-                    let host = host.trim_start_matches('[').trim_end_matches(']');
+                    let host = without_brackets(host);
                     let (config, name) = ClientTls::of_command(ca.as_ref(), Some(host), None)
                         .map_err(|problems| match &ca {
                             Some(ca) => CommandFailed::of_ca(&ca.path, &problems),
@@ -307,13 +316,15 @@ impl CommandFailed {
         }
     }
 
-    /// Of what `--ca` names.
+    /// Of the file that `--ca` names: the host was looked at before.
     fn of_ca(path: &Path, problems: &[Problem]) -> CommandFailed {
         let why = match std::fs::metadata(path) {
             Err(error) => config::reason(&error),
             Ok(_) => {
                 let why: Vec<_> = problems.iter().map(|problem| &*problem.message).collect();
-                why.join("; ")
+                let hints = problems.iter().filter_map(|problem| problem.hint.as_ref());
+                let hints: String = hints.map(|hint| format!("\nhint: {hint}")).collect();
+                why.join("; ") + &hints
             }
         };
         CommandFailed::new(format!("`--ca {}`: {why}", path.display()))
@@ -351,14 +362,18 @@ fn make_printable(answer: &mut Value) {
     }
 }
 
-/// Without what would command a terminal: messages of plugins reach it too.
+/// Without what would command a terminal, turn the order of its letters, or not be seen: messages
+/// of plugins reach it too.
 pub(super) fn printable(text: &str) -> String {
-    let harmless = |c: char| {
-        if c.is_control() && c != '\n' {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
+    let harmless = |letter: char| match letter {
+        '\n' => '\n',
+        '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' => char::REPLACEMENT_CHARACTER,
+        letter if letter.is_control() => char::REPLACEMENT_CHARACTER,
+        letter => letter,
     };
     text.chars().map(harmless).collect()
 }
@@ -369,14 +384,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_host_that_no_certificate_could_have_is_none_to_ask() {
+        for host in ["proxy.example.com", "127.0.0.1", "[::1]"] {
+            assert!(asked_at(&format!("https://{host}:9180")).is_ok(), "{host}");
+        }
+        let refused = asked_at("https://no name:9180").unwrap_err();
+        assert!(refused.starts_with("`no name` is no name"), "{refused}");
+    }
+
+    #[test]
     fn a_plugins_message_cannot_command_the_terminal() {
-        let answer = serde_json::json!({"all": [{"message": "a\u{1b}[2J\nb\r"}]});
+        let turned = "\u{61c}\u{202e}\u{2066}\u{200f}";
+        let message = format!("a\u{1b}[2J\nb\r{turned}");
+        let answer = serde_json::json!({"all": [{"message": message}]});
         let seen: Value = understood(answer.clone()).unwrap();
-        assert_eq!(seen["all"][0]["message"], "a\u{fffd}[2J\nb\u{fffd}");
+        let expected = format!("a\u{fffd}[2J\nb\u{fffd}{}", "\u{fffd}".repeat(4));
+        assert_eq!(seen["all"][0]["message"], expected);
         let in_words = |answer: Value| answer["all"][0]["message"].to_string();
         for json in [false, true] {
             let text = OutputFormat { json }.of(answer.clone(), in_words).unwrap();
             assert!(!text.contains('\u{1b}'), "{text:?}");
+            assert!(!text.contains(|c| turned.contains(c)), "{text:?}");
         }
     }
 }

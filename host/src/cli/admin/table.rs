@@ -49,11 +49,14 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// Columns of the terminal that is printed to; 80 where there is none.
+/// Columns of the terminal that is printed to, 80 where it does not say; without end where there is
+/// none: what reads there goes by lines.
 pub(super) fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    let known = size.ok().map(|size| usize::from(size.ws_col));
-    known.filter(|columns| *columns > 0).unwrap_or(80)
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        Ok(_) => 80,
+        Err(_) => usize::MAX,
+    }
 }
 
 /// A text in lines of at most so many letters, broken between words where that is possible. All lines

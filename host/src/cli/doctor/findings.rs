@@ -355,19 +355,27 @@ fn audit(config: &Config) -> Option<Finding> {
 /// Whether a stop is over before systemd ends it.
 fn stop(config: &Config, machine: &Machine) -> Option<Finding> {
     let (about, there) = ("stop", machine.stop_timeout?);
-    let longest = config.server.shutdown_delay + config.server.shutdown_timeout?;
+    let (delay, timeout) = (config.server.shutdown_delay, config.server.shutdown_timeout);
+    let longest = delay + timeout.unwrap_or_default();
     let (in_words, longest_in_words) = (duration_text(there), duration_text(longest));
-    Some(match longest < there {
-        true => Finding::ok(
+    Some(match (longest < there, timeout) {
+        (true, Some(_)) => Finding::ok(
             about,
             format!("over in {longest_in_words}, and systemd waits for {in_words}"),
         ),
-        false => Finding::bad(
+        (true, None) => Finding::ok(
+            about,
+            format!("no `shutdown_timeout`, so systemd ends it after {in_words}"),
+        ),
+        (false, _) => Finding::bad(
             Level::Warning,
             about,
             format!(
-                "systemd kills the process after {in_words}, and `shutdown_delay` and \
-                 `shutdown_timeout` together are {longest_in_words}"
+                "systemd kills the process after {in_words}, and {} {longest_in_words}",
+                match timeout {
+                    Some(_) => "`shutdown_delay` and `shutdown_timeout` together are",
+                    None => "`shutdown_delay` alone is",
+                }
             ),
             format!(
                 "`TimeoutStopSec={}` in the unit of systemd",
@@ -479,6 +487,21 @@ mod tests {
         assert!(found[0].2.contains("`TimeoutStopSec=70`"), "{}", found[0].2);
         let short = text.replace("30s", "20s");
         assert_eq!(bad(&short, &machine()), []);
+        // Without a timeout systemd is the bound, and that has to leave time beyond the delay.
+        let delay = |delay: &str| {
+            SMALL.replace(
+                "workers = 2",
+                &format!("workers = 2\nshutdown_delay = \"{delay}\""),
+            )
+        };
+        let found = bad(&delay("120s"), &machine());
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].2.contains("`TimeoutStopSec=130`"),
+            "{}",
+            found[0].2
+        );
+        assert_eq!(bad(&delay("15s"), &machine()), []);
     }
 
     #[test]

@@ -27,23 +27,31 @@ pub(super) fn stop_timeout(root: &Path, configuration: &Path) -> Option<Duration
         let Ok(entries) = fs::read_dir(folder) else {
             continue;
         };
-        for entry in entries.flatten() {
+        let is_part = |entry: &fs::DirEntry| {
+            let name = entry.file_name();
+            Path::new(&name).extension() == Some("conf".as_ref())
+        };
+        for entry in entries.flatten().filter(is_part) {
             if let Ok(text) = fs::read_to_string(entry.path()) {
                 parts.entry(entry.file_name()).or_insert(text);
             }
         }
     }
     let texts = || std::iter::once(&unit).chain(parts.values());
-    let lines = || texts().flat_map(|text| text.lines()).map(str::trim);
+    let settings = || {
+        let lines = texts().flat_map(|text| text.lines());
+        lines.filter_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            Some((key.trim(), value.trim()))
+        })
+    };
     let file = configuration.display().to_string();
-    let mut commands = lines().filter_map(|line| line.strip_prefix("ExecStart="));
+    let mut commands = settings().filter_map(|(key, value)| (key == "ExecStart").then_some(value));
     if !commands.any(|command| command.split_whitespace().any(|word| word == file)) {
         return None;
     }
-    let mut said = lines().filter_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        matches!(key.trim(), "TimeoutStopSec" | "TimeoutSec").then(|| value.trim())
-    });
+    let mut said = settings()
+        .filter_map(|(key, value)| matches!(key, "TimeoutStopSec" | "TimeoutSec").then_some(value));
     match said.next_back() {
         None => Some(DEFAULT),
         Some(value) => span(value),
@@ -85,7 +93,7 @@ mod tests {
         let file = Path::new("/etc/waypost/waypost.toml");
         let timeout = || stop_timeout(root.path(), file);
         assert_eq!(timeout(), None);
-        let unit = "[Service]\nExecStart=/usr/bin/waypost run -c /etc/waypost/waypost.toml\n";
+        let unit = "[Service]\nExecStart = /usr/bin/waypost run -c /etc/waypost/waypost.toml\n";
         write("lib/systemd/system/waypost.service", unit);
         assert_eq!(timeout(), Some(DEFAULT));
         assert_eq!(
@@ -97,6 +105,8 @@ mod tests {
         assert_eq!(timeout(), Some(Duration::from_secs(65)));
         let part = "etc/systemd/system/waypost.service.d/stop.conf";
         write(part, "[Service]\nTimeoutStopSec=20\n");
+        assert_eq!(timeout(), Some(Duration::from_secs(20)));
+        write(&format!("{part}.bak"), "[Service]\nTimeoutStopSec=30\n");
         assert_eq!(timeout(), Some(Duration::from_secs(20)));
         write(part, "[Service]\nTimeoutStopSec=infinity\n");
         assert_eq!(timeout(), None);

@@ -4,8 +4,9 @@
 //! They come out of the descriptors that are set aside for other things than traffic, so there are
 //! few. Once there are as many as may be, one that waits for its client makes room, an idle one or one
 //! with half a request: of those who have most of them, and who have shown no token, or one that only
-//! reads. A request that is being carried out is never cut off; but where all are at work, none goes
-//! on to the next one of its client's.
+//! reads. One that has only just come is spared for a moment, in which it can say who it is. A request
+//! that is being carried out is never cut off; but where all are at work, none goes on to the next one
+//! of its client's.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -44,6 +45,10 @@ use crate::tls::{ServerTls, may_be_tls};
 
 /// At once. With what commands, scripts and dashboards need, half of what `descriptors` sets aside.
 const CONNECTIONS: usize = 16;
+/// How long one that has just come makes no room for others, so that its first request may arrive.
+const GRACE: Duration = Duration::from_secs(1);
+/// So many may have just come. Beyond them it is a flood, in which a grace would keep everybody out.
+const SPARED: usize = CONNECTIONS / 2;
 const PATIENCE: ClientPatience = ClientPatience {
     header: Duration::from_secs(10),
     client: Duration::from_secs(60),
@@ -163,7 +168,10 @@ pub(super) async fn serve(
                 }
             },
         };
-        let (slot, evicted) = connections.enter(accepted.peer);
+        let (slot, evicted) = tokio::select! {
+            () = &mut closed => break,
+            entered = connections.admit(accepted.peer) => entered,
+        };
         serving.spawn_local(connection(
             accepted,
             tls(),
@@ -251,7 +259,9 @@ async fn connection(
             () = &mut given_up => return,
             // It ends with the answer that is under way, however many requests have come behind it.
             Ok(()) = ending.changed() => Pin::new(&mut serving).graceful_shutdown(),
-            Ok(()) = crowded.changed() => Pin::new(&mut serving).graceful_shutdown(),
+            Ok(()) = crowded.changed() => if wait.has_asked() {
+                Pin::new(&mut serving).graceful_shutdown();
+            },
         }
     }
     tokio::select! {
@@ -349,6 +359,8 @@ impl hyper::body::Body for UploadBody {
 #[derive(Clone)]
 struct ClientWait {
     since: Arc<AtomicU64>,
+    /// When it began to wait for the first request.
+    first: u64,
     last: Arc<AtomicU64>,
     may_go: Arc<Notify>,
 }
@@ -362,6 +374,11 @@ impl ClientWait {
 
     fn ends(&self) {
         self.since.store(0, Relaxed);
+    }
+
+    /// Whether its client has made a request.
+    fn has_asked(&self) -> bool {
+        self.since.load(Relaxed) != self.first
     }
 
     fn since(&self) -> Option<u64> {
@@ -402,6 +419,7 @@ struct Connections {
 
 struct OpenConnection {
     id: u64,
+    came: Instant,
     wait: ClientWait,
     known: Known,
     /// Of whom it is: addresses of one network are one client. None over a unix socket.
@@ -423,7 +441,8 @@ impl Connections {
     async fn room(&self) {
         while self.is_full() && self.next_to_go().is_none() {
             self.crowded.send_replace(());
-            self.may_go.notified().await;
+            // Or a grace is over.
+            let _ = tokio::time::timeout(GRACE, self.may_go.notified()).await;
         }
     }
 
@@ -441,11 +460,22 @@ impl Connections {
                 .filter(|other| other.known.get() == one.known.get())
                 .count()
         };
+        let has_just_come =
+            |one: &OpenConnection| !one.wait.has_asked() && one.came.elapsed() < GRACE;
+        let is_flood = open.iter().filter(|one| has_just_come(one)).count() > SPARED;
         let waiting = open.iter().enumerate();
+        let waiting = waiting.filter(|(_, one)| is_flood || !has_just_come(one));
         let waiting = waiting.filter_map(|(at, one)| {
             Some((one.known.get(), Reverse(alike(one)), one.wait.since()?, at))
         });
         waiting.min().map(|(.., at)| at)
+    }
+
+    /// Gives one that was accepted a place: those that waited for their client when it was awaited
+    /// may all be at work by now.
+    async fn admit(self: &Rc<Self>, peer: Peer) -> (OpenSlot, oneshot::Receiver<()>) {
+        self.room().await;
+        self.enter(peer)
     }
 
     fn enter(self: &Rc<Self>, peer: Peer) -> (OpenSlot, oneshot::Receiver<()>) {
@@ -457,16 +487,18 @@ impl Connections {
             let _ = one.evict.send(());
         }
         let (evict, evicted) = oneshot::channel();
+        let first = self.last.fetch_add(1, Relaxed) + 1;
         let wait = ClientWait {
-            since: Arc::default(),
+            since: Arc::new(AtomicU64::new(first)),
+            first,
             last: self.last.clone(),
             may_go: self.may_go.clone(),
         };
-        wait.begins();
         let id = self.next.replace(self.next.get() + 1);
         let known = Known::default();
         self.open.borrow_mut().push(OpenConnection {
             id,
+            came: Instant::now(),
             wait: wait.clone(),
             known: known.clone(),
             client: peer.client(),
@@ -568,6 +600,62 @@ mod tests {
                 .iter()
                 .any(|one| one.id == honest.id)
         );
+    }
+
+    #[tokio::test]
+    async fn one_that_has_just_come_is_spared_while_others_may_end() {
+        let connections = Rc::new(Connections::default());
+        let from = |last: u8| Peer::Tcp(([192, 0, 2, last], 9).into());
+        let there: Vec<_> = (1..CONNECTIONS)
+            .map(|_| connections.enter(from(1)))
+            .collect();
+        for (slot, _) in &there {
+            slot.wait.ends();
+        }
+        let (new, _evicted) = connections.enter(from(1));
+        let mut admitted = std::pin::pin!(connections.admit(from(2)));
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        assert!(admitted.as_mut().poll(context).is_pending());
+        assert!(there[0].0.crowded.has_changed().unwrap());
+        there[0].0.wait.begins();
+        let _entered = match admitted.as_mut().poll(context) {
+            Poll::Ready(entered) => entered,
+            Poll::Pending => panic!("there is room"),
+        };
+        let ids = || -> Vec<u64> {
+            let open = connections.open.borrow();
+            open.iter().map(|one| one.id).collect()
+        };
+        assert!(ids().contains(&new.id) && !ids().contains(&there[0].0.id));
+        // It is the next one to go once its grace is over.
+        let at = ids().iter().position(|id| *id == new.id);
+        assert_eq!(connections.next_to_go(), None);
+        let came = Instant::now().checked_sub(GRACE).unwrap();
+        connections.open.borrow_mut()[at.unwrap()].came = came;
+        assert_eq!(connections.next_to_go(), at);
+    }
+
+    #[tokio::test]
+    async fn one_that_comes_once_all_have_gone_to_work_waits_for_a_place() {
+        let connections = Rc::new(Connections::default());
+        let from = |last: u8| Peer::Tcp(([192, 0, 2, last], 9).into());
+        let there: Vec<_> = (0..CONNECTIONS)
+            .map(|_| connections.enter(from(1)))
+            .collect();
+        connections.room().await;
+        for (slot, _) in &there {
+            slot.wait.ends();
+        }
+        let mut admitted = std::pin::pin!(connections.admit(from(2)));
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        assert!(admitted.as_mut().poll(context).is_pending());
+        assert_eq!(connections.open.borrow().len(), CONNECTIONS);
+        there[0].0.wait.begins();
+        let _entered = match admitted.as_mut().poll(context) {
+            Poll::Ready(entered) => entered,
+            Poll::Pending => panic!("there is room"),
+        };
+        assert_eq!(connections.open.borrow().len(), CONNECTIONS);
     }
 
     #[tokio::test]

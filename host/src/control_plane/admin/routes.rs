@@ -253,8 +253,8 @@ fn demand(admin: &Admin, demand: Demand) -> (StatusCode, Json<Value>) {
 
 /// With how long it goes on accepting, where it does.
 fn drain(admin: &Admin) -> (StatusCode, Json<Value>) {
-    // Who asks once more does not want to wait.
-    let delay = match admin.workers.is_draining() {
+    // Who asks once more does not want to wait, and while another process starts none begins.
+    let delay = match admin.workers.is_draining() || admin.workers.is_upgrading() {
         true => Duration::ZERO,
         false => admin.published.load().snapshot.config.server.shutdown_delay,
     };

@@ -16,6 +16,7 @@ use super::traced::Measured;
 use crate::config::model::OnError;
 use crate::data_plane::body::{Stage, Stopped};
 use crate::data_plane::hooked::HookRun;
+use crate::data_plane::unwinding::contained;
 use crate::http::head::FieldChanges;
 use crate::plugin::{
     Asked, Beyond, BodyCall, BodySide, Bound, Changes, ExchangeAtHand, Form, Manner, Untrusted,
@@ -63,6 +64,8 @@ struct TracedTurn {
     step: Measured,
     calls: u32,
     busy: Duration,
+    /// What it has said in them.
+    note: String,
 }
 
 impl BodyHooks {
@@ -86,6 +89,7 @@ impl BodyHooks {
                 step,
                 calls: 0,
                 busy: Duration::ZERO,
+                note: String::new(),
             }),
         });
         Some(Box::new(BodyHooks {
@@ -120,6 +124,18 @@ impl BodyHooks {
     /// Whether none of them has changed anything.
     pub(super) fn left_as_it_was(&self) -> bool {
         self.turns.iter().all(|turn| !turn.changed)
+    }
+}
+
+impl Drop for BodyHooks {
+    /// Those that were asked, and never about the end: the client has left, the server has broken
+    /// off, or the body was stopped by another hook or a bound.
+    fn drop(&mut self) {
+        for turn in &mut self.turns {
+            if turn.traced.as_ref().is_some_and(|traced| traced.calls > 0) {
+                contained(|| turn.end_trace(&self.exchange, self.side, ("cut", None)));
+            }
+        }
     }
 }
 
@@ -238,18 +254,30 @@ impl Turn {
             trailers: at_hand.end.unwrap_or_default(),
         };
         let context: ExchangeAtHand = exchange.clone();
-        let began = self.traced.is_some().then(Instant::now);
+        let began =
+            (self.traced.is_some()).then(|| (Instant::now(), exchange.hooked.bytes_of_notes()));
         let asked = self.run.hook.on_body(&context, &call, &self.run.ran, &body);
-        if let (Some(traced), Some(began)) = (&mut self.traced, began) {
+        if let (Some(traced), Some((began, notes))) = (&mut self.traced, began) {
             traced.calls += 1;
             traced.busy += began.elapsed();
+            // Between its calls others speak.
+            let said = exchange.note_since(notes);
+            if !said.is_empty() && !traced.note.is_empty() {
+                traced.note.push_str("; ");
+            }
+            traced.note.push_str(&said);
         }
         let unasked = "the instance that was asked about the exchange failed, or is busy";
         let asked = asked.ok_or_else(|| unasked.to_owned());
         let carried = asked.and_then(|asked| carry_out(asked, at_hand));
         let goes_on = matches!(carried, Ok(Carried::GoesOn(_)));
         if !goes_on || at_hand.end.is_some() {
-            self.end_trace(at_hand, &carried);
+            let verdict = match &carried {
+                Ok(Carried::GoesOn(_)) => ("proceed", None),
+                Ok(Carried::Stopped(_)) => ("answer", None),
+                Err(why) => ("failed", Some(why.as_str())),
+            };
+            self.end_trace(exchange, at_hand.side, verdict);
         }
         match carried {
             Ok(Carried::GoesOn(None)) => {
@@ -278,21 +306,27 @@ impl Turn {
 
 impl Turn {
     /// It is not asked about this body again.
-    fn end_trace(&mut self, at_hand: &AtHand<'_>, carried: &Result<Carried, String>) {
-        let Some(TracedTurn { step, calls, busy }) = self.traced.take() else {
+    fn end_trace(
+        &mut self,
+        exchange: &Exchange,
+        side: BodySide,
+        verdict: (&'static str, Option<&str>),
+    ) {
+        let Some(traced) = self.traced.take() else {
             return;
         };
-        let phase = match at_hand.side {
+        let TracedTurn {
+            step,
+            calls,
+            busy,
+            note,
+        } = traced;
+        let phase = match side {
             BodySide::Request => "request_body",
             BodySide::Response => "response_body",
         };
-        let verdict = match carried {
-            Ok(Carried::GoesOn(_)) => ("proceed", None),
-            Ok(Carried::Stopped(_)) => ("answer", None),
-            Err(why) => ("failed", Some(why.as_str())),
-        };
-        let (exchange, hook) = (at_hand.exchange, self.run.hook.shared());
-        let mut span = exchange.hook_span(&step, hook, phase, verdict);
+        let hook = self.run.hook.shared();
+        let mut span = exchange.hook_span(&step, hook, phase, verdict, &note);
         if let Some(span) = &mut span {
             let busy = i64::try_from(busy.as_nanos()).unwrap_or(i64::MAX);
             span.set("waypost.calls", Value::number(calls));

@@ -511,8 +511,12 @@ pub(super) fn on_response(exchange: &Rc<Exchange>) {
     let now_us = exchange.worker.clock.micros(Instant::now());
     let at_hand: ExchangeAtHand = exchange.clone();
     let begin = || exchange.begin_step();
-    let end = |step, hook: &WorkerHook| {
-        exchange.end_hook(step, hook.shared(), "response", ("proceed", None));
+    let end = |step, hook: &WorkerHook, has_answered| {
+        let verdict = match has_answered {
+            true => ("proceed", None),
+            false => ("failed", Some("it gave no answer, or is busy")),
+        };
+        exchange.end_hook(step, hook.shared(), "response", verdict);
     };
     exchange
         .hooked

@@ -90,7 +90,7 @@ impl Exchange {
         Some(Measured {
             id: SpanId::random(),
             began: Instant::now(),
-            notes: self.hooked.notes_from(0).len(),
+            notes: self.hooked.bytes_of_notes(),
         })
     }
 
@@ -115,7 +115,8 @@ impl Exchange {
         verdict: (&'static str, Option<&str>),
     ) {
         if let Some(step) = step {
-            let span = self.hook_span(&step, hook, phase, verdict);
+            let note = self.note_since(step.notes);
+            let span = self.hook_span(&step, hook, phase, verdict, &note);
             self.add_hook_span(span, Instant::now());
         }
     }
@@ -127,6 +128,7 @@ impl Exchange {
         hook: &SharedHook,
         phase: &'static str,
         (verdict, failure): (&'static str, Option<&str>),
+        note: &str,
     ) -> Option<Span> {
         let (trace, recording) = self.recording()?;
         let title = format!("hook {}", hook.name());
@@ -136,7 +138,9 @@ impl Exchange {
         set_plugin(&mut span, hook.plugin());
         span.set("waypost.phase", Value::text(phase.as_bytes()));
         span.set("waypost.verdict", Value::text(verdict.as_bytes()));
-        self.set_note(&mut span, step);
+        if !note.is_empty() {
+            span.set("waypost.note", Value::text(note.as_bytes()));
+        }
         if let Some(failure) = failure {
             span.set("error.type", Value::text(b"hook"));
             span.error = Some(bounded(failure.as_bytes()));
@@ -167,7 +171,7 @@ impl Exchange {
         span.id = step.id;
         span.set("waypost.upstream", Value::text(upstream.as_bytes()));
         span.set("waypost.attempt", Value::number(attempt));
-        let note = self.note_of(&step);
+        let note = self.note_since(step.notes);
         match leased {
             Ok(lease) => {
                 let choice = lease.choice();
@@ -404,16 +408,9 @@ impl Exchange {
         span
     }
 
-    fn set_note(&self, span: &mut Span, step: &Measured) {
-        let note = self.note_of(step);
-        if !note.is_empty() {
-            span.set("waypost.note", Value::text(note.as_bytes()));
-        }
-    }
-
-    /// What plugins have said in a step.
-    fn note_of(&self, step: &Measured) -> String {
-        let note = self.hooked.notes_from(step.notes);
+    /// What plugins have said since they had said so many bytes.
+    pub(super) fn note_since(&self, notes: usize) -> String {
+        let note = self.hooked.notes_from(notes);
         note.trim_start_matches("; ").to_owned()
     }
 }

@@ -20,6 +20,7 @@ use super::copy::{CopyEnds, CopyHalf, CopyTimeouts, copy_both};
 use super::downstream::{Client, accept_tls, read_proxy_header};
 use super::drain::ConnectionGuard;
 use super::stream::Stream;
+use super::unwinding::contained;
 use super::upstream::{Dialed, Timings};
 use super::worker::Worker;
 use super::worker_config::WorkerConfig;
@@ -72,7 +73,7 @@ pub(crate) async fn run(
     let counted = CountedSession::begin(&worker_config.snapshot.metrics.streams[index], &worker);
     let session = carry(&worker, &guard, config, &worker_config, client, stream, due).await;
     counted.end(&session);
-    traced::finish(&worker_config, config, &session);
+    contained(|| traced::finish(&worker_config, config, &session));
     let logs = &worker_config.snapshot.stream_logs[index];
     if !logs.is_empty() {
         let mut buffers = worker.logs.borrow_mut();

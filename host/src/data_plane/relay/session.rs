@@ -153,6 +153,15 @@ impl TcpSession {
     }
 
     /// What each attempt has to say, joined as nginx does; false before the first.
+    /// How many servers were tried, and the address of the last one.
+    pub(super) fn tried(&self) -> (usize, Option<Box<str>>) {
+        let attempts = self.attempts.borrow();
+        (
+            attempts.len(),
+            attempts.last().map(|attempt| attempt.address.clone()),
+        )
+    }
+
     fn each_attempt(
         &self,
         out: &mut Vec<u8>,

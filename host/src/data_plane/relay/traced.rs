@@ -38,7 +38,7 @@ fn span(worker_config: &WorkerConfig, config: &StreamConfig, session: &TcpSessio
         kind: SpanKind::Server,
         start: nanos(now.saturating_sub(took).as_nanos()),
         end: nanos(now.as_nanos()),
-        attributes: Vec::with_capacity(12),
+        attributes: Vec::with_capacity(13),
         error: None,
     };
     let tls = session.client.tls.as_ref();
@@ -47,7 +47,6 @@ fn span(worker_config: &WorkerConfig, config: &StreamConfig, session: &TcpSessio
     for (key, variable) in [
         ("client.address", Variable::RemoteAddr),
         ("server.address", Variable::ServerAddr),
-        ("waypost.endpoint", Variable::UpstreamAddr),
         ("waypost.note", Variable::PluginNote),
     ] {
         text.clear();
@@ -65,6 +64,11 @@ fn span(worker_config: &WorkerConfig, config: &StreamConfig, session: &TcpSessio
     if let Some(upstream) = session.upstream.get() {
         let upstream = &worker_config.snapshot.config.upstreams[upstream];
         span.set("waypost.upstream", Value::text(upstream.name.as_bytes()));
+    }
+    let (attempts, last) = session.tried();
+    if let Some(address) = last {
+        span.set("waypost.endpoint", Value::text(address.as_bytes()));
+        span.set("waypost.attempts", Value::number(attempts));
     }
     let (status, summary) = (session.status.get(), session.summary());
     span.set("waypost.status", Value::number(status.code()));

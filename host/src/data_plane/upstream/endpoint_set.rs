@@ -139,12 +139,12 @@ impl EndpointSet {
         &self.layout.endpoints[index as usize]
     }
 
-    /// Endpoints that the configuration has not taken out.
     /// Words of bits that there are, see [`candidates`](EndpointSet::candidates).
     pub(super) fn words(&self) -> u32 {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
+    /// Endpoints that the configuration has not taken out.
     pub(crate) fn members(&self) -> u32 {
         self.members.iter().map(|word| word.count_ones()).sum()
     }

@@ -1,5 +1,5 @@
 //! What `GET /metrics` tells, as rates and percentiles between two looks. The dashboard reckons them
-//! the same way (`dashboard/figures.js`), from the same series.
+//! from the same series (`dashboard/figures.js`); there too, what has gone back counts as nothing.
 
 use std::collections::{BTreeMap, HashMap};
 

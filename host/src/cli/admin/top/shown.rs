@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::super::servers;
 use super::super::table::{seconds, span};
+use super::super::{printable, servers};
 use super::figures::{Buckets, OfUpstream};
 use super::look::Look;
 use crate::admin_api::{
@@ -121,18 +121,9 @@ pub(super) struct Event {
     pub(super) last: String,
 }
 
-/// One line, without what would command a terminal or turn the order of its letters.
+/// In one line, and [`printable`].
 pub(super) fn harmless(text: &str) -> String {
-    let harmless = |letter: char| match letter {
-        '\n' | '\t' => ' ',
-        '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => char::REPLACEMENT_CHARACTER,
-        letter if letter.is_control() => char::REPLACEMENT_CHARACTER,
-        letter => letter,
-    };
-    text.chars().map(harmless).collect()
+    printable(&text.replace(['\n', '\t'], " "))
 }
 
 /// The look before, if it was at the same process.
@@ -153,7 +144,10 @@ fn key<'a>(upstream: &'a UpstreamStatus, server: &'a ServerStatus) -> ServerKey<
 impl<'a> Before<'a> {
     fn of(now: &Look, earlier: &'a Look) -> Option<Before<'a>> {
         let seconds = now.at.saturating_duration_since(earlier.at).as_secs_f64();
-        if earlier.status.pid != now.status.pid || seconds <= 0.0 {
+        // In a container it is process 1, before a restart and after it.
+        let is_same =
+            earlier.status.pid == now.status.pid && earlier.status.uptime_s <= now.status.uptime_s;
+        if !is_same || seconds <= 0.0 {
             return None;
         }
         let servers = earlier.upstreams.iter().flat_map(|upstream| {
@@ -172,10 +166,10 @@ impl<'a> Before<'a> {
         })
     }
 
-    /// A counter that has gone back has begun anew.
+    /// A sum goes back where one of its series is gone, as that of a server that was removed: how
+    /// much came meanwhile is not known then.
     fn rate(&self, now: f64, earlier: f64) -> f64 {
-        let more = if now >= earlier { now - earlier } else { now };
-        (more / self.seconds * 1e3).round() / 1e3
+        ((now - earlier).max(0.0) / self.seconds * 1e3).round() / 1e3
     }
 }
 

@@ -215,8 +215,15 @@ const HOSTILE: [&str; 4] = [
     "\u{1b}[2J\u{1b}]0;owned\u{7}",
     "a\r\nb\tc\u{9b}31m",
     "\u{202e}evil\u{2066}\u{200b}",
-    "x\u{0}\u{7f}\u{feff}y",
+    "x\u{0}\u{7f}\u{feff}\u{61c}y",
 ];
+
+fn is_harmless(text: &str) -> bool {
+    text.chars().all(|letter| {
+        let turns = matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        !turns && (letter == '\n' || !letter.is_control())
+    })
+}
 
 #[test]
 fn names_and_errors_from_outside_command_nothing() {
@@ -229,12 +236,6 @@ fn names_and_errors_from_outside_command_nothing() {
             server
         });
         servers.collect()
-    };
-    let is_harmless = |text: &str| {
-        text.chars().all(|letter| {
-            let turns = matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-            !turns && (letter == '\n' || !letter.is_control())
-        })
     };
     let shown = shown(hostile);
     let text = plain::text(&shown);
@@ -258,6 +259,56 @@ fn names_and_errors_from_outside_command_nothing() {
     );
 }
 
+/// A look in which everything that somebody else may have named says this.
+fn look_of(at: Instant, text: &str) -> Look {
+    let mut look = look(at, few(0), "");
+    let text = || text.to_owned();
+    let status = &mut look.status;
+    (status.version, status.state) = (text(), text());
+    (status.reloads.last_failed, status.reloads.last_error) = (true, Some(text()));
+    for upstream in &mut look.upstreams {
+        (upstream.name, upstream.policy) = (text(), text());
+        for server in &mut upstream.servers {
+            (server.address, server.server) = (Some(text()), text());
+            if let Some(error) = &mut server.last_error {
+                error.message = text();
+            }
+        }
+    }
+    for plugin in &mut look.plugins {
+        (plugin.name, plugin.last_error) = (text(), Some(text()));
+        (plugin.upstreams, plugin.routes) = (vec![text()], vec![text()]);
+        plugin.hooks = vec![text()];
+    }
+    look.plugins[0].state = text();
+    for event in &mut look.events {
+        (event.level, event.text, event.last) = (text(), text(), text());
+    }
+    look
+}
+
+#[test]
+fn no_text_of_a_look_commands_anything() {
+    for text in HOSTILE {
+        let began = Instant::now();
+        let (earlier, now) = (
+            look_of(began, text),
+            look_of(began + Duration::from_secs(2), text),
+        );
+        let shown = Shown::of(&now, Some(&earlier));
+        let plain = plain::text(&shown);
+        assert!(is_harmless(&plain), "{plain:?}");
+        let json = serde_json::to_string(&shown).unwrap();
+        assert!(is_harmless(&json) && !json.contains("\\u"), "{json:?}");
+        let mut screen = Screen::new(shown, false, (200, 60));
+        for view in ["1", "2", "3", "4"] {
+            press(&mut screen, view);
+            let seen = seen(&mut screen, 200, 60);
+            assert!(is_harmless(&seen), "{seen:?}");
+        }
+    }
+}
+
 #[test]
 fn letters_that_take_two_columns_move_nothing() {
     let wide = |_| {
@@ -270,6 +321,20 @@ fn letters_that_take_two_columns_move_nothing() {
     let column = |y: u16| (0..80).find(|x| buffer[(*x, y)].symbol() == "u");
     assert!(column(6).is_some());
     assert_eq!(column(6), column(7));
+}
+
+#[test]
+fn a_sum_from_which_a_server_is_gone_is_no_rate() {
+    let of = |endpoint: &str, requests: u64| {
+        format!(
+            "waypost_upstream_requests_total{{upstream=\"backend\",endpoint=\"{endpoint}\",code=\"2xx\"}} {requests}\n"
+        )
+    };
+    let began = Instant::now();
+    let earlier = look(began, few(0), &(of("a", 1000) + &of("b", 5000)));
+    let now = look(began + Duration::from_secs(2), few(0), &of("a", 1100));
+    let shown = Shown::of(&now, Some(&earlier));
+    assert_eq!(shown.upstreams[0].requests_per_s, Some(0.0));
 }
 
 fn thousand(requests: u64) -> Vec<Value> {
@@ -313,12 +378,15 @@ fn a_thousand_servers_are_scrolled_sorted_and_filtered() {
 #[test]
 fn another_process_begins_anew() {
     let began = Instant::now();
-    let mut earlier = look(began, few(0), "");
-    earlier.status.pid = 8;
     let now = look(began + Duration::from_secs(2), few(200), "");
-    let shown = Shown::of(&now, Some(&earlier));
-    assert_eq!(shown.process.requests_per_s, None);
-    assert_eq!(shown.upstreams[0].servers[0].requests_per_s, None);
+    let (mut other, mut restarted) = (look(began, few(0), ""), look(began, few(0), ""));
+    other.status.pid = 8;
+    restarted.status.uptime_s += 1;
+    for earlier in [other, restarted] {
+        let shown = Shown::of(&now, Some(&earlier));
+        assert_eq!(shown.process.requests_per_s, None);
+        assert_eq!(shown.upstreams[0].servers[0].requests_per_s, None);
+    }
     let shown = Shown::of(&now, None);
     assert_eq!((shown.process.seconds, shown.process.p99_us), (None, None));
 }
