@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::attempts::{Attempts, Failed};
+use super::attempts::{Attempts, Failed, fingerprint};
 use super::challenges;
 use super::failure::Failure;
 use super::http::AuthorityClient;
@@ -127,12 +127,9 @@ impl Certificate {
         self.seen = seen;
         (self.suggested, self.ask_at) = (None, Instant::now());
         self.wants_key &= is_first;
-        // What has failed before the start has, unless somebody has ordered it since.
-        if !is_first || self.due() > renewal::now() {
-            (self.failures, self.held_until) = (0, None);
-            if self.facts.is_some() {
-                self.last_error = None;
-            }
+        (self.failures, self.held_until) = (0, None);
+        if self.facts.is_some() {
+            self.last_error = None;
         }
         true
     }
@@ -147,8 +144,13 @@ impl Certificate {
         }
     }
 
-    /// What has failed before this start is left alone for as long as it would have been.
+    /// What has failed before this start, or in another process, is left alone for as long as it would
+    /// have been there; unless somebody has ordered it since.
     fn remember(&mut self, failed: Failed) {
+        let written = self.seen.and_then(|Seen(at, _)| renewal::seconds(at));
+        if written.is_some_and(|written| !failed.is_since(written)) {
+            return;
+        }
         self.held_until = failed.left().map(in_seconds);
         self.failures = failed.failures;
         self.last_error = Some(failed.error).filter(|error| !error.is_empty());
@@ -171,7 +173,9 @@ impl Certificate {
 impl Authority {
     pub(super) fn new(settings: Arc<AcmeAuthority>, shared: Arc<Shared>) -> Authority {
         let mut remembered = Attempts::read(&settings);
+        let own = fingerprint(&settings, None);
         let failed = remembered.authority.take();
+        let failed = failed.filter(|failed| failed.is_of(&own));
         Authority {
             settings,
             certificates: BTreeMap::new(),
@@ -243,15 +247,22 @@ impl Authority {
 
     fn follow(&mut self, domain: String, followed: Followed) {
         if let Some(known) = self.certificates.get_mut(&domain) {
-            known.wants_key |= known.key_type != followed.key_type;
-            known.key_type = followed.key_type;
+            if known.key_type != followed.key_type {
+                known.key_type = followed.key_type;
+                known.wants_key = true;
+                // The authority may have refused the key of the type before.
+                (known.failures, known.held_until) = (0, None);
+            }
             return;
         }
+        let own = fingerprint(&self.settings, Some(followed.key_type));
+        let failed = self.remembered.domains.remove(&domain);
         let mut new = Certificate::new(followed);
-        if let Some(failed) = self.remembered.domains.remove(&domain) {
+        new.look();
+        // An order under way may be that of the process before, which hands over.
+        if let Some(failed) = failed.filter(|failed| failed.is_of(&own) && !failed.is_under_way) {
             new.remember(failed);
         }
-        new.look();
         self.certificates.insert(domain, new);
     }
 
@@ -268,7 +279,7 @@ impl Authority {
             let wait = first.saturating_duration_since(Instant::now());
             let (number, wait) = (held.len(), Duration::from_secs(wait.as_secs()));
             tracing::warn!(
-                "certificates that could not be ordered before this start: {number}; the next attempt is in \
+                "certificates that are held back by earlier failures: {number}; the next attempt is in \
                  {wait:?}, or by `waypost certificate renew`"
             );
         }
@@ -341,8 +352,8 @@ impl Authority {
                 return;
             }
             Err(error) => {
-                let failure = Failure::of_store(&folder, &error);
-                return self.failed(domain, failure);
+                let outcome = self.failed(domain, Failure::of_store(&folder, &error));
+                return self.answer(domain, &outcome);
             }
         };
         // Another process may have ordered it a moment ago.
@@ -357,6 +368,10 @@ impl Authority {
                 return;
             }
         }
+        if self.was_interrupted(domain) {
+            return;
+        }
+        let begun = self.begin(domain);
         self.note(domain, "ordering");
         challenges::forget_old(&self.settings.store);
         let ordered = timeout(ORDER, self.order(domain)).await;
@@ -370,12 +385,64 @@ impl Authority {
             let written = store::write(file, pem.as_bytes());
             written.map_err(|error| Failure::of_store(file, &error))
         });
-        match written {
-            Ok(()) => self.succeeded(domain),
+        let outcome = match written {
+            Ok(()) => {
+                self.succeeded(domain);
+                Ok(())
+            }
             Err(failure) => self.failed(domain, failure),
-        }
+        };
         self.remember(domain);
+        begun.ended();
         drop(lock);
+        self.answer(domain, &outcome);
+    }
+
+    fn answer(&mut self, domain: &str, outcome: &Result<(), String>) {
+        if let Some(certificate) = self.certificates.get_mut(domain) {
+            certificate.answer(outcome);
+        }
+    }
+
+    /// Whether an order is to be left alone as one was under way when its process died: whoever has the
+    /// lock finds it so.
+    fn was_interrupted(&mut self, domain: &str) -> bool {
+        let Some(certificate) = self.certificates.get_mut(domain) else {
+            return false;
+        };
+        let own = fingerprint(&self.settings, Some(certificate.key_type));
+        let failed = Attempts::read(&self.settings).domains.remove(domain);
+        let Some(failed) = failed.filter(|failed| failed.is_under_way && failed.is_of(&own)) else {
+            return false;
+        };
+        certificate.remember(failed);
+        let Some(until) = certificate.held_until else {
+            return false;
+        };
+        if !certificate.asked.is_empty() {
+            return false;
+        }
+        let wait = until.saturating_duration_since(Instant::now()).as_secs();
+        let error = certificate.last_error.as_deref().unwrap_or_default();
+        tracing::warn!("certificate for `{domain}` not ordered: {error}; next attempt in {wait}s");
+        true
+    }
+
+    /// Has the store tell of an order before the authority is asked for it.
+    fn begin(&self, domain: &str) -> Begun {
+        let certificate = &self.certificates[domain];
+        let own = fingerprint(&self.settings, Some(certificate.key_type));
+        let begun = Failed::begun(certificate.failures.saturating_add(1), own);
+        let mut before = None;
+        Attempts::change(&self.settings, |attempts| {
+            before = attempts.domains.insert(domain.to_owned(), begun);
+        });
+        Begun {
+            settings: self.settings.clone(),
+            domain: domain.to_owned(),
+            before,
+            has_ended: false,
+        }
     }
 
     /// How an order went, for the next start.
@@ -384,18 +451,22 @@ impl Authority {
             return;
         };
         let error = certificate.last_error.as_deref().unwrap_or_default();
+        let of_all = fingerprint(&self.settings, None);
+        let own = fingerprint(&self.settings, Some(certificate.key_type));
         let held = self.held_until.map(moment_of);
-        let of_authority = (self.failures > 0).then(|| Failed::now(self.failures, held, error));
+        let of_authority =
+            (self.failures > 0).then(|| Failed::now(self.failures, held, "", of_all.clone()));
         let of_domain = match (certificate.last_error.is_some(), certificate.held_until) {
             (false, None) => None,
-            (_, held) => Some(Failed::now(
-                certificate.failures,
-                held.map(moment_of),
-                error,
-            )),
+            (_, held) => {
+                let held = held.map(moment_of);
+                Some(Failed::now(certificate.failures, held, error, own))
+            }
         };
         Attempts::change(&self.settings, |attempts| {
-            attempts.authority = of_authority;
+            let others = attempts.authority.take();
+            let others = others.filter(|failed| !failed.is_of(&of_all));
+            attempts.authority = of_authority.or(others);
             match of_domain {
                 Some(failed) => attempts.domains.insert(domain.to_owned(), failed),
                 None => attempts.domains.remove(domain),
@@ -451,7 +522,7 @@ impl Authority {
         (self.failures, self.held_until) = (0, None);
         if certificate.due() <= renewal::now() {
             // Of an authority, or a machine, whose clock is wrong: not to be ordered again and again.
-            certificate.failures = failures + 1;
+            certificate.failures = failures.saturating_add(1);
             let pause = renewal::pause(certificate.failures, None);
             certificate.held_until = Some(Instant::now() + pause);
         }
@@ -465,22 +536,22 @@ impl Authority {
         );
         self.shared.count(true);
         self.shared.tell();
-        certificate.answer(&Ok(()));
     }
 
     /// One line in the log, and a pause: for the domain, or for all that the authority is asked for.
-    fn failed(&mut self, domain: &str, failure: Failure) {
+    fn failed(&mut self, domain: &str, failure: Failure) -> Result<(), String> {
         if failure.account_unknown {
             order::forget_account(&self.settings);
         }
+        let message = failure.message;
         let Some(certificate) = self.certificates.get_mut(domain) else {
-            return;
+            return Err(message);
         };
         let failures = match failure.of_authority {
             true => &mut self.failures,
             false => &mut certificate.failures,
         };
-        *failures += 1;
+        *failures = failures.saturating_add(1);
         let pause = renewal::pause(*failures, failure.retry_after);
         let until = Some(Instant::now() + pause);
         match failure.of_authority {
@@ -499,7 +570,6 @@ impl Authority {
         };
         let next = Duration::from_secs(pause.as_secs());
         let is_due = certificate.due() <= renewal::now();
-        let message = failure.message;
         let next = match (is_due, failure.of_authority) {
             (false, _) => "when it is due".to_owned(),
             (true, true) => format!("of any in {next:?}"),
@@ -509,8 +579,8 @@ impl Authority {
             "certificate for `{domain}` not ordered: {message} ({meanwhile}; next attempt {next})"
         );
         self.shared.count(false);
-        certificate.answer(&Err(message.clone()));
-        certificate.last_error = Some(message);
+        certificate.last_error = Some(message.clone());
+        Err(message)
     }
 
     /// Asks when the authority wants a certificate renewed. What goes wrong here is no news: it is
@@ -594,6 +664,37 @@ impl Authority {
     }
 }
 
+/// An order that the store tells of. One that is given up, as another process takes over, was none; one
+/// that a panic ended is left there.
+struct Begun {
+    settings: Arc<AcmeAuthority>,
+    domain: String,
+    before: Option<Failed>,
+    has_ended: bool,
+}
+
+impl Begun {
+    /// The store tells how.
+    fn ended(mut self) {
+        self.has_ended = true;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.has_ended || std::thread::panicking() {
+            return;
+        }
+        let (domain, before) = (std::mem::take(&mut self.domain), self.before.take());
+        Attempts::change(&self.settings, |attempts| {
+            match before {
+                Some(before) => attempts.domains.insert(domain, before),
+                None => attempts.domains.remove(&domain),
+            };
+        });
+    }
+}
+
 fn in_seconds(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
@@ -609,3 +710,6 @@ fn moment(seconds: i64) -> String {
     let moment = jiff::Timestamp::from_second(seconds);
     moment.map_or_else(|_| "at no time".to_owned(), |moment| moment.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,9 @@ use instant_acme::{Error, Identifier, Problem};
 use crate::config::model::ChallengeKind;
 use crate::config::reason;
 
+/// Characters of each thing that an authority says.
+const MOST: usize = 500;
+
 /// Why an order came to nothing.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -64,7 +67,7 @@ impl Failure {
             Error::Str(what) => {
                 Failure::of_authority(format!("the authority's answer is not understood: {what}"))
             }
-            other => Failure::of_authority(one_line(&other.to_string())),
+            other => Failure::of_authority(one_line(&other.to_string(), MOST)),
         }
     }
 }
@@ -102,14 +105,17 @@ fn of_problem(problem: &Problem, domain: &str, tried: Option<ChallengeKind>) -> 
         "accountDoesNotExist" => "the account is made anew with the next order".to_owned(),
         _ => String::new(),
     };
-    let mut message = one_line(problem.detail.as_deref().unwrap_or("no reason is given"));
+    let mut message = one_line(
+        problem.detail.as_deref().unwrap_or("no reason is given"),
+        MOST,
+    );
     if !kind.is_empty() {
-        let _ = write!(message, " ({})", one_line(kind));
+        let _ = write!(message, " ({})", one_line(kind, MOST));
     }
     for sub in &problem.subproblems {
-        let detail = one_line(sub.detail.as_deref().unwrap_or_default());
+        let detail = one_line(sub.detail.as_deref().unwrap_or_default(), MOST);
         let of = match &sub.identifier {
-            Some(Identifier::Dns(name)) => format!("`{}`: ", one_line(name)),
+            Some(Identifier::Dns(name)) => format!("`{}`: ", one_line(name, MOST)),
             _ => String::new(),
         };
         let _ = write!(message, "; {of}{detail}");
@@ -145,11 +151,10 @@ fn problem_names_replaces(problem: &Problem) -> bool {
 }
 
 /// What comes from elsewhere goes into the log as one line of bounded length.
-fn one_line(text: &str) -> String {
-    const MOST: usize = 500;
+pub(super) fn one_line(text: &str, most: usize) -> String {
     let harmless = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = text.chars().take(MOST).map(harmless).collect();
-    if text.chars().count() > MOST {
+    let mut line: String = text.chars().take(most).map(harmless).collect();
+    if text.chars().nth(most).is_some() {
         line.push_str("...");
     }
     line

@@ -14,8 +14,13 @@ const LONGEST: Duration = Duration::from_secs(6 * 3600);
 pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+    seconds(SystemTime::now()).unwrap_or_default()
+}
+
+/// None before 1970.
+pub(super) fn seconds(moment: SystemTime) -> Option<i64> {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }
 
 /// When it is renewed. `suggested`: the moment that was chosen within the authority's window.

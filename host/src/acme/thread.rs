@@ -69,6 +69,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn new(written: UnboundedSender<()>) -> Arc<Shared> {
+        Arc::new(Shared {
+            statuses: Mutex::default(),
+            issued: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            written,
+        })
+    }
+
     pub(super) fn note(&self, file: PathBuf, status: OrderStatus) {
         self.statuses.lock().insert(file, status);
     }
@@ -91,16 +100,10 @@ impl Acme {
     pub(crate) fn new() -> (Acme, UnboundedReceiver<()>) {
         let (written, heard) = unbounded_channel();
         let (commands, followed) = unbounded_channel();
-        let shared = Arc::new(Shared {
-            statuses: Mutex::default(),
-            issued: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            written,
-        });
         let acme = Acme {
             commands,
             followed: Arc::new(Mutex::new(Some(followed))),
-            shared,
+            shared: Shared::new(written),
         };
         (acme, heard)
     }

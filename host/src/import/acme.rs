@@ -61,6 +61,12 @@ pub(super) fn acme(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) -
             lose("a listener has one authority: give this server an address of its own");
             continue;
         }
+        let wanted = wanted(certificate, names);
+        if wanted.is_empty() {
+            // Another server may name one: until then, nothing is said of the authority.
+            lose("it names no domain: neither wildcards nor expressions can be ordered");
+            continue;
+        }
         let authority = match found.take() {
             Some((_, authority)) => Some(authority),
             None => self::authority(scope, issuer, accounts),
@@ -69,13 +75,6 @@ pub(super) fn acme(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) -
             lose("its authority cannot be asked");
             continue;
         };
-        let wanted = wanted(certificate, names);
-        if wanted.is_empty() {
-            lose("it names no domain: neither wildcards nor expressions can be ordered");
-            // Another server may name one.
-            found = Some((issuer.id, authority));
-            continue;
-        }
         note(certificate, names, &wanted, accounts);
         if let Some(key_type) = key_type(scope, certificate, accounts) {
             authority.set("key_type", text(key_type.spelling()));
@@ -90,7 +89,7 @@ pub(super) fn acme(servers: &[(&Scope<'_>, Vec<String>)], accounts: &Accounts) -
     }
     let (_, authority) = found?;
     let names = list(domains.iter().map(|domain| text(domain)));
-    (!domains.is_empty()).then(|| Table::new().with("domains", names).followed_by(authority))
+    Some(Table::new().with("domains", names).followed_by(authority))
 }
 
 fn identifiers(certificate: &Directive) -> impl Iterator<Item = &String> {
@@ -156,20 +155,35 @@ fn key_type(scope: &Scope<'_>, certificate: &Directive, accounts: &Accounts) -> 
         .filter(|directive| directive.name == "acme_certificate");
     let first = all.find(|other| other.argument(0) == certificate.argument(0));
     let first = first.map_or_else(|| said(certificate), said);
-    if said(certificate) != first {
-        let why = "certificates of one authority have one `key_type`: that of the first of them";
-        accounts.changed(certificate, why);
-    }
-    match first?.as_str() {
-        "ecdsa:384" => Some(KeyType::Ecdsa384),
-        "ecdsa:521" => {
-            accounts.changed(certificate, "no key on P-521 is made: P-384 is used");
-            Some(KeyType::Ecdsa384)
+    let (own, usual) = (said(certificate), KeyType::default());
+    let first = known_key(first.as_deref()).unwrap_or(usual);
+    match (known_key(own.as_deref()), own.as_deref()) {
+        (None, _) => {
+            let why = "there are keys on P-256 and P-384, and RSA of 2048, 3072 and 4096 bits: `key_type` in `acme`";
+            accounts.lost(certificate, why);
         }
-        "rsa" | "rsa:2048" => Some(KeyType::Rsa2048),
-        "rsa:3072" => Some(KeyType::Rsa3072),
-        "rsa:4096" => Some(KeyType::Rsa4096),
-        _ => None,
+        (Some(own), _) if own != first => {
+            let why =
+                "certificates of one authority have one `key_type`: that of the first of them";
+            accounts.changed(certificate, why);
+        }
+        (_, Some("ecdsa:521")) => {
+            accounts.changed(certificate, "no key on P-521 is made: P-384 is used");
+        }
+        _ => {}
+    }
+    (first != usual).then_some(first)
+}
+
+/// A key as nginx has it, or the nearest one; none for what nginx does not know either.
+fn known_key(said: Option<&str>) -> Option<KeyType> {
+    match said {
+        None | Some("ecdsa" | "ecdsa:256") => Some(KeyType::Ecdsa),
+        Some("ecdsa:384" | "ecdsa:521") => Some(KeyType::Ecdsa384),
+        Some("rsa" | "rsa:2048") => Some(KeyType::Rsa2048),
+        Some("rsa:3072") => Some(KeyType::Rsa3072),
+        Some("rsa:4096") => Some(KeyType::Rsa4096),
+        Some(_) => None,
     }
 }
 

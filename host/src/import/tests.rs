@@ -926,3 +926,54 @@ fn a_place_that_leads_all_of_its_requests_away_has_no_index() {
         assert!(!lost(&site(rule)).is_empty(), "{rule}");
     }
 }
+
+/// Servers of one address, with their names and keys, that order from one authority; the reports of
+/// lines with this word.
+fn ordered(servers: &[(&str, &str)], word: &str) -> (String, String) {
+    let mut text =
+        "acme_issuer le { uri https://le.example/dir; state_path /var/acme; }\n".to_owned();
+    for (name, key) in servers {
+        text += &format!(
+            "server {{ listen 443 ssl; server_name {name}; acme_certificate le{key};\n\
+             ssl_certificate $acme_certificate; ssl_certificate_key $acme_certificate_key;\n\
+             location / {{ proxy_pass http://127.0.0.1:1; }} }}\n"
+        );
+    }
+    let imported = of(&[("nginx.conf", &format!("http {{ {text} }} events {{}}"))]).unwrap();
+    let report = imported.report.full();
+    let lines: Vec<&str> = report.lines().collect();
+    let told = lines.windows(2).filter(|pair| pair[0].contains(word));
+    let told = told.map(|pair| format!("{}\n", pair[1].trim()));
+    (imported.text, told.collect())
+}
+
+#[test]
+fn of_an_authority_that_nothing_is_ordered_from_nothing_is_said_to_be_translated() {
+    let (text, told) = ordered(&[("~^tenant", "")], "state_path");
+    assert!(!text.contains("le.example"), "{text}");
+    assert_eq!(told, "no server orders from it\n");
+    let (text, told) = ordered(&[("~^tenant", ""), ("a.example", "")], "state_path");
+    assert!(text.contains("domains = [\"a.example\"]"), "{text}");
+    assert!(told.contains("`store` in `acme`"), "{told}");
+}
+
+#[test]
+fn keys_are_compared_by_what_they_are_and_unknown_ones_are_accounted_for() {
+    for (one, other) in [
+        ("", " key=ecdsa:256"),
+        (" key=rsa", " key=rsa:2048"),
+        (" key=ecdsa", ""),
+    ] {
+        let servers = [("a.example", one), ("b.example", other)];
+        let (_, told) = ordered(&servers, "acme_certificate");
+        assert!(!told.contains("key_type"), "{told}");
+    }
+    let servers = [("a.example", ""), ("b.example", " key=rsa")];
+    let (_, told) = ordered(&servers, "acme_certificate");
+    assert!(told.contains("have one `key_type`"), "{told}");
+    for unknown in [" key=rsa:1024", " key=ecdsa:512"] {
+        let (text, told) = ordered(&[("a.example", unknown)], "acme_certificate");
+        assert!(told.contains("there are keys on P-256"), "{told}");
+        assert!(!text.contains("key_type"), "{text}");
+    }
+}

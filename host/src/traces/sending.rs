@@ -207,11 +207,7 @@ impl Sending {
         }
         self.is_failing = true;
         let (settings, lost) = (self.transport.settings(), self.lost() - self.told_lost);
-        let doubt = settings.doubt_about_port();
-        let doubt = doubt.map_or(String::new(), |doubt| format!(" ({doubt})"));
-        tracing::error!(
-            "traces: {settings:?} does not take spans: {why}{doubt}; {lost} are lost so far"
-        );
+        tracing::error!("traces: {settings:?} does not take spans: {why}; {lost} are lost so far");
         self.note_told();
     }
 

@@ -120,8 +120,8 @@ impl Transport {
 
     /// Sends a batch, within the collector's `timeout`, and until then.
     pub(super) async fn send(&mut self, request: &Bytes, until: Instant) -> Outcome {
-        let limit = self.settings.timeout;
-        let until = until.min(Instant::now() + limit);
+        let began = Instant::now();
+        let until = until.min(began + self.settings.timeout);
         let kept = self.kept.take();
         let answered = timeout_at(until.into(), async {
             // A collector may have closed a connection that was idle.
@@ -134,8 +134,11 @@ impl Transport {
         });
         let (on, answered) = match answered.await {
             Ok(Ok(answered)) => answered,
-            Ok(Err(why)) => return Outcome::again(why),
-            Err(_) => return Outcome::again(format!("no answer within {limit:?}")),
+            Ok(Err(why)) => return self.unanswered(&why),
+            Err(_) => {
+                let limit = until.saturating_duration_since(began).as_secs_f64();
+                return self.unanswered(&format!("no answer within {limit:.1} s"));
+            }
         };
         let (outcome, is_usable) = match answered {
             Answered::Http(answer) => rest(answer, until).await,
@@ -143,6 +146,14 @@ impl Transport {
         };
         self.kept = is_usable.then_some(on);
         outcome
+    }
+
+    /// With a word about the port, which may be why.
+    fn unanswered(&self, why: &str) -> Outcome {
+        match self.settings.doubt_about_port() {
+            Some(doubt) => Outcome::again(format!("{why} ({doubt})")),
+            None => Outcome::again(why),
+        }
     }
 
     /// # Errors

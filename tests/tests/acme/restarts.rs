@@ -38,7 +38,7 @@ async fn a_process_that_is_started_again_and_again_orders_no_more_often() {
         let next = seconds_until(&of["ordered"]["next"]);
         assert!((6900..7300).contains(&next), "{of}");
         proxy
-            .log_contains("certificates that could not be ordered before this start: 1")
+            .log_contains("certificates that are held back by earlier failures: 1")
             .await;
         assert_eq!(directory.questions(), asked);
     }
@@ -48,32 +48,77 @@ async fn a_process_that_is_started_again_and_again_orders_no_more_often() {
     let renewed = proxy.admin("POST", "/certificates/a.test/renew", "").await;
     assert_eq!(renewed.status, 200, "{}", renewed.text());
     drop(proxy);
+    std::fs::remove_file(store.path().join(directory.folder()).join("a.test.pem")).unwrap();
     let proxy = proxy::run(&file, &[]).await;
     is_valid(&proxy, "a.test").await;
-    assert!(
-        !proxy.log().contains("before this start"),
-        "{}",
-        proxy.log()
-    );
+}
+
+#[tokio::test]
+async fn an_order_that_was_under_way_when_its_process_was_killed_counts_as_a_failure() {
+    let (directory, store, gate) = (Directory::start().await, store(), Gate::closed());
+    directory.does(Mode::Holds(gate));
+    let file = file(&directory.settings(), &store);
+    let proxy = proxy::run(&file, &[]).await;
+    directory.has_orders(1).await;
+    drop(proxy);
+    directory.does(Mode::Issues);
+    let asked = directory.questions();
+    for _ in 0..2 {
+        let proxy = proxy::run(&file, &[]).await;
+        let of = shown(&proxy, "a.test", "a failure", |of| of["state"] == "failing").await;
+        let error = of["ordered"]["last_error"].as_str().unwrap();
+        assert!(error.contains("ended while the order was"), "{error}");
+        proxy.log_contains("next attempt in").await;
+    }
+    assert_eq!(directory.questions(), asked);
+    let proxy = proxy::run(&file, &[]).await;
+    let renewed = proxy.admin("POST", "/certificates/a.test/renew", "").await;
+    assert_eq!(renewed.status, 200, "{}", renewed.text());
+}
+
+/// The window is asked for once more at each start, and had it ordered at once.
+#[tokio::test]
+async fn a_renewal_that_only_the_authority_wants_is_left_alone_as_long_after_a_failure() {
+    let (directory, store) = (Directory::start().await, store());
+    directory.suggests("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
+    let file = file(&directory.settings(), &store);
+    let proxy = proxy::run(&file, &[]).await;
+    is_valid(&proxy, "a.test").await;
+    drop(proxy);
+    seed(&directory, store.path(), "a.test", (-1, 89));
+    directory.does(refusal());
+    let proxy = proxy::run(&file, &[]).await;
+    shown(&proxy, "a.test", "a failure", |of| of["state"] == "failing").await;
+    drop(proxy);
+    let asked = directory.questions();
+    let proxy = proxy::run(&file, &[]).await;
+    let of = shown(&proxy, "a.test", "a failure", |of| of["state"] == "failing").await;
+    let next = seconds_until(&of["ordered"]["next"]);
+    assert!((6900..7300).contains(&next), "{of}");
+    let window = async || directory.questions() >= asked + 2;
+    eventually("the directory and the window are asked for", window).await;
+    let ordered = eventually("an order", async || lines(&proxy, "not ordered") > 0);
+    not_yet("it is ordered", ordered).await;
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_the_authority_is_remembered_for_all_domains() {
     let (directory, store) = (Directory::start().await, store());
-    directory.does(Mode::Babbles);
+    let problem = json!({"type": "urn:ietf:params:acme:error:serverInternal", "detail": "later"});
+    directory.does(Mode::Refuses(503, &[("Retry-After", "7200")], problem));
     let acme = format!(
         "{}, domains = [\"a.test\", \"b.test\"]",
         directory.settings()
     );
     let proxy = proxy::run(&file(&acme, &store), &[]).await;
     proxy.log_contains("not ordered").await;
-    let held = |of: &Value| seconds_until(&of["ordered"]["next"]) > 10;
+    let held = |of: &Value| seconds_until(&of["ordered"]["next"]) > 3600;
     shown(&proxy, "b.test", "a pause", held).await;
     drop(proxy);
     let asked = directory.questions();
     let proxy = proxy::run(&file(&acme, &store), &[]).await;
     proxy
-        .log_contains("certificates that could not be ordered before this start: 2")
+        .log_contains("certificates that are held back by earlier failures: 2")
         .await;
     shown(&proxy, "b.test", "a pause", held).await;
     assert_eq!(directory.questions(), asked);

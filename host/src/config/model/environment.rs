@@ -1,5 +1,5 @@
 //! What the process has from its environment by `${env:NAME}`: most often secrets, which are not to be
-//! told wherever in a configuration they have got to.
+//! told where they stand as they are; what was encoded, hashed or cut is not known again.
 
 use std::fmt;
 use std::sync::Arc;

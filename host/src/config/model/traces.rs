@@ -42,10 +42,7 @@ impl TraceExport {
     /// A word about the port, where it is the one that collectors have for the other protocol: what
     /// comes of that tells nobody why.
     pub fn doubt_about_port(&self) -> Option<String> {
-        let (own, other) = match self.protocol {
-            TraceProtocol::Http => (TraceProtocol::Http, TraceProtocol::Grpc),
-            TraceProtocol::Grpc => (TraceProtocol::Grpc, TraceProtocol::Http),
-        };
+        let (own, other) = (self.protocol, self.protocol.other());
         (self.url.port == other.port()).then(|| {
             format!(
                 "port {} is usually that of `protocol = \"{}\"`, and {} that of `{}`",
@@ -81,6 +78,13 @@ impl TraceProtocol {
         match self {
             TraceProtocol::Http => "http",
             TraceProtocol::Grpc => "grpc",
+        }
+    }
+
+    fn other(self) -> TraceProtocol {
+        match self {
+            TraceProtocol::Http => TraceProtocol::Grpc,
+            TraceProtocol::Grpc => TraceProtocol::Http,
         }
     }
 
