@@ -531,7 +531,10 @@ fn stream(out: &mut TomlWriter, stream: &StreamConfig, config: &Config) {
     out.key("access_log", log::access_logs(&stream.access_logs));
     plugins::hooks(out, &stream.hooks, config);
     if config.traces.is_some() {
-        out.key("traces", self::traces::rule(stream.traces.as_deref()));
+        out.key(
+            "traces",
+            self::traces::rule_of_stream(stream.traces.as_deref()),
+        );
     }
 }
 

@@ -52,11 +52,8 @@ async fn spans_are_understood_by_a_collector_of_others_over_either_protocol() {
         let requests = origin.requests();
         let told = requests.last().unwrap().header("traceparent").to_owned();
         let [trace, attempt] = [&told[3..35], &told[36..52]];
-        let said = collector
-            .stdout
-            .wait_until("three spans", |said| said.matches(trace).count() >= 3)
-            .await;
-        for part in [
+        let parts = [
+            trace.to_owned(),
             format!("Str(by-{protocol})"),
             format!("ID             : {attempt}"),
             format!("url.path: Str({path})"),
@@ -64,9 +61,14 @@ async fn spans_are_understood_by_a_collector_of_others_over_either_protocol() {
             "SPAN_KIND_CLIENT".to_owned(),
             "http.response.status_code: Int(200)".to_owned(),
             "waypost.policy: Str(round_robin)".to_owned(),
-        ] {
-            assert!(said.contains(&part), "{part}: {said}");
-        }
+        ];
+        // It tells of a span in several pieces.
+        let is_whole = |said: &str| parts.iter().all(|part| said.contains(part));
+        (collector.stdout)
+            .wait_until("all of three spans", |said| {
+                said.matches(trace).count() >= 3 && is_whole(said)
+            })
+            .await;
         proxy
             .log()
             .lines()

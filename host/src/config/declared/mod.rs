@@ -47,7 +47,7 @@ pub(super) use self::source::SERVER_SOURCE;
 pub(super) use self::store::STORE;
 pub(super) use self::stream::{SNI, STREAM};
 pub(super) use self::tls::{CERTIFICATE, TLS, UPSTREAM_TLS};
-pub(super) use self::traces::{TRACE_RULE, TRACES};
+pub(super) use self::traces::{STREAM_TRACE_RULE, TRACE_RULE, TRACES};
 pub(super) use self::upstream::{
     FILTER, NEXT_CONDITIONS, POLICY, PROXY_LIMITS, RESOLVER, SCORER, UPSTREAM, UPSTREAM_HTTP2,
     UPSTREAM_SERVER,
@@ -191,6 +191,7 @@ mod tests {
             &METRICS,
             &TRACES,
             &TRACE_RULE,
+            &STREAM_TRACE_RULE,
             &UPSTREAM_SERVER,
             &HEALTH_CHECK,
             &OUTLIERS,

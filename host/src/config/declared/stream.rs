@@ -4,7 +4,7 @@ use super::WAIT;
 use super::hook::HOOKS;
 use super::log::LOG_OF_STREAM;
 use super::tls::TLS;
-use super::traces::TRACES_THERE;
+use super::traces::TRACES_OF_STREAM;
 use crate::config::key::{Default, Key, Table, ValueKind};
 
 pub(in crate::config) static STREAM: Table = Table {
@@ -78,7 +78,7 @@ pub(in crate::config) static STREAM: Table = Table {
         ),
         Key::new(
             "traces",
-            TRACES_THERE,
+            TRACES_OF_STREAM,
             "Whether its sessions are traced, each as one span, or a table with the `sample` of them. Without it, as \
              `[traces]` says.",
         ),

@@ -8,15 +8,21 @@ use crate::config::model::{TraceContext, TraceProtocol};
 pub(super) const TRACES_THERE: ValueKind =
     ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&TRACE_RULE)]);
 
+/// `traces` of a stream.
+pub(super) const TRACES_OF_STREAM: ValueKind =
+    ValueKind::Either(&[ValueKind::Boolean, ValueKind::Table(&STREAM_TRACE_RULE)]);
+
+const SAMPLE: Key = Key::new(
+    "sample",
+    ValueKind::Text,
+    "The share of requests that are recorded, of those whose caller does not decide: `\"1%\"`, with two decimals at \
+     most; `\"0%\"` for what a caller records alone. By the id of the trace: whoever samples by ratio takes the same.",
+)
+.or(Default::Text("100%"));
+
 /// Which requests are traced.
 const RULE: &[Key] = &[
-    Key::new(
-        "sample",
-        ValueKind::Text,
-        "The share of requests that are recorded, of those whose caller does not decide: `\"1%\"`, with two decimals at \
-         most; `\"0%\"` for what a caller records alone. By the id of the trace: whoever samples by ratio takes the same.",
-    )
-    .or(Default::Text("100%")),
+    SAMPLE,
     Key::new(
         "context",
         ValueKind::Word(TraceContext::WORDS),
@@ -37,7 +43,8 @@ const RULE: &[Key] = &[
 pub(in crate::config) static TRACES: Table = Table {
     title: "[traces]",
     doc: "Where spans of requests go, by OTLP: see `docs/traces.md`. Without it nothing is traced. `traces` of a `[[listen]]` \
-          or a `[[route]]` turns it off there, or has another `sample`, `context` or `attributes`.",
+          or a `[[route]]` turns it off there, or has another `sample`, `context` or `attributes`; that of a `[[stream]]` \
+          another `sample`.",
     groups: &[
         &[
             Key::new(
@@ -98,7 +105,14 @@ pub(in crate::config) static TRACES: Table = Table {
 
 pub(in crate::config) static TRACE_RULE: Table = Table {
     title: "traces",
-    doc: "Of a `[[listen]]`, a `[[route]]` or a `[[stream]]`. What it does not say is as in `[traces]`.",
+    doc: "Of a `[[listen]]` or a `[[route]]`. What it does not say is as in `[traces]`.",
     groups: &[RULE],
+    open: false,
+};
+
+pub(in crate::config) static STREAM_TRACE_RULE: Table = Table {
+    title: "traces of a [[stream]]",
+    doc: "Of a `[[stream]]`, whose sessions have neither context nor attributes of requests.",
+    groups: &[&[SAMPLE]],
     open: false,
 };

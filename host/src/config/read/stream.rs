@@ -43,7 +43,7 @@ pub(super) fn streams<'a>(
         let tls = tls::listener(&section);
         let access_logs = access_log::stream_logs(&section, names);
         let hooks = hooks.of(&section);
-        let traces = traces.of_listener(&section);
+        let traces = traces.of_stream(&section);
         // Without an upstream a problem is noted, and the configuration never used.
         streams.extend(upstream.map(|upstream| StreamConfig {
             address,

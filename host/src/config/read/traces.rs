@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::resolver::Resolvers;
 use super::{Complaint, noted, part, source, template};
-use crate::config::declared::{TRACE_RULE, TRACES};
+use crate::config::declared::{STREAM_TRACE_RULE, TRACE_RULE, TRACES};
+use crate::config::key::Table;
 use crate::config::model::{
     SourceUrl, TraceContext, TraceExport, TraceProtocol, TraceRule, TraceSample, TracesConfig,
 };
@@ -51,14 +52,37 @@ impl<'a> Traces<'a> {
 
     /// What a listener has: its own, or that of the whole file.
     pub(super) fn of_listener(&self, listener: &Section<'_>) -> Option<Arc<TraceRule>> {
-        self.own(listener)
-            .unwrap_or_else(|| Some(self.config.as_ref()?.rule.clone()))
+        self.own(listener).unwrap_or_else(|| self.of_file())
+    }
+
+    /// What a stream has, whose sessions have neither context nor attributes of requests.
+    pub(super) fn of_stream(&self, stream: &Section<'_>) -> Option<Arc<TraceRule>> {
+        let rule = |own: &Section<'_>| TraceRule {
+            sample: sample(own),
+            context: TraceContext::Ignore,
+            attributes: Vec::new(),
+        };
+        self.own_by(stream, &STREAM_TRACE_RULE, rule)
+            .unwrap_or_else(|| self.of_file())
+    }
+
+    fn of_file(&self) -> Option<Arc<TraceRule>> {
+        Some(self.config.as_ref()?.rule.clone())
     }
 
     /// What a listener or a route says: `None` where it does not, `Some(None)` where it turns it off.
     pub(super) fn own(&self, there: &Section<'_>) -> Option<Option<Arc<TraceRule>>> {
+        self.own_by(there, &TRACE_RULE, |own| rule(own, self.names))
+    }
+
+    fn own_by(
+        &self,
+        there: &Section<'_>,
+        table: &'static Table,
+        rule: impl FnOnce(&Section<'_>) -> TraceRule,
+    ) -> Option<Option<Arc<TraceRule>>> {
         let node = there.get("traces")?;
-        let Some(own) = there.switch_or_table("traces", &TRACE_RULE) else {
+        let Some(own) = there.switch_or_table("traces", table) else {
             return Some(None);
         };
         let Some(section) = &self.section else {
@@ -67,8 +91,7 @@ impl<'a> Traces<'a> {
             there.problems.add(problem.hint(hint));
             return Some(None);
         };
-        let own = rule(&own.with_parent(section), self.names);
-        Some(Some(Arc::new(own)))
+        Some(Some(Arc::new(rule(&own.with_parent(section)))))
     }
 }
 

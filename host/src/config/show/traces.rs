@@ -1,4 +1,4 @@
-//! `[traces]`, and `traces` of listeners and routes, as the file writes them.
+//! `[traces]`, and `traces` of listeners, routes and streams, as the file writes them.
 
 use super::{TomlWriter, inline_table, text};
 use crate::config::model::{TraceRule, TraceSample, TracesConfig};
@@ -38,10 +38,19 @@ pub(super) fn traces(out: &mut TomlWriter, traces: &TracesConfig) {
 
 /// As a listener or a route has it; `None` is off.
 pub(super) fn rule(rule: Option<&TraceRule>) -> String {
+    of_parts(rule, |_| true)
+}
+
+/// As a stream has it, of which no more than `sample` is said.
+pub(super) fn rule_of_stream(rule: Option<&TraceRule>) -> String {
+    of_parts(rule, |key| key == "sample")
+}
+
+fn of_parts(rule: Option<&TraceRule>, is_said: impl Fn(&str) -> bool) -> String {
     rule.map_or_else(
         || "false".to_owned(),
         |rule| {
-            let parts = parts(rule).into_iter();
+            let parts = parts(rule).into_iter().filter(|(key, _)| is_said(key));
             inline_table(parts.map(|(key, value)| format!("{key} = {value}")))
         },
     )
