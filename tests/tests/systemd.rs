@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use waypost_tests::{PATIENCE, origin, proxy};
+use waypost_tests::proxy::{self, Setup};
+use waypost_tests::{PATIENCE, Proxy, origin};
 
 /// A socket as systemd's, where a service says how it does.
 fn listening(directory: &Path) -> UnixDatagram {
@@ -22,16 +23,18 @@ fn received(socket: &UnixDatagram) -> String {
     String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
 
+/// A proxy that systemd's socket is named to.
+async fn served(setup: Setup, directory: &Path) -> Proxy {
+    let line = format!("NOTIFY_SOCKET='{}/notify' exec \"$@\"", directory.display());
+    setup.through_shell(&line).start().await
+}
+
 #[tokio::test]
 async fn a_service_says_when_it_serves_and_when_it_is_about_to_end() {
     let directory = tempfile::tempdir().unwrap();
     let socket = listening(directory.path());
     let origin = origin::says("hello").await;
-    let line = format!(
-        "NOTIFY_SOCKET='{}/notify' exec \"$@\"",
-        directory.path().display()
-    );
-    let mut proxy = proxy::to([&origin]).through_shell(&line).start().await;
+    let mut proxy = served(proxy::to([&origin]), directory.path()).await;
     let id = proxy.process().id();
     assert_eq!(received(&socket), format!("READY=1\nMAINPID={id}\n"));
     proxy.signal(Signal::QUIT);
@@ -45,12 +48,8 @@ async fn a_stop_with_a_delay_is_told_when_it_begins() {
     let directory = tempfile::tempdir().unwrap();
     let socket = listening(directory.path());
     let origin = origin::says("hello").await;
-    let line = format!(
-        "NOTIFY_SOCKET='{}/notify' exec \"$@\"",
-        directory.path().display()
-    );
     let setup = proxy::to([&origin]).server("shutdown_delay = \"10m\"");
-    let mut proxy = setup.through_shell(&line).start().await;
+    let mut proxy = served(setup, directory.path()).await;
     assert!(received(&socket).starts_with("READY=1\n"));
     proxy.signal(Signal::QUIT);
     assert_eq!(received(&socket), "STOPPING=1\n");

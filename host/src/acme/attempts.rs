@@ -177,18 +177,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::config::model::{AcmeStore, ChallengeKind};
-
-    fn authority(store: &std::path::Path) -> AcmeAuthority {
-        AcmeAuthority {
-            directory: "https://acme.example/directory".to_owned(),
-            email: None,
-            eab: None,
-            trusted_certificate: None,
-            challenges: vec![ChallengeKind::Http01],
-            store: AcmeStore::new(store.to_owned()),
-        }
-    }
+    use crate::config::model::tests_authority as authority;
 
     fn failed(failures: u32, next: Option<i64>, error: &str) -> Failed {
         Failed::now(failures, next, error, String::new())

@@ -146,7 +146,7 @@ fn in_json(report: &Report) -> String {
     };
     let directives: Vec<_> = report.entries.iter().map(told).collect();
     let told = json!({ "directives": directives, "differs": report.general });
-    admin::printable(&format!("{told:#}\n"))
+    admin::in_json(&told)
 }
 
 fn code(is_complete: bool) -> ExitCode {

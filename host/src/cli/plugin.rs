@@ -156,7 +156,7 @@ fn inspect_as_json(name: &str, file: &Path) -> anyhow::Result<ExitCode> {
         "interfaces": loaded.as_ref().ok().map(Plugin::interfaces),
         "error": loaded.as_ref().err().map(ToString::to_string),
     });
-    super::print(&format!("{told:#}\n"))?;
+    super::print(&admin::in_json(&told))?;
     Ok(match loaded {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

@@ -152,7 +152,7 @@ pub(super) fn test(tried: &Tried, seed: u64, as_json: bool) -> anyhow::Result<Ex
     written?;
     let [hold, notes, fail] = counts;
     let text = match as_json {
-        true => in_json(&json!({
+        true => admin::in_json(&json!({
             "name": name,
             "kind": kind,
             "sha256": hash,
@@ -166,10 +166,6 @@ pub(super) fn test(tried: &Tried, seed: u64, as_json: bool) -> anyhow::Result<Ex
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
-}
-
-fn in_json(told: &Value) -> String {
-    admin::printable(&format!("{told:#}\n"))
 }
 
 /// Servers that a policy is measured over.
@@ -236,7 +232,7 @@ pub(super) fn measure(tried: &Tried, as_json: bool) -> anyhow::Result<ExitCode> 
         }
     }
     match as_json {
-        true => super::print(&in_json(&json!({ "measured": told }))),
+        true => super::print(&admin::in_json(&json!({ "measured": told }))),
         false => Ok(ExitCode::SUCCESS),
     }
 }

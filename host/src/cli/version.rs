@@ -22,7 +22,7 @@ pub(super) fn version(verbose: bool, as_json: bool) -> anyhow::Result<ExitCode> 
             told[name] = value.into();
         }
         told["plugins"] = stock::NAMES.into();
-        return super::print(&format!("{told:#}\n"));
+        return super::print(&super::admin::in_json(&told));
     }
     let mut text = format!("waypost {WAYPOST}\n");
     if verbose {

@@ -43,6 +43,8 @@ mod store;
 mod tls;
 mod traces;
 
+#[cfg(test)]
+pub(crate) use self::acme::tests_authority;
 pub use self::acme::{
     Acme, AcmeAuthority, AcmeCertificate, AcmeStore, ChallengeKind, Eab, KeyType, LETS_ENCRYPT,
     LETS_ENCRYPT_STAGING,

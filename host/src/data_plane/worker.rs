@@ -128,25 +128,27 @@ impl Worker {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
+    /// The next one may be read after a failure: it must find nothing of this client's.
     pub(crate) fn give_request_head(&self, mut head: RequestHead) {
-        let mut heads = self.heads.borrow_mut();
-        if heads.len() < HEADS_KEPT {
-            // The next one may be read after a failure: it must find nothing of this client's.
-            head.clear();
-            heads.push(head);
-        }
+        head.clear();
+        keep(&self.heads, head);
     }
 
     pub(crate) fn take_response_head(&self) -> ResponseHead {
         self.response_heads.borrow_mut().pop().unwrap_or_default()
     }
 
+    /// As [`give_request_head`](Worker::give_request_head).
     pub(crate) fn give_response_head(&self, mut head: ResponseHead) {
-        let mut heads = self.response_heads.borrow_mut();
-        if heads.len() < HEADS_KEPT {
-            head.clear();
-            heads.push(head);
-        }
+        head.clear();
+        keep(&self.response_heads, head);
+    }
+}
+
+fn keep<T>(heads: &RefCell<Vec<T>>, head: T) {
+    let mut heads = heads.borrow_mut();
+    if heads.len() < HEADS_KEPT {
+        heads.push(head);
     }
 }
 

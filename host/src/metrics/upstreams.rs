@@ -46,6 +46,12 @@ pub(crate) enum Reason {
     Other,
 }
 
+impl Reason {
+    pub(crate) fn word(self) -> &'static str {
+        REASONS[self as usize]
+    }
+}
+
 /// An upstream, or all that have no room for figures of their own.
 #[derive(Debug, Default)]
 pub(crate) struct UpstreamMetrics {

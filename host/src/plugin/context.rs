@@ -101,22 +101,6 @@ pub enum FailureKind {
     Other,
 }
 
-impl FailureKind {
-    /// In the words of figures.
-    pub fn word(self) -> &'static str {
-        match self {
-            FailureKind::Connect => "connect",
-            FailureKind::Tls => "tls",
-            FailureKind::ConnectTimeout => "connect_timeout",
-            FailureKind::Timeout => "timeout",
-            FailureKind::Reset => "reset",
-            FailureKind::Protocol => "protocol",
-            FailureKind::Status => "status",
-            FailureKind::None | FailureKind::Other => "other",
-        }
-    }
-}
-
 /// What is known of an attempt that has ended, beside its outcome.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AttemptFacts {

@@ -11,7 +11,7 @@ mod transport; // one batch to one collector
 mod grpc; // ... as a call of gRPC
 
 pub(crate) use self::exporter::{Exporter, Exporters};
-pub(crate) use self::span::{FinishedTrace, Span, SpanKind, Value, bounded, method_of, server_of};
+pub(crate) use self::span::{FinishedTrace, Span, SpanKind, Value, bounded, name_of_method};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use crate::http::trace_context::{SpanId, TraceId};
 
 /// Bytes of a text at most.
 const LONGEST_TEXT: usize = 1024;
+/// As the conventions call a method that they do not know.
+const OTHER_METHOD: &str = "_OTHER";
 /// About what a span, or an attribute, takes beside its texts.
 const OVERHEAD: usize = 64;
 
@@ -74,8 +76,16 @@ pub(crate) fn bounded(bytes: &[u8]) -> String {
     text
 }
 
+/// The name of a span of a request with such a method, of which no more is known.
+pub(crate) fn name_of_method(received: &[u8]) -> &'static str {
+    match method_of(received) {
+        OTHER_METHOD => "HTTP",
+        method => method,
+    }
+}
+
 /// Methods of RFC 9110 and RFC 5789, as the conventions have them; others are one.
-pub(crate) fn method_of(received: &[u8]) -> &'static str {
+fn method_of(received: &[u8]) -> &'static str {
     match received {
         b"GET" => "GET",
         b"HEAD" => "HEAD",
@@ -86,12 +96,12 @@ pub(crate) fn method_of(received: &[u8]) -> &'static str {
         b"OPTIONS" => "OPTIONS",
         b"TRACE" => "TRACE",
         b"PATCH" => "PATCH",
-        _ => "_OTHER",
+        _ => OTHER_METHOD,
     }
 }
 
 /// Host and port of a server, as the configuration and name servers have it.
-pub(crate) fn server_of(endpoint: &str) -> (&str, Option<u16>) {
+fn server_of(endpoint: &str) -> (&str, Option<u16>) {
     let parts = endpoint.rsplit_once(':');
     let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
     match parts {
@@ -101,10 +111,34 @@ pub(crate) fn server_of(endpoint: &str) -> (&str, Option<u16>) {
 }
 
 impl Span {
+    /// One that begins then, in nanoseconds since 1970.
+    pub(crate) fn begun(parent: Option<SpanId>, kind: SpanKind, name: &str, start: u64) -> Span {
+        Span {
+            id: SpanId::random(),
+            parent,
+            is_parent_remote: false,
+            name: bounded(name.as_bytes()),
+            kind,
+            start,
+            end: 0,
+            attributes: Vec::with_capacity(8),
+            error: None,
+        }
+    }
+
+    /// The server that was asked.
+    pub(crate) fn set_server(&mut self, endpoint: &str) {
+        let (host, port) = server_of(endpoint);
+        self.set("server.address", Value::text(host.as_bytes()));
+        if let Some(port) = port {
+            self.set("server.port", Value::number(port));
+        }
+    }
+
     pub(crate) fn set_method(&mut self, received: &[u8]) {
         let known = method_of(received);
         self.set("http.request.method", Value::text(known.as_bytes()));
-        if known == "_OTHER" {
+        if known == OTHER_METHOD {
             self.set("http.request.method_original", Value::text(received));
         }
     }

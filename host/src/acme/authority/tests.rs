@@ -4,19 +4,12 @@
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::config::model::{AcmeStore, ChallengeKind};
+use crate::config::model::tests_authority;
 
 const DOMAIN: &str = "a.example";
 
 fn settings(store: &std::path::Path) -> Arc<AcmeAuthority> {
-    Arc::new(AcmeAuthority {
-        directory: "https://acme.example/directory".to_owned(),
-        email: None,
-        eab: None,
-        trusted_certificate: None,
-        challenges: vec![ChallengeKind::Http01],
-        store: AcmeStore::new(store.to_owned()),
-    })
+    Arc::new(tests_authority(store))
 }
 
 /// A process that starts, and follows one domain.

@@ -196,27 +196,29 @@ async fn answer(command: AdminCommand) -> Result<String, CommandFailed> {
 impl Reach {
     fn client(self) -> Result<AdminClient, CommandFailed> {
         let token = self.token()?;
-        let client =
-            match self.admin {
-                Some(AdminArgument::Address(address)) => AdminClient::new(address),
-                Some(AdminArgument::Secured(at)) => {
-                    let place = Place::default();
-                    let ca = self.ca.map(|path| NamedFile { path, place });
-                    let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
-                    let host = without_brackets(host);
-                    let (config, name) = ClientTls::of_command(ca.as_ref(), Some(host), None)
-                        .map_err(|problems| match &ca {
-                            Some(ca) => CommandFailed::of_ca(&ca.path, &problems),
-                            None => CommandFailed::of(problems),
-                        })?;
-                    AdminClient::secured(at, config, name)
-                }
-                None => Reach::own(&self.config)?,
-            };
+        let client = match self.admin {
+            Some(AdminArgument::Address(address)) => AdminClient::new(address),
+            Some(AdminArgument::Secured(at)) => Reach::secured(at, self.ca)?,
+            None => Reach::own(&self.config)?,
+        };
         match token {
             Some(token) => client.with_token(&token),
             None => Ok(client),
         }
+    }
+
+    /// By TLS, verified by these certificates, if any, instead of the machine's.
+    fn secured(at: String, ca: Option<PathBuf>) -> Result<AdminClient, CommandFailed> {
+        let place = Place::default();
+        let ca = ca.map(|path| NamedFile { path, place });
+        let host = at.rsplit_once(':').map_or(&*at, |(host, _)| host);
+        let host = without_brackets(host);
+        let made = ClientTls::of_command(ca.as_ref(), Some(host), None);
+        let (config, name) = made.map_err(|problems| match &ca {
+            Some(ca) => CommandFailed::of_ca(&ca.path, &problems),
+            None => CommandFailed::of(problems),
+        })?;
+        Ok(AdminClient::secured(at, config, name))
     }
 
     /// What is shown, if anything.
@@ -290,10 +292,15 @@ impl OutputFormat {
         in_words: fn(T) -> String,
     ) -> Result<String, CommandFailed> {
         if self.json {
-            return Ok(printable(&format!("{answer:#}\n")));
+            return Ok(in_json(&answer));
         }
         understood(answer).map(in_words)
     }
+}
+
+/// As commands print what they tell.
+pub(super) fn in_json(told: &Value) -> String {
+    printable(&format!("{told:#}\n"))
 }
 
 /// The parts of an answer that a command needs.

@@ -108,7 +108,7 @@ fn in_json(about: &str, results: &[(String, Simulated)]) -> String {
         .map(|(policy, result)| json!({ "policy": policy, "result": result }))
         .collect();
     let told = json!({ "load": about, "policies": policies });
-    admin::printable(&format!("{told:#}\n"))
+    admin::in_json(&told)
 }
 
 /// A policy as the command line names it.

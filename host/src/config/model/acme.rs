@@ -141,6 +141,19 @@ impl ChallengeKind {
     }
 }
 
+/// One whose store is this folder.
+#[cfg(test)]
+pub(crate) fn tests_authority(store: &std::path::Path) -> AcmeAuthority {
+    AcmeAuthority {
+        directory: "https://acme.example/directory".to_owned(),
+        email: None,
+        eab: None,
+        trusted_certificate: None,
+        challenges: vec![ChallengeKind::Http01],
+        store: AcmeStore::new(store.to_owned()),
+    }
+}
+
 impl AcmeAuthority {
     /// What is kept of this authority: accounts and certificates of two are never mixed up.
     pub fn folder(&self) -> PathBuf {

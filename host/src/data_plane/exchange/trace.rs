@@ -16,7 +16,7 @@ use crate::data_plane::upstream::{Failure, Lease};
 use crate::http::head::Version;
 use crate::http::trace_context::{Parent, SpanId, TraceId, is_state};
 use crate::plugin::SharedHook;
-use crate::traces::{FinishedTrace, Span, SpanKind, Value, bounded, method_of, server_of};
+use crate::traces::{FinishedTrace, Span, SpanKind, Value, bounded, name_of_method};
 
 impl Exchange {
     /// Begins its trace, unless it has begun: by what its route says, or its listener where it has
@@ -45,6 +45,7 @@ impl Exchange {
                 began: (self.began, u64::try_from(began).unwrap_or(u64::MAX)),
                 step: Cell::new(span),
                 recorded: RefCell::default(),
+                decisions: RefCell::default(),
             })
         });
         Some(Box::new(ExchangeTrace {
@@ -132,7 +133,7 @@ impl Exchange {
     ) -> Option<Span> {
         let (trace, recording) = self.recording()?;
         let title = format!("hook {}", hook.name());
-        let mut span = recording.span(trace.span, SpanKind::Internal, title, step.began);
+        let mut span = recording.span(trace.span, SpanKind::Internal, &title, step.began);
         span.id = step.id;
         span.set("waypost.hook", Value::text(hook.name().as_bytes()));
         set_plugin(&mut span, hook.plugin());
@@ -167,7 +168,7 @@ impl Exchange {
         };
         recording.step.set(trace.span);
         let title = format!("pick {upstream}");
-        let mut span = recording.span(trace.span, SpanKind::Internal, title, step.began);
+        let mut span = recording.span(trace.span, SpanKind::Internal, &title, step.began);
         span.id = step.id;
         span.set("waypost.upstream", Value::text(upstream.as_bytes()));
         span.set("waypost.attempt", Value::number(attempt));
@@ -205,9 +206,9 @@ impl Exchange {
         let Some((_, recording)) = self.recording() else {
             return false;
         };
-        let recorded = recording.recorded.borrow();
-        out.extend_from_slice(recorded.decisions.as_bytes());
-        !recorded.decisions.is_empty()
+        let decisions = recording.decisions.borrow();
+        out.extend_from_slice(decisions.as_bytes());
+        !decisions.is_empty()
     }
 
     /// Begins an attempt at an endpoint: the span that the server is told of, if it is told of any.
@@ -218,17 +219,12 @@ impl Exchange {
         http2: bool,
     ) -> Option<SpanId> {
         let (trace, recording) = self.recording()?;
-        let method = method_of(self.request.method());
-        let name = if method == "_OTHER" { "HTTP" } else { method };
-        let began = lease.picked_at;
-        let mut span = recording.span(trace.span, SpanKind::Client, name.to_owned(), began);
-        span.set_method(self.request.method());
+        let method = self.request.method();
+        let (name, began) = (name_of_method(method), lease.picked_at);
+        let mut span = recording.span(trace.span, SpanKind::Client, name, began);
+        span.set_method(method);
         let endpoint = &*lease.endpoint().name;
-        let (host, port) = server_of(endpoint);
-        span.set("server.address", Value::text(host.as_bytes()));
-        if let Some(port) = port {
-            span.set("server.port", Value::number(port));
-        }
+        span.set_server(endpoint);
         let scheme = if self.to_tls.get() { "https" } else { "http" };
         span.set("url.scheme", Value::text(scheme.as_bytes()));
         let uri = self.uri.sent.borrow();
@@ -254,7 +250,7 @@ impl Exchange {
         if let Some(attempt) = &mut recording.recorded.borrow_mut().attempt {
             let kind = match failure {
                 Failure::ClientGone => "client_gone",
-                failure => failure.kind().word(),
+                failure => failure.word(),
             };
             attempt.set("error.type", Value::text(kind.as_bytes()));
             attempt.error = Some(bounded(failure.to_string().as_bytes()));
@@ -300,10 +296,7 @@ impl Exchange {
             return;
         };
         let mut span = self.own_span(trace, recording, now);
-        let mut recorded = recording.recorded.take();
-        // Logs are written later.
-        let decisions = std::mem::take(&mut recorded.decisions);
-        recording.recorded.borrow_mut().decisions = decisions;
+        let recorded = recording.recorded.take();
         if recorded.left_out > 0 {
             span.set("waypost.spans_left_out", Value::number(recorded.left_out));
         }
@@ -338,8 +331,7 @@ impl Exchange {
     fn own_span(&self, trace: &ExchangeTrace, recording: &Recording, now: Instant) -> Span {
         // As it came, whatever hooks have made of it.
         let received = self.request.received_method();
-        let method = method_of(received);
-        let name = if method == "_OTHER" { "HTTP" } else { method };
+        let name = name_of_method(received);
         let route = self.taken_route().map(|route| match &route.name {
             Some(name) => name.clone(),
             None => route.path.spelling(),
@@ -348,7 +340,7 @@ impl Exchange {
             Some(route) => format!("{name} {route}"),
             None => name.to_owned(),
         };
-        let mut span = recording.span(trace.span, SpanKind::Server, title, self.began);
+        let mut span = recording.span(trace.span, SpanKind::Server, &title, self.began);
         (span.id, span.end) = (trace.span, recording.nanos(now));
         span.parent = trace.parent.map(|parent| parent.span);
         span.is_parent_remote = trace.parent.is_some();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::config::model::TraceContext;
 use crate::http::trace_context::{Parent, SpanId, TraceId};
 use crate::plugin::Plugin;
-use crate::traces::{Span, SpanKind, Value, bounded};
+use crate::traces::{Span, SpanKind, Value};
 
 /// Spans of one exchange at most. What comes beyond them is left out.
 const MOST_SPANS: usize = 128;
@@ -36,6 +36,8 @@ pub(super) struct Recording {
     /// The span of the hook that is asked now, or else that of the exchange.
     pub(super) step: Cell<SpanId>,
     pub(super) recorded: RefCell<Recorded>,
+    /// How endpoints were chosen, for logs: these are written once the spans have gone.
+    pub(super) decisions: RefCell<String>,
 }
 
 #[derive(Default)]
@@ -46,8 +48,6 @@ pub(super) struct Recorded {
     /// Why the exchange could not be carried through.
     pub(super) fault: Option<&'static str>,
     pub(super) left_out: usize,
-    /// How endpoints were chosen, for logs.
-    pub(super) decisions: String,
 }
 
 /// A step of an exchange that is recorded.
@@ -85,29 +85,13 @@ impl Recording {
         self.began.1.saturating_add(since)
     }
 
-    pub(super) fn span(
-        &self,
-        parent: SpanId,
-        kind: SpanKind,
-        name: String,
-        began: Instant,
-    ) -> Span {
-        Span {
-            id: SpanId::random(),
-            parent: Some(parent),
-            is_parent_remote: false,
-            name: bounded(name.as_bytes()),
-            kind,
-            start: self.nanos(began),
-            end: 0,
-            attributes: Vec::with_capacity(8),
-            error: None,
-        }
+    pub(super) fn span(&self, parent: SpanId, kind: SpanKind, name: &str, began: Instant) -> Span {
+        Span::begun(Some(parent), kind, name, self.nanos(began))
     }
 
     /// Adds how an endpoint was chosen, as far as there is room.
     pub(super) fn note_decision(&self, decision: std::fmt::Arguments<'_>) {
-        let decisions = &mut self.recorded.borrow_mut().decisions;
+        let mut decisions = self.decisions.borrow_mut();
         if decisions.len() >= MOST_OF_DECISIONS {
             return;
         }
@@ -116,7 +100,8 @@ impl Recording {
         }
         // Writing to a string cannot fail.
         let _ = decisions.write_fmt(decision);
-        decisions.truncate(decisions.floor_char_boundary(MOST_OF_DECISIONS));
+        let whole = decisions.floor_char_boundary(MOST_OF_DECISIONS);
+        decisions.truncate(whole);
     }
 
     pub(super) fn add(&self, mut span: Span, ended: Instant) {

@@ -241,8 +241,7 @@ impl Carrying {
                 let verdict = retry.after_error(&error);
                 self.asked.error(&error.failure, &lease.endpoint().name);
                 self.asked.balance.note_failure(error.failure.kind());
-                let kind = error.failure.kind().word();
-                self.trace(|span| span.failed(kind, &error.failure));
+                self.trace(|span| span.failed(error.failure.word(), &error.failure));
                 if verdict.ending == Ending::Failed {
                     lease.note_error(&error.failure, &clock);
                 }
@@ -431,11 +430,10 @@ fn head_text(
             .is_some_and(|name| name.eq_ignore_ascii_case(NAME))
     };
     if let Some(told) = told.filter(|_| !fields.split(|byte| *byte == b'\n').any(says)) {
-        out.extend_from_slice(NAME);
-        told.append(&mut out);
-        out.extend_from_slice(b"\r\n");
+        let mut value = Vec::new();
+        told.append(&mut value);
+        put(&[NAME, &value, b"\r\n"]);
     }
-    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     if length > 0 || matches!(method, "POST" | "PUT" | "PATCH") {
         let length = itoa::Buffer::new().format(length).to_owned();
         put(&[b"Content-Length: ", length.as_bytes(), b"\r\n"]);

@@ -9,9 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::trace_context::{Parent, SpanId, TraceId};
-use crate::traces::{
-    Exporter, FinishedTrace, Span, SpanKind, Value, bounded, method_of, server_of,
-};
+use crate::traces::{Exporter, FinishedTrace, Span, SpanKind, Value, bounded, name_of_method};
 
 /// What requests of a hook have to know of the trace of its exchange.
 #[derive(Clone, Copy)]
@@ -35,19 +33,9 @@ impl CallTrace {
         let exporter = config.snapshot.traces.as_ref();
         let exporter = exporter.filter(|_| self.is_recorded)?.clone();
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let name = method_of(method.as_bytes());
-        let title = if name == "_OTHER" { "HTTP" } else { name };
-        let mut span = Span {
-            id: SpanId::random(),
-            parent: Some(self.span),
-            is_parent_remote: false,
-            name: title.to_owned(),
-            kind: SpanKind::Client,
-            start: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
-            end: 0,
-            attributes: Vec::with_capacity(8),
-            error: None,
-        };
+        let start = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let name = name_of_method(method.as_bytes());
+        let mut span = Span::begun(Some(self.span), SpanKind::Client, name, start);
         span.set_method(method.as_bytes());
         span.set("waypost.upstream", Value::text(upstream.as_bytes()));
         Some(RequestSpan {
@@ -126,11 +114,7 @@ impl Drop for RequestSpan {
         let took = u64::try_from(self.began.elapsed().as_nanos());
         span.end = span.start.saturating_add(took.unwrap_or(u64::MAX));
         if !outcome.endpoint.is_empty() {
-            let (host, port) = server_of(&outcome.endpoint);
-            span.set("server.address", Value::text(host.as_bytes()));
-            if let Some(port) = port {
-                span.set("server.port", Value::number(port));
-            }
+            span.set_server(&outcome.endpoint);
         }
         if outcome.attempts > 1 {
             span.set(

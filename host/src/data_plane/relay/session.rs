@@ -152,7 +152,6 @@ impl TcpSession {
         definitions.append(variable, self, &self.kept, out)
     }
 
-    /// What each attempt has to say, joined as nginx does; false before the first.
     /// How many servers were tried, and the address of the last one.
     pub(super) fn tried(&self) -> (usize, Option<Box<str>>) {
         let attempts = self.attempts.borrow();
@@ -162,6 +161,7 @@ impl TcpSession {
         )
     }
 
+    /// What each attempt has to say, joined as nginx does; false before the first.
     fn each_attempt(
         &self,
         out: &mut Vec<u8>,

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use super::session::{SessionStatus, TcpSession};
 use crate::config::model::StreamConfig;
 use crate::data_plane::worker_config::WorkerConfig;
-use crate::http::trace_context::{SpanId, TraceId};
+use crate::http::trace_context::TraceId;
 use crate::http::variable::{Variable, VariableSource};
 use crate::traces::{FinishedTrace, Span, SpanKind, Value};
 
@@ -30,17 +30,10 @@ fn span(worker_config: &WorkerConfig, config: &StreamConfig, session: &TcpSessio
     let nanos = |nanos: u128| u64::try_from(nanos).unwrap_or(u64::MAX);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let took = Instant::now().saturating_duration_since(session.client.accepted);
-    let mut span = Span {
-        id: SpanId::random(),
-        parent: None,
-        is_parent_remote: false,
-        name: format!("TCP {}", config.address),
-        kind: SpanKind::Server,
-        start: nanos(now.saturating_sub(took).as_nanos()),
-        end: nanos(now.as_nanos()),
-        attributes: Vec::with_capacity(13),
-        error: None,
-    };
+    let name = format!("TCP {}", config.address);
+    let start = nanos(now.saturating_sub(took).as_nanos());
+    let mut span = Span::begun(None, SpanKind::Server, &name, start);
+    span.end = nanos(now.as_nanos());
     let tls = session.client.tls.as_ref();
     span.set("network.transport", Value::text(b"tcp"));
     let mut text = Vec::new();

@@ -30,10 +30,10 @@ enum Read {
 pub(super) enum Served {
     /// It is idle.
     AllThatCame,
-    /// It has had its last request, or none will come.
-    Last,
-    /// Its client is still sending what belongs to its last request.
-    Rest(ConnectionFate),
+    /// No request will come.
+    Nothing,
+    /// That is what becomes of it.
+    Ends(ConnectionFate),
     /// It speaks HTTP/2 instead.
     Http2,
 }
@@ -68,8 +68,8 @@ impl<'g> Http1<'g> {
                     idle = WARM;
                     continue;
                 }
-                Served::Rest(fate) => fate,
-                Served::Last => break,
+                Served::Ends(fate) => fate,
+                Served::Nothing => break,
                 Served::Http2 => return true,
             };
             match self.drop_rest(fate).await {
@@ -111,7 +111,7 @@ impl<'g> Http1<'g> {
                         self.guard.is_busy();
                         exchange::serve(&mut session, head, began).await
                     }
-                    Ok(Read::Nothing) => return Served::Last,
+                    Ok(Read::Nothing) => return Served::Nothing,
                     Ok(Read::Http2) => return Served::Http2,
                     Err(fault) => {
                         self.guard.is_busy();
@@ -123,18 +123,14 @@ impl<'g> Http1<'g> {
                     }
                 }
             };
-            match fate {
-                ConnectionFate::KeepAlive => {}
-                ConnectionFate::Close => return Served::Last,
-                fate @ (ConnectionFate::DropRest(_) | ConnectionFate::Linger) => {
-                    return Served::Rest(fate);
-                }
+            if !matches!(fate, ConnectionFate::KeepAlive) {
+                return Served::Ends(fate);
             }
             let limit = self.connection.wait_limit();
             match self.await_request(limit.min(WARM)).await {
                 Ok(true) => {}
                 Err(_) if limit > WARM => return Served::AllThatCame,
-                Ok(false) | Err(_) => return Served::Last,
+                Ok(false) | Err(_) => return Served::Nothing,
             }
         }
     }

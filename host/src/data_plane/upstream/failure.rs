@@ -104,6 +104,11 @@ impl Failure {
         )
     }
 
+    /// In the words of figures.
+    pub(crate) fn word(&self) -> &'static str {
+        reason(self.kind()).word()
+    }
+
     /// As policies are told: see `attempt.failure` in the WIT.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {
