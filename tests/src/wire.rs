@@ -224,7 +224,7 @@ impl Wire {
         let addresses = (stream.local_addr(), stream.peer_addr());
         let ours = in_proc(addresses.0.expect("a connected socket has an address"));
         let theirs = in_proc(addresses.1.expect("a connected socket has a peer"));
-        crate::eventually("the peer to read", async || {
+        let is_read = || {
             let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
             // What has left us and waits there. What waits here, such as an answer, does not count.
             sockets.lines().all(|line| {
@@ -240,6 +240,11 @@ impl Wire {
                     _ => true,
                 }
             })
+        };
+        in_time("the peer to read", async {
+            while !is_read() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         })
         .await;
     }

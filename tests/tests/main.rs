@@ -63,6 +63,7 @@ mod upgrade; // tunnels
 mod http2; // both sides, streams, bounds
 mod grpc; // calls and their faults
 mod websocket; // tunnels of either version
+mod spliced; // large bodies, which the kernel moves
 mod half_closed; // one side has ended, the other has not
 mod tunnel_memory; // what a connection costs that is carried as it is
 mod traces; // spans of requests, for a collector

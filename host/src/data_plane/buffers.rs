@@ -1,7 +1,15 @@
 //! Buffers that a worker's connections lend from each other, so that idle ones hold none and busy
-//! ones never allocate.
+//! ones never allocate; and pipes, which are buffers in the kernel.
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::process::{FileDescriptor, Process};
+use super::stream::{Reader, SplicePipe, is_refused};
 
 /// What a request or response head is first read into; most fit.
 const HEAD: usize = 4 << 10;
@@ -18,36 +26,82 @@ pub(crate) const LARGE: usize = 256 << 10;
 pub(crate) const ROUNDS: usize = 4;
 /// Buffers of each kind that are kept at most; the rest goes back to the allocator.
 const KEPT: usize = 64;
+/// Pipes of a worker at most, used ones included: 16 MiB of the kernel's memory. Who gets none
+/// copies.
+const PIPES: usize = 64;
 
 /// The spare buffers of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    heads: Spare,
-    copies: Spare,
-    bodies: Spare,
-    large: Spare,
+    heads: Spare<Vec<u8>>,
+    copies: Spare<Vec<u8>>,
+    bodies: Spare<Vec<u8>>,
+    large: Spare<Vec<u8>>,
+    pipes: Spare<LentPipe>,
+    /// How many pipes there are.
+    pipes_open: Rc<Cell<usize>>,
+    /// The kernel, or what confines us, does not splice.
+    pipes_refused: Cell<bool>,
+    /// Who counts their descriptors; without it there are none.
+    process: Option<Arc<Process>>,
+}
+
+/// A pipe and its two descriptors. One that is dropped is closed.
+#[derive(Debug)]
+pub(crate) struct LentPipe {
+    pipe: SplicePipe,
+    _descriptors: [FileDescriptor; 2],
+    open: Rc<Cell<usize>>,
+}
+
+impl Deref for LentPipe {
+    type Target = SplicePipe;
+
+    fn deref(&self) -> &SplicePipe {
+        &self.pipe
+    }
+}
+
+impl DerefMut for LentPipe {
+    fn deref_mut(&mut self) -> &mut SplicePipe {
+        &mut self.pipe
+    }
+}
+
+impl Drop for LentPipe {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+    }
 }
 
 /// Spare buffers of one kind.
-#[derive(Debug, Default)]
-struct Spare {
-    buffers: RefCell<Vec<Vec<u8>>>,
+#[derive(Debug)]
+struct Spare<T> {
+    buffers: RefCell<Vec<T>>,
     /// The fewest that there were since the last [`Buffers::trim`]: so many were of no use.
     unused: Cell<usize>,
 }
 
-impl Spare {
-    fn take(&self, capacity: usize) -> Vec<u8> {
+impl<T> Default for Spare<T> {
+    fn default() -> Spare<T> {
+        Spare {
+            buffers: RefCell::default(),
+            unused: Cell::default(),
+        }
+    }
+}
+
+impl<T> Spare<T> {
+    fn take(&self) -> Option<T> {
         let mut buffers = self.buffers.borrow_mut();
         let buffer = buffers.pop();
         self.unused.set(self.unused.get().min(buffers.len()));
-        buffer.unwrap_or_else(|| Vec::with_capacity(capacity))
+        buffer
     }
 
-    fn give(&self, mut buffer: Vec<u8>) {
+    fn give(&self, buffer: T) {
         let mut buffers = self.buffers.borrow_mut();
         if buffers.len() < KEPT {
-            buffer.clear();
             buffers.push(buffer);
         }
     }
@@ -60,24 +114,113 @@ impl Spare {
     }
 }
 
+impl Spare<Vec<u8>> {
+    fn take_of(&self, capacity: usize) -> Vec<u8> {
+        let spare = self.take();
+        spare.unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    fn give_cleared(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.give(buffer);
+    }
+}
+
 impl Buffers {
+    /// Those of a worker, with pipes.
+    pub(crate) fn of(process: &Arc<Process>) -> Buffers {
+        Buffers {
+            process: Some(process.clone()),
+            ..Buffers::default()
+        }
+    }
+
     pub(crate) fn take_head(&self) -> Vec<u8> {
-        self.heads.take(HEAD)
+        self.heads.take_of(HEAD)
     }
 
     pub(crate) fn take_copy(&self) -> Vec<u8> {
-        self.copies.take(COPY)
+        self.copies.take_of(COPY)
     }
 
     pub(crate) fn take_body(&self) -> Vec<u8> {
-        self.bodies.take(BODY)
+        self.bodies.take_of(BODY)
+    }
+
+    /// An empty pipe. None where there are enough of them, or no descriptor is left for another.
+    fn take_pipe(&self) -> Option<LentPipe> {
+        self.pipes.take().or_else(|| self.open_pipe())
+    }
+
+    fn open_pipe(&self) -> Option<LentPipe> {
+        if self.pipes_refused.get() || self.pipes_open.get() >= PIPES {
+            return None;
+        }
+        let process = self.process.as_ref()?;
+        let descriptors = [process.take_file()?, process.take_file()?];
+        let pipe = SplicePipe::new()?;
+        self.pipes_open.set(self.pipes_open.get() + 1);
+        Some(LentPipe {
+            pipe,
+            _descriptors: descriptors,
+            open: self.pipes_open.clone(),
+        })
+    }
+
+    /// Moves what a socket has into a pipe that is taken as soon as it has something, and is not held
+    /// before; `most` bytes at most, 0 at the end. None where no pipe is to be had, or the kernel
+    /// does not splice: then it has to be read.
+    ///
+    /// # Errors
+    /// What the reader says.
+    pub(crate) fn poll_fill_pipe(
+        &self,
+        cx: &mut Context<'_>,
+        held: &mut Option<LentPipe>,
+        reader: &Reader,
+        most: usize,
+    ) -> Poll<io::Result<Option<usize>>> {
+        if held.is_none() {
+            ready!(reader.poll_readable(cx))?;
+        }
+        let Some(mut pipe) = held.take().or_else(|| self.take_pipe()) else {
+            return Poll::Ready(Ok(None));
+        };
+        match reader.poll_splice(cx, &mut pipe, most) {
+            Poll::Ready(Ok(read)) => {
+                *held = Some(pipe);
+                Poll::Ready(Ok(Some(read)))
+            }
+            Poll::Ready(Err(error)) if is_refused(&error) => {
+                self.refuse_pipes();
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                self.give_pipe(pipe);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes a pipe back. One that something is left in, which nobody else may get, is closed.
+    pub(crate) fn give_pipe(&self, pipe: LentPipe) {
+        if pipe.filled() == 0 && !self.pipes_refused.get() {
+            self.pipes.give(pipe);
+        }
+    }
+
+    /// There is no use in pipes here: nobody gets one any more.
+    fn refuse_pipes(&self) {
+        self.pipes_refused.set(true);
+        drop(self.pipes.buffers.take());
     }
 
     /// One for bodies that holds `size` bytes, of which [`LARGE`] are the most.
     pub(crate) fn take_for(&self, size: usize) -> Vec<u8> {
         match size {
             ..=BODY => self.take_body(),
-            _ => self.large.take(LARGE),
+            _ => self.large.take_of(LARGE),
         }
     }
 
@@ -85,10 +228,10 @@ impl Buffers {
     /// cost its memory for ever.
     pub(crate) fn give(&self, buffer: Vec<u8>) {
         match buffer.capacity() {
-            HEAD => self.heads.give(buffer),
-            COPY => self.copies.give(buffer),
-            BODY => self.bodies.give(buffer),
-            LARGE => self.large.give(buffer),
+            HEAD => self.heads.give_cleared(buffer),
+            COPY => self.copies.give_cleared(buffer),
+            BODY => self.bodies.give_cleared(buffer),
+            LARGE => self.large.give_cleared(buffer),
             _ => {}
         }
     }
@@ -100,6 +243,7 @@ impl Buffers {
         self.copies.trim();
         self.bodies.trim();
         self.large.trim();
+        self.pipes.trim();
     }
 }
 

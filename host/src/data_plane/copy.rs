@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::buffers::{Buffers, COPY, ROUNDS};
+use super::buffers::{Buffers, COPY, LentPipe, ROUNDS};
 use super::stream::{Alarm, Reader, Writer};
 
 /// One direction. Its end is passed on (FIN, `close_notify`, END_STREAM).
@@ -19,6 +19,11 @@ pub(super) struct CopyHalf {
     /// Read and not yet written, from `written` on. Without capacity while there is nothing.
     buffer: Vec<u8>,
     written: usize,
+    /// As the buffer, of what the kernel moves.
+    pipe: Option<LentPipe>,
+    /// The source had more than the buffer holds: the kernel is to move what follows, as far as
+    /// both sides are bare sockets and as long as it is that much each time.
+    bulk: bool,
     /// Bytes written so far.
     pub(super) moved: u64,
     state: CopyState,
@@ -73,6 +78,8 @@ impl CopyHalf {
         CopyHalf {
             buffer: first,
             written: 0,
+            pipe: None,
+            bulk: false,
             moved: 0,
             state: CopyState::Open,
         }
@@ -101,13 +108,17 @@ impl CopyHalf {
             }
             self.buffer.clear();
             self.written = 0;
+            while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.filled() > 0) {
+                let written = ready!(to.poll_splice(cx, pipe)).map_err(CopyBreak::Writing)?;
+                self.moved += written as u64;
+            }
             if to.poll_flush(cx).map_err(CopyBreak::Writing)?.is_pending() {
                 self.give_back(buffers);
                 return Poll::Pending;
             }
             match self.state {
                 CopyState::Open => match self
-                    .poll_fill(cx, from, buffers)
+                    .poll_fill(cx, from, to.is_bare(), buffers)
                     .map_err(CopyBreak::Reading)?
                 {
                     Poll::Ready(0) => self.state = CopyState::Ending,
@@ -129,23 +140,38 @@ impl CopyHalf {
         Poll::Pending
     }
 
-    /// Reads into the empty buffer, which is borrowed as soon as there is something to read. 0 at
-    /// the end.
+    /// Reads into the empty buffer, which is borrowed as soon as there is something to read, or has
+    /// the kernel fill a pipe. 0 at the end.
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Reader,
+        to_bare: bool,
         buffers: &Buffers,
     ) -> Poll<io::Result<usize>> {
+        if self.bulk
+            && to_bare
+            && from.is_bare()
+            && let Some(read) =
+                ready!(buffers.poll_fill_pipe(cx, &mut self.pipe, from, usize::MAX))?
+        {
+            self.bulk = read >= COPY;
+            return Poll::Ready(Ok(read));
+        }
         if self.buffer.capacity() == 0 {
             ready!(from.poll_readable(cx))?;
             self.buffer = buffers.take_copy();
         }
-        from.poll_read(cx, &mut self.buffer, COPY)
+        let read = ready!(from.poll_read(cx, &mut self.buffer, COPY))?;
+        self.bulk = read == COPY;
+        Poll::Ready(Ok(read))
     }
 
     fn give_back(&mut self, buffers: &Buffers) {
         buffers.give(std::mem::take(&mut self.buffer));
+        if let Some(pipe) = self.pipe.take() {
+            buffers.give_pipe(pipe);
+        }
     }
 }
 

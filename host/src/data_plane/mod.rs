@@ -9,9 +9,9 @@ pub(crate) mod scrapes; // what is counted, asked for by routes
 pub(crate) mod standing; // what requests and clients are doing, counted by each worker
 pub(crate) mod process; // what all workers share: bounds, counters, the clock
 mod unwinding; // destructors that must not panic
-mod buffers; // lent to connections while they need them
 pub(crate) mod proxy_protocol; // the header that names the client of a proxy
 pub(crate) mod stream; // a connection's two directions, and the clock on each wait
+mod buffers; // lent to connections while they need them, pipes in the kernel among them
 mod body; // message bodies and their framing
 mod content_coding; // ... compressed and decompressed
 mod copy; // one direction of a connection that is carried as it is

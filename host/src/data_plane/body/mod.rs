@@ -9,6 +9,6 @@ mod incoming; // what a client sends, head and body
 
 pub(crate) use coding::{Coding, Encoder, append, append_end};
 pub(crate) use incoming::{BodyError, Incoming};
-pub(crate) use pipe::{BadBody, BodyPipe, MAX_DROPPED, Taken};
+pub(crate) use pipe::{BadBody, BodyPipe, MAX_DROPPED, Taken, is_worth_splicing};
 pub(crate) use receive::ReceiveBuffer;
 pub(crate) use stage::{PIECE, Stage, Stopped};

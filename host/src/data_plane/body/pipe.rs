@@ -75,6 +75,16 @@ struct Piece {
 /// can be kept: as much as Go's net/http takes (`maxPostHandlerReadBytes`).
 pub(crate) const MAX_DROPPED: u64 = 256 << 10;
 
+/// What has to be left at least of a body whose length is known for the kernel to move it,
+/// splice(2): the calls for less cost as much as the copies do.
+const SPLICED: u64 = 64 << 10;
+
+/// Whether so much is left of a body that the kernel had better move it than we: by sockets that
+/// nothing is above, where it goes on as it comes.
+pub(crate) fn is_worth_splicing(body: &BodyPipe) -> bool {
+    body.length_left().is_some_and(|left| left >= SPLICED)
+}
+
 impl BodyPipe {
     pub(crate) fn of_request(framing: Framing) -> BodyPipe {
         BodyPipe::new(match framing {
@@ -198,6 +208,19 @@ impl BodyPipe {
             self.append_end(encoder, out);
         }
         Ok(Taken::Coded(consumed))
+    }
+
+    /// Counts bytes of a body that told its length as passed on without having been seen: no more
+    /// than are left of it.
+    pub(crate) fn pass_unseen(&mut self, length: usize) {
+        if let PipeState::Length(left) = &mut self.state {
+            let length = (length as u64).min(*left);
+            *left -= length;
+            self.length += length;
+            if *left == 0 {
+                self.state = PipeState::Done;
+            }
+        }
     }
 
     /// The next body bytes among those received, without their framing: where they are, which may

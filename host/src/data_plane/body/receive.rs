@@ -92,14 +92,12 @@ impl ReceiveBuffer {
             self.release(buffers);
         }
         if self.bytes.capacity() == 0 {
-            ready!(reader.poll_readable(cx))?;
             self.bytes = buffers.take_for(size);
         }
         // What is read fits into another buffer of this size when it is coded.
         let room = self.bytes.capacity() - 2 * CHUNK_FRAMING;
         let read = reader.poll_read(cx, &mut self.bytes, room.min(most));
         if read.is_pending() {
-            // Not readable after all.
             self.release(buffers);
         }
         let read = ready!(read)?;

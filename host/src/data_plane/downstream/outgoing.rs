@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::data_plane::open_files::HeldFile;
-use crate::data_plane::stream::{Alarm, Writer};
+use crate::data_plane::stream::{Alarm, SplicePipe, Writer};
 
 /// Bytes of a file that a client gets before others have their turn (nginx: `sendfile_max_chunk`, 2m).
 const TURN: u64 = 2 << 20;
@@ -135,6 +135,31 @@ impl Outgoing {
             self.written += sent;
             range.start += sent;
             turn -= sent;
+        }
+        self.broken = broken;
+        Ok(())
+    }
+
+    /// Writes what is in a pipe in full, which is empty then. For a bare socket.
+    ///
+    /// # Errors
+    /// As [`Outgoing::write_alone`].
+    pub(crate) async fn write_pipe(
+        &mut self,
+        pipe: &mut SplicePipe,
+        mut meanwhile: impl FnMut(&mut Context<'_>),
+    ) -> io::Result<()> {
+        let broken = std::mem::replace(&mut self.broken, true);
+        while pipe.filled() > 0 {
+            let write = |cx: &mut Context<'_>| {
+                meanwhile(cx);
+                self.writer.poll_splice(cx, pipe)
+            };
+            let written = self.alarm.poll_within(self.send_timeout, write).await??;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.written += written as u64;
         }
         self.broken = broken;
         Ok(())

@@ -140,6 +140,15 @@ impl Delivery<'_> {
             }
             // No buffer is held while the endpoint pauses, which it may do for hours.
             self.buffers.give(std::mem::take(out));
+            if self.outgoing.writer.is_bare()
+                && let Some(response) = source.spliceable(body)
+            {
+                // Few answers are so large: the others need not carry the room for it.
+                Box::pin(self.pass_spliced(body, response, sent)).await?;
+                if body.is_done() {
+                    return Ok(());
+                }
+            }
             let read = source.read(self.buffers).await;
             // Only coding needs a buffer: bytes that go on as they are leave from the one that they
             // were received in.

@@ -42,6 +42,7 @@ mod source; // where the body of either comes from
 mod content; // whether it is compressed or decompressed
 mod hooked_body; // what hooks make of it
 mod deliver; // and how it gets to the client
+mod deliver_spliced; // ... within the kernel
 mod deliver_hooked; // ... through hooks
 mod recoded; // ... piece by piece, in another coding
 mod tunnel; // after a 101, bytes in both directions

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::component::{Beside, BrokenAnswer, ComponentSource};
 use super::files::{FileBody, FileFailure};
 use super::hooked_body::HookedBody;
-use crate::data_plane::body::{BodyPipe, Incoming, Stopped};
+use crate::data_plane::body::{BodyPipe, Incoming, Stopped, is_worth_splicing};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::content_coding::BadContent;
 use crate::data_plane::stream::Writer;
@@ -104,7 +104,7 @@ pub(super) enum Meanwhile<'m, 'u> {
     Nothing,
 }
 
-impl<'u> ResponseSource<'_, 'u> {
+impl<'a, 'u> ResponseSource<'a, 'u> {
     /// Received, not yet passed on.
     pub(super) fn unread(&self) -> &[u8] {
         match self {
@@ -127,16 +127,7 @@ impl<'u> ResponseSource<'_, 'u> {
     /// What is unread, and what has to go on while it is written. `done`: nothing comes behind it.
     pub(super) fn unread_meanwhile(&mut self, done: bool) -> (&[u8], Meanwhile<'_, 'u>) {
         match self {
-            ResponseSource::Upstream(response) => {
-                let (unread, upstream) = response.attempt.unread_and_writer();
-                let meanwhile = Meanwhile::Upload {
-                    upload: response.upload,
-                    upstream,
-                    done,
-                    waited: false,
-                };
-                (unread, meanwhile)
-            }
+            ResponseSource::Upstream(response) => response.unread_meanwhile(done),
             ResponseSource::Component(component) => {
                 let (unread, feed) = component.unread_and_feed();
                 (unread, Meanwhile::Component(feed))
@@ -157,6 +148,19 @@ impl<'u> ResponseSource<'_, 'u> {
                 body: LocalBody::File(file),
                 request,
             }) if file.is_direct() => Some((file, Meanwhile::dropping(request.as_mut()))),
+            _ => None,
+        }
+    }
+
+    /// The answer of an endpoint of which so much is left that the kernel had better move it, where
+    /// that needs to be neither seen nor coded. All that was read of it is used up.
+    pub(super) fn spliceable(&mut self, body: &BodyPipe) -> Option<&mut UpstreamResponse<'a, 'u>> {
+        match self {
+            ResponseSource::Upstream(response)
+                if is_worth_splicing(body) && response.attempt.is_bare() =>
+            {
+                Some(response)
+            }
             _ => None,
         }
     }
@@ -245,6 +249,20 @@ impl<'u> ResponseSource<'_, 'u> {
             ResponseSource::Ours(_) => Ok(Vec::new()),
             ResponseSource::Hooked(hooked) => Ok(hooked.trailers()),
         }
+    }
+}
+
+impl<'u> UpstreamResponse<'_, 'u> {
+    /// As [`ResponseSource::unread_meanwhile`].
+    pub(super) fn unread_meanwhile(&mut self, done: bool) -> (&[u8], Meanwhile<'_, 'u>) {
+        let (unread, upstream) = self.attempt.unread_and_writer();
+        let meanwhile = Meanwhile::Upload {
+            upload: self.upload,
+            upstream,
+            done,
+            waited: false,
+        };
+        (unread, meanwhile)
     }
 }
 

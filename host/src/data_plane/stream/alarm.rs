@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -15,10 +15,23 @@ use tokio::time::{Instant, Sleep};
 ///
 /// Most waits end long before their limit, so the timer is only moved when it would ring too late;
 /// when it rings too early it is wound again. A connection that answers a million requests hardly
-/// ever touches the timer wheel.
+/// ever touches the timer wheel, and asks the timer nothing as long as it is to wake the same task.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer will wake. It holds their waker, so that nobody else can have this one.
+    wakes: Option<WakerId>,
+}
+
+/// What tells one waker from another: where its data and its functions are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct WakerId(usize, usize);
+
+impl WakerId {
+    fn of(waker: &Waker) -> WakerId {
+        let functions = std::ptr::from_ref(waker.vtable());
+        WakerId(waker.data() as usize, functions as usize)
+    }
 }
 
 /// A wait reached its limit.
@@ -89,15 +102,88 @@ impl Alarm {
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let wakes = WakerId::of(cx.waker());
+        if self.wakes == Some(wakes) && sleep.deadline() <= due && !sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.wakes = None;
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);
         }
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            // A task that has had its turn is not noted by the timer: it is woken at once.
+            let is_noted = tokio::task::coop::has_budget_remaining();
+            if sleep.as_mut().poll(cx).is_pending() {
+                self.wakes = is_noted.then_some(wakes);
+                return Poll::Pending;
+            }
             if sleep.deadline() >= due {
                 return Poll::Ready(TimedOut);
             }
             sleep.as_mut().reset(due);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test that waits in vain is given up"
+)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use tokio::task::coop;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_secs(3600);
+
+    async fn rings(alarm: &mut Alarm, due: Instant) {
+        let rung = poll_fn(|cx| alarm.poll_due(cx, due));
+        let rung = tokio::time::timeout(Duration::from_secs(60), rung).await;
+        assert_eq!(rung.unwrap(), TimedOut);
+        assert!(Instant::now() >= due, "too early");
+    }
+
+    #[tokio::test]
+    async fn an_alarm_rings_however_often_it_was_asked_before() {
+        let mut alarm = Alarm::default();
+        for limits in [[SOON, SOON], [LATE, SOON], [SOON, SOON * 3]] {
+            let begun = Instant::now();
+            for _ in 0..5 {
+                let early = poll_fn(|cx| Poll::Ready(alarm.poll_due(cx, begun + limits[0])));
+                assert!(early.await.is_pending() || begun.elapsed() >= limits[0]);
+            }
+            rings(&mut alarm, begun + limits[1]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_had_its_turn_is_woken_all_the_same() {
+        let mut alarm = Alarm::default();
+        let due = Instant::now() + SOON;
+        poll_fn(|cx| {
+            while let Poll::Ready(turn) = coop::poll_proceed(cx) {
+                turn.made_progress();
+            }
+            Poll::Ready(assert!(alarm.poll_due(cx, due).is_pending()))
+        })
+        .await;
+        rings(&mut alarm, due).await;
+    }
+
+    #[tokio::test]
+    async fn another_task_that_goes_on_with_an_alarm_is_woken() {
+        let mut alarm = Alarm::default();
+        let due = Instant::now() + SOON;
+        let noop = poll_fn(|_| {
+            let mut nobody = Context::from_waker(Waker::noop());
+            Poll::Ready(assert!(alarm.poll_due(&mut nobody, due).is_pending()))
+        });
+        noop.await;
+        tokio::spawn(async move { rings(&mut alarm, due).await })
+            .await
+            .unwrap();
     }
 }

@@ -7,6 +7,7 @@
 
 mod transport; // sockets
 mod bare; // what can be done with a socket that nothing is above
+mod splice; // from one such socket to another
 mod tls; // TLS over one
 pub(crate) mod metered; // HTTP/2 over either, its frames counted
 mod write_batch; // its writes gathered
@@ -30,6 +31,7 @@ pub(crate) use alarm::{Alarm, TimedOut};
 pub(crate) use http2::{Http2Stream, StreamError};
 pub(crate) use metered::{Meter, Metered, PREFACE};
 pub(crate) use socket::{Acceptor, Socket};
+pub(crate) use splice::{SplicePipe, is_refused};
 pub(crate) use transport::Transport;
 
 /// A connection as a whole.

@@ -21,7 +21,7 @@ use super::lease::Lease;
 use super::pool::Connection;
 use super::upload::Upload;
 use crate::data_plane::body::ReceiveBuffer;
-use crate::data_plane::buffers::Buffers;
+use crate::data_plane::buffers::{Buffers, LentPipe};
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, StreamError, Writer};
 use crate::http::framing::Framing;
 use crate::http::head::{FieldName, HeadEnd, ResponseHead, Version, http2_request};
@@ -287,6 +287,11 @@ impl Attempt {
         self.buffer.unread()
     }
 
+    /// Whether nothing is between what it receives and its socket.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.connection.reader.is_bare()
+    }
+
     /// What was received, and the direction in which the request may still be under way.
     pub(crate) fn unread_and_writer(&mut self) -> (&[u8], &mut Writer) {
         (self.buffer.unread(), &mut self.connection.writer)
@@ -324,6 +329,46 @@ impl Attempt {
             }
         });
         let read = read.await.map_err(|_| BodyFailure::TimedOut)??;
+        self.note_read(read, upload)
+    }
+
+    /// Moves more of the body into a pipe that is there then, `most` bytes at most, once all that
+    /// was read is used up, as [`Attempt::read_body`] reads it. None where no pipe is to be had, or
+    /// the kernel does not splice: then it has to be read.
+    ///
+    /// # Errors
+    /// As [`Attempt::read_body`].
+    pub(crate) async fn splice_body(
+        &mut self,
+        pipe: &mut Option<LentPipe>,
+        most: usize,
+        upload: &mut Upload<'_>,
+        limit: Duration,
+        buffers: &Buffers,
+    ) -> Result<Option<usize>, BodyFailure> {
+        let Connection {
+            reader,
+            writer,
+            alarm,
+            ..
+        } = &mut self.connection;
+        let read = alarm.poll_within(limit, |cx| {
+            match buffers.poll_fill_pipe(cx, pipe, reader, most) {
+                Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
+                Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
+                    upload.poll_broken(cx).map(Err)
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        match read.await.map_err(|_| BodyFailure::TimedOut)?? {
+            Some(read) => self.note_read(read, upload).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// So much was read of the body: 0 at its end.
+    fn note_read(&mut self, read: usize, upload: &Upload<'_>) -> Result<usize, BodyFailure> {
         if read == 0 && upload.met_a_reset() {
             // The kernel tells of a reset once, and the upload was told: this is no orderly end.
             return Err(BodyFailure::Read(io::ErrorKind::ConnectionReset.into()));

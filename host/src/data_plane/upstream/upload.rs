@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::failure::{BodyFailure, Failure};
 use crate::data_plane::body::{
     BadBody, BodyError, BodyPipe, Encoder, Incoming, PIECE, Stage, Taken, append, append_end,
+    is_worth_splicing,
 };
-use crate::data_plane::buffers::{Buffers, ROUNDS};
+use crate::data_plane::buffers::{Buffers, LentPipe, ROUNDS};
 use crate::data_plane::stream::{Alarm, Writer};
 
 /// A request on its way to an endpoint.
@@ -59,6 +60,8 @@ struct Rest<'a> {
     /// Bytes that go on behind them from where they were received: so many of those that were
     /// consumed last.
     as_is: usize,
+    /// What goes on behind them without having been received, of a large body.
+    pipe: Option<LentPipe>,
 }
 
 enum UploadState {
@@ -91,6 +94,7 @@ impl<'a> Upload<'a> {
             out: Vec::new(),
             written: 0,
             as_is: 0,
+            pipe: None,
         });
         let (written, bytes_sent, state, consumed) = (0, 0, UploadState::Sending, false);
         let (alarm, due) = (Alarm::default(), None);
@@ -220,6 +224,9 @@ impl<'a> Upload<'a> {
         self.client = Some(client);
         if sent.is_ready() {
             self.buffers.give(std::mem::take(&mut rest.out));
+            if let Some(pipe) = rest.pipe.take() {
+                self.buffers.give_pipe(pipe);
+            }
         }
         self.rest = Some(rest);
         sent
@@ -244,6 +251,10 @@ impl<'a> Upload<'a> {
             }
             rest.out.clear();
             rest.written = 0;
+            while let Some(pipe) = rest.pipe.as_mut().filter(|pipe| pipe.filled() > 0) {
+                let written = writer.poll_splice(cx, pipe);
+                ready!(self.poll_progress(cx, written))?;
+            }
             if rest.body.is_done() {
                 // Over HTTP/1, the end is part of what was written.
                 if let Some(stream) = writer.http2() {
@@ -254,6 +265,22 @@ impl<'a> Upload<'a> {
             if client.unread().is_empty() {
                 // No buffer is held while the client is waited for.
                 self.buffers.give(std::mem::take(&mut rest.out));
+            }
+            if rest.stage.is_none()
+                && client.unread().is_empty()
+                && is_worth_splicing(rest.body)
+                && client.reader.is_bare()
+                && writer.is_bare()
+            {
+                match self.poll_fill_pipe(cx, rest, client) {
+                    Poll::Ready(Ok(true)) => continue,
+                    Poll::Ready(Ok(false)) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Request(error))),
+                    Poll::Pending => {
+                        ready!(self.poll_due(cx, self.body_timeout));
+                        return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
+                    }
+                }
             }
             // What goes through a stage is coded behind it, and its end with it.
             let mut nothing = Vec::new();
@@ -288,6 +315,30 @@ impl<'a> Upload<'a> {
         // The answer, and other tasks, have their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Moves more of a large body into a pipe; false where it has to be read.
+    fn poll_fill_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        rest: &mut Rest<'_>,
+        client: &mut Incoming,
+    ) -> Poll<Result<bool, BodyError>> {
+        let left = rest.body.length_left().unwrap_or_default();
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let buffers = self.buffers;
+        let read = ready!(buffers.poll_fill_pipe(cx, &mut rest.pipe, &client.reader, most));
+        let Some(read) = read.map_err(BodyError::Io)? else {
+            return Poll::Ready(Ok(false));
+        };
+        if read == 0 {
+            return Poll::Ready(Err(BodyError::Closed));
+        }
+        rest.body.pass_unseen(read);
+        // As for bytes that are read.
+        self.due = None;
+        self.consumed = true;
+        Poll::Ready(Ok(true))
     }
 
     /// Takes what was received of the rest, as it is or coded.
