@@ -87,6 +87,9 @@ impl Program {
                 0 => return None,
                 read => answer.extend_from_slice(&part[..read]),
             }
+            if answer.len() > 12 && !answer.starts_with(b"HTTP/1.1 200") {
+                return None; // as one does that listens before it has its routes
+            }
         }
         answer.starts_with(b"HTTP/1.1 200").then_some(stream)
     }
