@@ -146,7 +146,7 @@ fn caddy(origins: [u16; 3], port: u16, kept: u32) -> String {
 }
 
 /// `kept`: idle connections to each server. `routes`: the file of [`traefik_routes`]. `fastProxy` is
-/// experimental; without it Traefik takes more time.
+/// experimental, and there for speed.
 fn traefik(port: u16, kept: u32, routes: &str) -> String {
     format!(
         r#"

@@ -122,6 +122,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return; // its process id may be another's by now
+        }
         // TERM rather than KILL, so that a master takes its worker with it.
         let _ = Command::new("kill")
             .arg(self.child.id().to_string())
