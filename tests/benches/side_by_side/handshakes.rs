@@ -18,6 +18,7 @@ use rustls::{
 };
 
 use crate::PATIENCE;
+use crate::load::quantile;
 use crate::scenario::TINY;
 
 const THREADS: usize = 8;
@@ -41,13 +42,8 @@ pub(crate) fn generate(arguments: &[String]) {
         errors += failed;
     }
     times.sort();
-    let at = |percent: usize| {
-        let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-        times
-            .get(index)
-            .map_or(0.0, |time| time.as_secs_f64() * 1e3)
-    };
-    println!("{} {errors} {:.3} {:.3}", times.len(), at(50), at(99));
+    let [p50, p99] = [0.5, 0.99].map(|share| quantile(&times, share));
+    println!("{} {errors} {p50:.3} {p99:.3}", times.len());
 }
 
 /// Connects, one after the other; times of those that went well, and the number of the others.

@@ -1,19 +1,27 @@
 //! A generator at work, and what it saw.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use crate::LOAD_CORE;
-use crate::scenario::{Front, Scenario, Traffic};
+use crate::scenario::{Front, Pace, Scenario, Traffic};
 use crate::setup::write;
 
-/// Connections of each `wrk`.
-const CONNECTIONS: u32 = 32;
+/// What a generator says that has its connections, and begins when it is told.
+pub(crate) const READY: &str = "ready";
 
-/// A generator at work.
+/// A generator: ready, at work, and at its end.
 pub(crate) struct Load {
-    child: Child,
+    command: Command,
+    running: Option<Running>,
     traffic: Traffic,
+}
+
+struct Running {
+    child: Child,
+    output: BufReader<ChildStdout>,
 }
 
 /// What a generator saw.
@@ -25,12 +33,26 @@ pub(crate) struct Seen {
     /// Milliseconds; not told by h2load.
     pub(crate) p50: Option<f64>,
     pub(crate) p99: Option<f64>,
+    /// Told by [`crate::paced`] alone.
+    pub(crate) tail: Option<Tail>,
+}
+
+/// More of the distribution of latencies, in milliseconds.
+pub(crate) struct Tail {
+    pub(crate) p90: f64,
+    pub(crate) p999: f64,
+    pub(crate) longest: f64,
+    /// What of it passed before the request was sent, 99th percentile.
+    pub(crate) late: f64,
 }
 
 impl Load {
     /// `?N` at the end of the path asks for a thousand different URIs, in turn.
     /// [`Site::Routes`](crate::site::Site::Routes) is asked for all of its routes.
-    pub(crate) fn start(folder: &Path, port: u16, scenario: &Scenario, seconds: u32) -> Load {
+    ///
+    /// A generator of ours with many connections has them when this returns; all others connect
+    /// when they begin.
+    pub(crate) fn prepare(folder: &Path, port: u16, scenario: &Scenario, seconds: u32) -> Load {
         let mut command = Command::new("taskset");
         command.args(["-c", LOAD_CORE]);
         let scheme = if scenario.front.has_tls() {
@@ -41,9 +63,12 @@ impl Load {
         let path = scenario.path.trim_end_matches("?N");
         let url = format!("{scheme}://127.0.0.1:{port}{path}");
         match scenario.traffic {
-            Traffic::Wrk => {
+            Traffic::Wrk { connections, anew } => {
                 command.args(["wrk", "-t1", "--latency"]);
-                command.args([format!("-c{CONNECTIONS}"), format!("-d{seconds}s")]);
+                command.args([format!("-c{connections}"), format!("-d{seconds}s")]);
+                if anew {
+                    command.args(["-H", "Connection: close"]);
+                }
                 for header in scenario.site.headers() {
                     command.args(["-H", header]);
                 }
@@ -74,31 +99,89 @@ impl Load {
                 command.args(["--handshakes", &port.to_string(), &seconds.to_string()]);
                 command.arg(if resumed { "resumed" } else { "full" });
             }
+            Traffic::Paced(connections, pace) => {
+                let (pace, number) = match pace {
+                    Pace::AtOnce(number) => ("at-once", number),
+                    Pace::PerSecond(number) => ("per-second", number),
+                };
+                let [connections, number] = [connections, number].map(|n| n.to_string());
+                command.arg(std::env::current_exe().expect("this program has a path"));
+                command.args(["--paced", &port.to_string(), path, &connections]);
+                command.args([&seconds.to_string(), pace, &number]);
+            }
         }
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("taskset is installed (util-linux)");
-        Load {
-            child,
+        let mut load = Load {
+            command,
+            running: None,
             traffic: scenario.traffic,
+        };
+        if load.is_told() {
+            let mut line = String::new();
+            let read = load.spawn().output.read_line(&mut line);
+            let is_ready = read.is_ok() && line.trim_end() == READY;
+            assert!(is_ready, "the generator has its connections");
+        }
+        load
+    }
+
+    /// Whether it has its connections before it begins, and keeps them until we have looked.
+    fn is_told(&self) -> bool {
+        matches!(self.traffic, Traffic::Paced(..))
+    }
+
+    fn spawn(&mut self) -> &mut Running {
+        let command = self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("taskset is installed (util-linux)");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        self.running.insert(Running { child, output })
+    }
+
+    /// From here on the proxy is loaded.
+    pub(crate) fn begin(&mut self) {
+        match &mut self.running {
+            Some(running) => {
+                let mut input = running.child.stdin.as_ref().expect("it is piped");
+                input.write_all(b"\n").expect("the generator waits for it");
+            }
+            None => _ = self.spawn(),
         }
     }
 
-    pub(crate) fn finish(self, seconds: u32) -> Seen {
-        let output = self
-            .child
-            .wait_with_output()
-            .expect("a generator ends by itself");
-        let text = String::from_utf8_lossy(&output.stdout);
+    /// Waits until it is done. Connections of a generator that is told when to begin are open until
+    /// the load is dropped.
+    pub(crate) fn finish(&mut self, seconds: u32) -> Seen {
+        let is_told = self.is_told();
+        let running = self.running.as_mut().expect("it has begun");
+        let mut text = String::new();
+        let read = if is_told {
+            running.output.read_line(&mut text)
+        } else {
+            running.output.read_to_string(&mut text)
+        };
+        read.expect("a generator ends by itself");
         let seen = match self.traffic {
-            Traffic::Wrk => of_wrk(&text),
+            Traffic::Wrk { .. } => of_wrk(&text),
             Traffic::Streams(_) | Traffic::Calls(_) => of_h2load(&text, seconds),
-            Traffic::Handshakes { .. } => of_ourselves(&text, seconds),
+            Traffic::Handshakes { .. } | Traffic::Paced(..) => of_ourselves(&text, seconds),
         };
         seen.unwrap_or_else(|| panic!("the generator is installed and tells what it saw:\n{text}"))
     }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.running {
+            drop(running.child.stdin.take()); // which ends those that are told
+            let _ = running.child.wait();
+        }
+    }
+}
+
+/// The time of a share of all, in milliseconds; zero where there are none. `times` are sorted.
+pub(crate) fn quantile(times: &[Duration], share: f64) -> f64 {
+    let index = (times.len() as f64 * share) as usize;
+    let time = times.get(index).or(times.last());
+    time.map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
 fn of_wrk(text: &str) -> Option<Seen> {
@@ -124,6 +207,7 @@ fn of_wrk(text: &str) -> Option<Seen> {
         per_second: after("Requests/sec:")?.parse().ok()?,
         p50: Some(milliseconds(after("50%")?)),
         p99: Some(milliseconds(after("99%")?)),
+        tail: None,
     })
 }
 
@@ -144,19 +228,33 @@ fn of_h2load(text: &str, seconds: u32) -> Option<Seen> {
         per_second: succeeded as f64 / f64::from(seconds),
         p50: None,
         p99: None,
+        tail: None,
     })
 }
 
-/// What [`crate::handshakes`] prints.
+/// What [`crate::handshakes`] and [`crate::paced`] print.
 fn of_ourselves(text: &str, seconds: u32) -> Option<Seen> {
     let mut words = text.split_whitespace();
-    let requests: u64 = words.next()?.parse().ok()?;
+    let [requests, errors] = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
+    let mut times = words.map_while(|word| word.parse().ok());
+    let (p50, p99) = (times.next(), times.next());
+    let tail: Vec<f64> = times.collect();
+    let tail = match tail[..] {
+        [p90, p999, longest, late] => Some(Tail {
+            p90,
+            p999,
+            longest,
+            late,
+        }),
+        _ => None,
+    };
     Some(Seen {
         requests,
-        errors: words.next()?.parse().ok()?,
+        errors,
         per_second: requests as f64 / f64::from(seconds),
-        p50: words.next()?.parse().ok(),
-        p99: words.next()?.parse().ok(),
+        p50,
+        p99,
+        tail,
     })
 }
 

@@ -37,9 +37,9 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report, requests: u64) {
         let (mut done, mut early) = (0, 0);
         let begun = Instant::now();
         while done < requests && begun.elapsed() < Duration::from_secs(60) {
-            done += Load::start(bench.folder(), proxy.port, scenario, 1)
-                .finish(1)
-                .requests;
+            let mut load = Load::prepare(bench.folder(), proxy.port, scenario, 1);
+            load.begin();
+            done += load.finish(1).requests;
             if early == 0 && done >= requests / 10 {
                 early = proxy.rss();
             }

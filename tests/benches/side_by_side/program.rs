@@ -87,6 +87,9 @@ impl Program {
                 0 => return None,
                 read => answer.extend_from_slice(&part[..read]),
             }
+            if answer.len() > 12 && !answer.starts_with(b"HTTP/1.1 200") {
+                return None; // as one does that listens before it has its routes
+            }
         }
         answer.starts_with(b"HTTP/1.1 200").then_some(stream)
     }
@@ -119,6 +122,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return; // its process id may be another's by now
+        }
         // TERM rather than KILL, so that a master takes its worker with it.
         let _ = Command::new("kill")
             .arg(self.child.id().to_string())

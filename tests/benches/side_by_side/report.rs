@@ -27,6 +27,8 @@ impl Round {
 pub(crate) struct Report {
     pub(crate) tables: String,
     pub(crate) raw: String,
+    /// The rounds of [`crate::latency`], which have other columns.
+    pub(crate) latency: String,
 }
 
 impl Default for Report {
@@ -35,6 +37,9 @@ impl Default for Report {
             tables: String::new(),
             raw: "scenario,opponent,round,proxy,requests,errors,started_first,user_s,system_s,requests_per_s,p50_ms,p99_ms,\
                   rss_kib,core_busy\n"
+                .into(),
+            latency: "share,rate,round,proxy,answers,errors,p50_ms,p90_ms,p99_ms,p999_ms,longest_ms,late_p99_ms,user_s,system_s,\
+                      core_busy\n"
                 .into(),
         }
     }
@@ -74,6 +79,7 @@ impl Report {
                     per_second,
                     p50,
                     p99,
+                    ..
                 } = seen;
                 let _ = writeln!(
                     self.raw,
@@ -150,7 +156,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 /// The middle value; rounds are odd in number.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let values = sorted(values);
     values[values.len() / 2]
 }

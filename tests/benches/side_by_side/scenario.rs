@@ -25,9 +25,25 @@ impl Scenario {
     /// it does not open new ones all the time.
     pub(crate) fn idle_connections(&self) -> u32 {
         match self.traffic {
-            Traffic::Wrk | Traffic::Handshakes { .. } => 64,
+            Traffic::Wrk { connections, .. } => connections.max(64),
+            Traffic::Handshakes { .. } => 64,
             Traffic::Streams(_) | Traffic::Calls(_) => 1024,
+            Traffic::Paced(_, Pace::AtOnce(requests)) => requests,
+            Traffic::Paced(connections, Pace::PerSecond(_)) => connections,
         }
+    }
+
+    /// Open files that a proxy needs, and the generator; none where few do.
+    pub(crate) fn open_files(&self) -> Option<u32> {
+        match self.traffic {
+            Traffic::Paced(connections @ 1000.., _) => Some(connections + 4096),
+            _ => None,
+        }
+    }
+
+    /// Connections of all kinds that a proxy has room for, where it has to be told.
+    pub(crate) fn room(&self) -> u32 {
+        self.open_files().unwrap_or(8192)
     }
 }
 
@@ -57,6 +73,9 @@ pub(crate) enum Opponent {
     Without,
     Haproxy,
     NginxLua,
+    Envoy,
+    Caddy,
+    Traefik,
 }
 
 impl Opponent {
@@ -66,6 +85,9 @@ impl Opponent {
             Opponent::Without => "waypost without",
             Opponent::Haproxy => "haproxy",
             Opponent::NginxLua => "nginx-lua",
+            Opponent::Envoy => "envoy",
+            Opponent::Caddy => "caddy",
+            Opponent::Traefik => "traefik",
         }
     }
 }
@@ -101,8 +123,8 @@ pub(crate) enum Back {
 /// The load generator.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Traffic {
-    /// `wrk` with 32 connections.
-    Wrk,
+    /// `wrk` with so many clients, which keep their connections or connect anew for each request.
+    Wrk { connections: u32, anew: bool },
     /// `h2load` with 8 connections of so many streams.
     Streams(&'static str),
     /// The same, with calls of gRPC: a message each way.
@@ -110,7 +132,32 @@ pub(crate) enum Traffic {
     /// A connection after the other, each for one small answer of the proxy's own; sessions resumed
     /// or not.
     Handshakes { resumed: bool },
+    /// A generator of our own with so many connections, which take turns.
+    Paced(u32, Pace),
 }
+
+/// When a request is sent.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Pace {
+    /// As soon as fewer than so many wait for an answer.
+    AtOnce(u32),
+    /// Evenly, so many a second, at times that are fixed beforehand.
+    PerSecond(u32),
+}
+
+const fn wrk(connections: u32) -> Traffic {
+    Traffic::Wrk {
+        connections,
+        anew: false,
+    }
+}
+
+/// What most scenarios are loaded with.
+const WRK: Traffic = wrk(32);
+const ANEW: Traffic = Traffic::Wrk {
+    connections: 32,
+    anew: true,
+};
 
 const TURNS: &str = "\"round_robin\"";
 
@@ -126,8 +173,20 @@ const fn plain(name: &'static str, opponent: Opponent, path: &'static str) -> Sc
         site: Site::Proxy,
         front: Front::Http1,
         back: Back::Http1,
-        traffic: Traffic::Wrk,
+        traffic: WRK,
     }
+}
+
+const fn load(name: &'static str, opponent: Opponent, traffic: Traffic) -> Scenario {
+    Scenario {
+        traffic,
+        ..plain(name, opponent, "/small")
+    }
+}
+
+/// Small answers for [`crate::latency`].
+pub(crate) const fn latency(traffic: Traffic) -> Scenario {
+    load("latency", Opponent::Nginx, traffic)
 }
 
 const fn policy(name: &'static str, policy: &'static str, directive: &'static str) -> Scenario {
@@ -218,7 +277,7 @@ const QUERY: &str = "/small?page=2";
 /// What the proxies answer by themselves.
 pub(crate) const TINY: &str = "/tiny";
 
-pub(crate) const SCENARIOS: [Scenario; 37] = [
+pub(crate) const SCENARIOS: [Scenario; 53] = [
     plain("small", Opponent::Nginx, "/small"),
     Scenario {
         access_log: true,
@@ -227,8 +286,28 @@ pub(crate) const SCENARIOS: [Scenario; 37] = [
     plain("10 KB", Opponent::Nginx, "/10k"),
     plain("1 MB", Opponent::Nginx, "/1m"),
     plain("small", Opponent::Haproxy, "/small"),
+    plain("10 KB", Opponent::Haproxy, "/10k"),
     plain("1 MB", Opponent::Haproxy, "/1m"),
+    plain("small", Opponent::Envoy, "/small"),
+    plain("10 KB", Opponent::Envoy, "/10k"),
+    plain("1 MB", Opponent::Envoy, "/1m"),
+    plain("small", Opponent::Caddy, "/small"),
+    plain("10 KB", Opponent::Caddy, "/10k"),
+    plain("1 MB", Opponent::Caddy, "/1m"),
+    plain("small", Opponent::Traefik, "/small"),
+    plain("10 KB", Opponent::Traefik, "/10k"),
+    plain("1 MB", Opponent::Traefik, "/1m"),
     plain("small", Opponent::NginxLua, "/small"),
+    load("a connection per request", Opponent::Nginx, ANEW),
+    load("a connection per request", Opponent::Haproxy, ANEW),
+    load("8 connections", Opponent::Nginx, wrk(8)),
+    load("64 connections", Opponent::Nginx, wrk(64)),
+    load("512 connections", Opponent::Nginx, wrk(512)),
+    load(
+        "10,000 connections",
+        Opponent::Nginx,
+        Traffic::Paced(10_000, Pace::AtOnce(512)),
+    ),
     policy("least_conn", "\"least_conn\"", "least_conn;"),
     policy("ip_hash", "\"ip_hash\"", "ip_hash;"),
     Scenario {
@@ -267,8 +346,8 @@ pub(crate) const SCENARIOS: [Scenario; 37] = [
         Back::Http1,
         Traffic::Handshakes { resumed: true },
     ),
-    wire("TLS small", "/small", Front::Tls, Back::Http1, Traffic::Wrk),
-    wire("TLS 1 MB", "/1m", Front::Tls, Back::Http1, Traffic::Wrk),
+    wire("TLS small", "/small", Front::Tls, Back::Http1, WRK),
+    wire("TLS 1 MB", "/1m", Front::Tls, Back::Http1, WRK),
     wire(
         "TLS h2 small, 100 streams",
         "/small",
@@ -281,7 +360,7 @@ pub(crate) const SCENARIOS: [Scenario; 37] = [
         "/small",
         Front::Http1,
         Back::Http2,
-        Traffic::Wrk,
+        WRK,
     ),
     wire(
         "gRPC unary",

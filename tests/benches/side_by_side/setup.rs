@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::calls::{Servers, message};
 use crate::load::Load;
 use crate::program::{Program, free_port};
@@ -83,6 +85,7 @@ impl Bench {
             &folder.0,
             "origin",
             "",
+            8192,
             &format!(
                 "access_log off; sendfile on; tcp_nopush on; open_file_cache max=32;
                 types {{ application/json json; }} default_type text/plain;
@@ -204,16 +207,12 @@ impl Bench {
             return Some(self.start_binary(name, &self.waypost, &without));
         }
         let ports = ports(scenario);
-        let name = scenario.opponent.name();
         let origins = self.origins(scenario);
-        if scenario.opponent == Opponent::Haproxy {
-            let file = self.write("haproxy.cfg", &opponents::haproxy(&origins, ports[0]));
-            let command = ["haproxy", "-db", "-f", &file];
-            return Program::start(name, PROXY_CORE, &command, ports, false);
-        }
-        let (modules, http) = opponents::nginx(scenario, &self.folder.0, origins, ports);
-        let config = nginx_config(&self.folder.0, name, modules, &http);
-        Program::start(name, PROXY_CORE, &["nginx", "-c", &config], ports, true)
+        let command = opponents::command(scenario, &self.folder.0, origins, ports);
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let has_worker = matches!(scenario.opponent, Opponent::Nginx | Opponent::NginxLua);
+        let name = scenario.opponent.name();
+        Program::start(name, PROXY_CORE, &command, ports, has_worker)
     }
 
     /// Where its temporary files are.
@@ -233,32 +232,31 @@ impl Bench {
         write(&self.folder.0, name, text)
     }
 
-    /// Loads both at the same time, the second one first where `swapped`.
-    pub(crate) fn measure(
+    /// Loads all of them at the same time, the last one first where `swapped`.
+    pub(crate) fn measure<const N: usize>(
         &self,
-        waypost: &Program,
-        other: &Program,
+        proxies: [&Program; N],
         scenario: &Scenario,
         seconds: u32,
         swapped: bool,
-    ) -> [Round; 2] {
+    ) -> [Round; N] {
+        let load = |proxy: &Program| Load::prepare(&self.folder.0, proxy.port, scenario, seconds);
+        let mut loads = proxies.map(load);
         let begun = Instant::now();
-        let before = [waypost.ticks(), other.ticks()];
-        let start = |proxy: &Program| Load::start(&self.folder.0, proxy.port, scenario, seconds);
-        let loads = if swapped {
-            let second = start(other);
-            [start(waypost), second]
-        } else {
-            [start(waypost), start(other)]
-        };
-        let seen = loads.map(|load| load.finish(seconds));
-        let after = [waypost.ticks(), other.ticks()];
+        let before = proxies.map(Program::ticks);
+        let mut order: Vec<&mut Load> = loads.iter_mut().collect();
+        if swapped {
+            order.reverse();
+        }
+        order.into_iter().for_each(Load::begin);
+        let seen = loads.each_mut().map(|load| load.finish(seconds));
+        let elapsed = begun.elapsed().as_secs_f64();
+        let after = proxies.map(Program::ticks);
         let used = |side: usize| {
             [0, 1].map(|kind| (after[side][kind] - before[side][kind]) as f64 / TICKS)
         };
-        let all: f64 = used(0).iter().chain(&used(1)).sum();
-        let busy = all / begun.elapsed().as_secs_f64();
-        let rss = [waypost.rss(), other.rss()];
+        let busy = (0..N).flat_map(used).sum::<f64>() / elapsed;
+        let rss = proxies.map(Program::rss);
         let mut at = 0;
         seen.map(|seen| {
             let [user, system] = used(at);
@@ -267,13 +265,25 @@ impl Bench {
                 user,
                 system,
                 rss: rss[at],
-                first: swapped == (at == 1),
+                first: at == if swapped { N - 1 } else { 0 },
                 busy,
             };
             at += 1;
             round
         })
     }
+}
+
+/// How many files a process may have open. The programs that this one starts get as many as it may
+/// have at all: the bound is low by default, for those that use `select`.
+pub(crate) fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let all = setrlimit(Resource::Nofile, raised).map(|()| limit.maximum);
+    all.unwrap_or(limit.current).unwrap_or(u64::MAX)
 }
 
 /// Where a proxy is loaded, and where it speaks HTTP/1.1 without TLS.
@@ -291,8 +301,14 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) -> String {
     file.to_string_lossy().into_owned()
 }
 
-/// What origin and opponent have in common, around `http`.
-fn nginx_config(folder: &Path, name: &str, modules: &str, http: &str) -> String {
+/// What origin and opponent have in common, around `http`. `connections`: of all kinds, at most.
+pub(crate) fn nginx_config(
+    folder: &Path,
+    name: &str,
+    modules: &str,
+    connections: u32,
+    http: &str,
+) -> String {
     let root = if fs::metadata("/proc/self")
         .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
     {
@@ -307,7 +323,7 @@ fn nginx_config(folder: &Path, name: &str, modules: &str, http: &str) -> String 
         .collect();
     let text = format!(
         "{modules} {root} daemon off; worker_processes 1; pid {path}/{name}.pid; error_log {path}/{name}-error.log;
-        events {{ worker_connections 8192; }}
+        events {{ worker_connections {connections}; }}
         http {{ {temp} keepalive_requests 1000000000; {http} }}"
     );
     write(folder, &format!("{name}.conf"), &text)
