@@ -32,6 +32,22 @@ pub trait FleetView: Send + Sync {
     fn health(&self, index: u32) -> u32;
     /// How many indexes there are.
     fn len(&self) -> u32;
+
+    // Of every endpoint, in order, added to a list. Here and not where they are asked for: in an
+    // implementation's own code, no endpoint takes a call.
+
+    /// [`in_flight`](FleetView::in_flight) of each.
+    fn add_in_flight(&self, all: &mut Vec<u32>) {
+        all.extend((0..self.len()).map(|index| self.in_flight(index)));
+    }
+    /// [`latency_us`](FleetView::latency_us) of each.
+    fn add_latency_us(&self, all: &mut Vec<u32>) {
+        all.extend((0..self.len()).map(|index| self.latency_us(index)));
+    }
+    /// [`health`](FleetView::health) of each.
+    fn add_health(&self, all: &mut Vec<u32>) {
+        all.extend((0..self.len()).map(|index| self.health(index)));
+    }
 }
 
 /// One endpoint as plugins get it: see `fleet.endpoint` in the WIT.

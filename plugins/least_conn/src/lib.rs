@@ -16,8 +16,12 @@ const FEW: usize = 4;
 /// The least loaded, by turns among equals.
 pub struct LeastConn {
     turns: SmoothWeighted,
-    /// Whether load alone decides, as all weights are equal.
-    equal_weights: bool,
+    /// What makes loads of different weights comparable as whole numbers: for each endpoint, how often
+    /// its weight goes into a multiple that all weights have in common.
+    factors: Vec<u32>,
+    /// The greatest load that each of them can be multiplied by within 32 bits; 0 where the weights
+    /// have no such multiple.
+    greatest: u32,
     /// The endpoints in blocks of 64, filled anew by each pick. Kept so that none allocates.
     blocks: Vec<Block>,
 }
@@ -35,7 +39,8 @@ impl Policy for LeastConn {
         settings.finish()?;
         Ok(LeastConn {
             turns: SmoothWeighted::default(),
-            equal_weights: true,
+            factors: Vec::new(),
+            greatest: 0,
             blocks: Vec::new(),
         })
     }
@@ -46,9 +51,7 @@ impl Policy for LeastConn {
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         self.turns.update(&endpoints);
-        self.equal_weights = endpoints
-            .windows(2)
-            .all(|pair| pair[0].weight == pair[1].weight);
+        (self.factors, self.greatest) = factors(self.turns.weights());
         self.blocks = vec![Block::default(); endpoints.len().div_ceil(64)];
     }
 
@@ -70,10 +73,13 @@ impl Policy for LeastConn {
 
 impl LeastConn {
     fn choose(&mut self, candidates: &Candidates, loads: &[u32]) -> Option<usize> {
-        let ties = if self.equal_weights {
-            self.find_least(candidates, loads, |load, _| load)
+        // No load is greater than all bits of all loads together.
+        let ties = if loads.iter().fold(0, |all, load| all | load) <= self.greatest {
+            let times = |load: u32, factor: u32| load.wrapping_mul(factor);
+            find_least(&mut self.blocks, candidates, loads, &self.factors, times)
         } else {
-            self.find_least(candidates, loads, per_weight)
+            let weights = self.turns.weights();
+            find_least(&mut self.blocks, candidates, loads, weights, per_weight)
         };
         if ties == 1 {
             // nginx moves no account where there is no tie.
@@ -86,54 +92,34 @@ impl LeastConn {
         }
         self.turns.pick_among(|word| self.blocks[word].ties)
     }
+}
 
-    /// Finds the candidates with the least burden: leaves them in `blocks`, and returns how many
-    /// they are.
-    #[inline(always)]
-    fn find_least<B>(
-        &mut self,
-        candidates: &Candidates,
-        loads: &[u32],
-        burden: impl Fn(u32, u32) -> B + Copy,
-    ) -> u32
-    where
-        B: Copy + Ord + Into<u64>,
-    {
-        let weights = self.turns.weights();
-        let each = || loads.chunks(64).zip(weights.chunks(64)).enumerate();
-        let mut least = u64::MAX;
-        for (word, (loads, weights)) in each() {
-            let (bits, all) = (candidates.word(word), u64::MAX >> (64 - loads.len()));
-            let burden_at = |bit: usize| burden(loads[bit], weights[bit]).into();
-            self.blocks[word] = if bits == all {
-                let (least, greatest) = extremes(loads, weights, burden);
-                Block {
-                    least: least.into(),
-                    ties: if least == greatest { bits } else { 0 },
-                }
-            } else {
-                Block {
-                    least: ones(bits & all).map(burden_at).min().unwrap_or(u64::MAX),
-                    ties: 0,
-                }
-            };
-            least = least.min(self.blocks[word].least);
+/// For each of these weights its factor, and the greatest load that may be multiplied by them: see
+/// [`LeastConn::factors`].
+fn factors(weights: &[u32]) -> (Vec<u32>, u32) {
+    let in_common = weights.iter().try_fold(1_u32, |multiple, &weight| {
+        (multiple / greatest_divisor(multiple, weight)).checked_mul(weight)
+    });
+    match in_common {
+        Some(multiple) => {
+            let factors: Vec<u32> = weights.iter().map(|weight| multiple / weight).collect();
+            let greatest = factors
+                .iter()
+                .max()
+                .map_or(0, |greatest| u32::MAX / greatest);
+            (factors, greatest)
         }
-        let mut count = 0;
-        for (word, (loads, weights)) in each() {
-            let block = &mut self.blocks[word];
-            if block.least != least {
-                block.ties = 0;
-            } else if block.ties == 0 {
-                let equal = |bit: &usize| burden(loads[*bit], weights[*bit]).into() == least;
-                block.ties = ones(candidates.word(word))
-                    .filter(equal)
-                    .fold(0, |ties, bit| ties | 1 << bit);
-            }
-            count += block.ties.count_ones();
-        }
-        count
+        // Loads of 0 alone compare without.
+        None => (vec![1; weights.len()], 0),
     }
+}
+
+/// The greatest number that divides both, by Euclid.
+fn greatest_divisor(mut one: u32, mut other: u32) -> u32 {
+    while other != 0 {
+        (one, other) = (other, one % other);
+    }
+    one
 }
 
 /// A fraction as an integer of the same order: the bits of a float that is not negative. Both parts
@@ -143,21 +129,75 @@ fn per_weight(load: u32, weight: u32) -> u64 {
     (f64::from(load) / f64::from(weight)).to_bits()
 }
 
-/// The least and the greatest burden of a block, which is not empty.
+/// Finds the candidates with the least burden, which is made of the load and of `others`: leaves
+/// them in `blocks`, and returns how many they are.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-fn extremes<B: Copy + Ord>(
+fn find_least<B>(
+    blocks: &mut [Block],
+    candidates: &Candidates,
     loads: &[u32],
-    weights: &[u32],
-    burden: impl Fn(u32, u32) -> B,
-) -> (B, B) {
-    let first = burden(loads[0], weights[0]);
-    let (mut least, mut greatest) = (first, first);
-    for (&load, &weight) in loads.iter().zip(weights) {
-        let burden = burden(load, weight);
-        least = least.min(burden);
-        greatest = greatest.max(burden);
+    others: &[u32],
+    burden: impl Fn(u32, u32) -> B + Copy,
+) -> u32
+where
+    B: Copy + Ord + Into<u64>,
+{
+    let each = || loads.chunks(64).zip(others.chunks(64)).enumerate();
+    let mut least = None;
+    for (word, (loads, others)) in each() {
+        let (bits, all) = (candidates.word(word), u64::MAX >> (64 - loads.len()));
+        let of_block = if bits == all {
+            let burdens = loads
+                .iter()
+                .zip(others)
+                .map(|(&load, &other)| burden(load, other));
+            burdens.min()
+        } else {
+            ones(bits & all)
+                .map(|bit| burden(loads[bit], others[bit]))
+                .min()
+        };
+        blocks[word] = Block {
+            least: of_block.map_or(u64::MAX, Into::into),
+            ties: 0,
+        };
+        least = least.into_iter().chain(of_block).min();
     }
-    (least, greatest)
+    let Some(least) = least else {
+        return 0;
+    };
+    let mut count = 0;
+    for (word, (loads, others)) in each() {
+        let block = &mut blocks[word];
+        if block.least == least.into() {
+            block.ties = candidates.word(word) & equal(loads, others, burden, least);
+            count += block.ties.count_ones();
+        }
+    }
+    count
+}
+
+/// Which endpoints of a block have this burden, as bits.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn equal<B: Copy + Ord>(
+    loads: &[u32],
+    others: &[u32],
+    burden: impl Fn(u32, u32) -> B,
+    least: B,
+) -> u64 {
+    // A byte for each at first: bits of one word cannot be found several at once.
+    let mut equal = [0_u8; 64];
+    for ((equal, &load), &other) in equal.iter_mut().zip(loads).zip(others) {
+        *equal = u8::from(burden(load, other) == least);
+    }
+    let (eights, _) = equal.as_chunks::<8>();
+    let eights = eights.iter().enumerate();
+    eights.fold(0, |bits, (place, eight)| {
+        // Byte `i` is 0 or 1. Of the sums, the one in the highest byte has it as bit `i`, and nothing
+        // carries.
+        let gathered = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        bits | gathered << (8 * place)
+    })
 }
 
 /// The places of a word's ones.

@@ -160,8 +160,10 @@ fn as_nginx_would(peers: &mut [Peer]) -> usize {
 #[test]
 fn every_choice_is_the_one_of_nginxs_two_passes() {
     let mut draws = Draws::from_seed(4);
+    // Weights with a common multiple and without, loads that can be multiplied by it and that cannot.
+    let loads = [(1, 1), (5, 1), (5, 1 << 25), (70_000, 1)];
     for count in [2, 4, 5, 64, 65, 150] {
-        for heaviest in [1, 5] {
+        for (heaviest, load) in loads {
             let mut fresh = |_| {
                 let weight = 1 + draws.below(heaviest);
                 Peer {
@@ -181,7 +183,7 @@ fn every_choice_is_the_one_of_nginxs_two_passes() {
                 Upstream::<LeastConn>::new("{}", servers.collect::<Vec<_>>()).unwrap();
             for _ in 0..300 {
                 let changed = draws.below(count) as usize;
-                peers[changed].conns = draws.below(4);
+                peers[changed].conns = load * draws.below(4);
                 upstream.in_flight(changed, peers[changed].conns as u32);
                 let turned = draws.below(count) as usize;
                 peers[turned].out = draws.below(3) == 0;

@@ -1,10 +1,11 @@
 //! One decision: what it is about, and which endpoints may be chosen.
 
 use std::cell::Cell;
+use std::iter::repeat;
 use std::marker::PhantomData;
 
 use crate::exchange::AtHand;
-use crate::host::attempt;
+use crate::host::{attempt, fleet};
 use crate::{Connection, Draws, Exchange, Fleet, Request};
 
 /// `pick`'s answer that refuses the attempt: see the WIT. No list of endpoints is so long.
@@ -31,6 +32,7 @@ impl<'a> Pick<'a> {
         words: &'a mut Words,
     ) -> Self {
         words.stamp += 1;
+        words.asked.set(0);
         let at_hand = PhantomData;
         let candidates = Candidates {
             first: first_word,
@@ -153,8 +155,8 @@ impl<'a> Choice<'a> {
 /// The endpoints that may be picked: in rotation, not `down`, below their `max_conns` and not yet
 /// tried in this exchange.
 ///
-/// Up to 64 endpoints come with the call; of a larger fleet, each further 64 are fetched from the
-/// host when first asked for.
+/// Up to 64 endpoints come with the call; of a larger fleet, further 64 are fetched from the host
+/// when first asked for, and all that is left once that is more than a few of them.
 pub struct Candidates<'a> {
     first: u64,
     words: &'a Words,
@@ -207,17 +209,37 @@ impl Candidates<'_> {
         if stamp == self.words.stamp {
             return bits;
         }
+        let asked = self.words.asked.get();
+        if asked == FEW {
+            self.fetch_all();
+            return slot.get().1;
+        }
+        self.words.asked.set(asked + 1);
         let bits = Fleet(self.at_hand).candidates(word);
         slot.set((self.words.stamp, bits));
         bits
     }
+
+    fn fetch_all(&self) {
+        // Indexes may have come or gone since there was room made for them: none is a candidate.
+        let all = fleet::all_candidates().into_iter().chain(repeat(0));
+        for (slot, bits) in self.words.slots.iter().zip(all) {
+            slot.set((self.words.stamp, bits));
+        }
+    }
 }
+
+/// Words that are asked for one by one: enough for a policy that looks at a few endpoints. One that
+/// looks at all of them has the others in one crossing, which costs as much as three.
+const FEW: u32 = 2;
 
 /// The candidate words of a large fleet that this pick already asked for. Kept between picks so
 /// that none of them allocates; a word counts only if it carries the stamp of the current pick.
 #[derive(Default)]
 pub(crate) struct Words {
     stamp: u64,
+    /// How many of them the current pick has asked for one by one.
+    asked: Cell<u32>,
     slots: Vec<Cell<(u64, u64)>>,
 }
 
@@ -271,6 +293,36 @@ mod tests {
         upstream.rotate_out(129);
         upstream.rotate_out(127);
         assert_eq!(upstream.pick(), Some(128));
+    }
+
+    /// Compares each word with the host's own answer for it.
+    struct WordByWord;
+
+    impl Policy for WordByWord {
+        fn configure(_: Settings) -> Result<Self, SettingsError> {
+            Ok(WordByWord)
+        }
+        fn sharing(&self) -> Sharing {
+            Sharing::PerWorker
+        }
+        fn update(&mut self, _: Vec<Endpoint>) {}
+        fn pick(&mut self, pick: &Pick) -> Option<usize> {
+            let from_behind = (0..12).rev();
+            for word in from_behind {
+                let bits = pick.fleet().candidates(word);
+                assert_eq!(pick.candidates().word(word), bits, "word {word}");
+            }
+            pick.candidates().iter().next()
+        }
+    }
+
+    #[test]
+    fn words_that_come_together_are_those_that_come_one_by_one_and_of_this_pick() {
+        let mut upstream = Upstream::<WordByWord>::of("{}", 600);
+        for index in (0..600).step_by(7) {
+            upstream.rotate_out(index);
+            assert_eq!(upstream.pick(), Some(1));
+        }
     }
 
     #[test]

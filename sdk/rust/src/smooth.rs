@@ -181,6 +181,8 @@ impl SmoothWeighted {
     #[inline]
     fn gain(&mut self, words: impl Fn(usize) -> u64) -> (usize, i64) {
         let (mut best, mut highest, mut total) = (usize::MAX, i64::MIN, 0);
+        // `best` is a block, in which the first with the highest balance is to be found.
+        let mut is_block = false;
         let effective = self.effective.chunks_mut(64);
         let blocks = self
             .current
@@ -194,12 +196,7 @@ impl SmoothWeighted {
                 let (richest, gained) = gain_together(current, effective, weights);
                 total += gained;
                 if richest > highest {
-                    highest = richest;
-                    best = 64 * word
-                        + current
-                            .iter()
-                            .position(|&current| current == richest)
-                            .unwrap_or(0);
+                    (best, highest, is_block) = (64 * word, richest, true);
                 }
                 continue;
             }
@@ -212,9 +209,15 @@ impl SmoothWeighted {
                 }
                 total += gain_one(&mut current[bit], &mut effective[bit], weights[bit]);
                 if current[bit] > highest {
-                    (best, highest) = (64 * word + bit, current[bit]);
+                    (best, highest, is_block) = (64 * word + bit, current[bit], false);
                 }
             }
+        }
+        if is_block {
+            let block = self.current[best..].iter();
+            best += { block }
+                .position(|&current| current == highest)
+                .unwrap_or(0);
         }
         (best, total)
     }

@@ -52,19 +52,19 @@ pub(super) fn add_to(fleet: &mut LinkerInstance<'_, HostState>) -> Result<()> {
         Ok((figure(&host, |fleet| fleet.in_flight(index)),))
     })?;
     fleet.func_wrap("all-in-flight", |mut host: Caller<'_>, (): ()| {
-        Ok((figures(&mut host, |fleet, index| fleet.in_flight(index)),))
+        Ok((figures(&mut host, |fleet, all| fleet.add_in_flight(all)),))
     })?;
     fleet.func_wrap("latency-us", |host: Caller<'_>, (index,): (u32,)| {
         Ok((figure(&host, |fleet| fleet.latency_us(index)),))
     })?;
     fleet.func_wrap("all-latency-us", |mut host: Caller<'_>, (): ()| {
-        Ok((figures(&mut host, |fleet, index| fleet.latency_us(index)),))
+        Ok((figures(&mut host, |fleet, all| fleet.add_latency_us(all)),))
     })?;
     fleet.func_wrap("health", |host: Caller<'_>, (index,): (u32,)| {
         Ok((figure(&host, |fleet| fleet.health(index)),))
     })?;
     fleet.func_wrap("all-health", |mut host: Caller<'_>, (): ()| {
-        Ok((figures(&mut host, |fleet, index| fleet.health(index)),))
+        Ok((figures(&mut host, |fleet, all| fleet.add_health(all)),))
     })
 }
 
@@ -101,7 +101,7 @@ fn figure(host: &Caller<'_>, ask: impl FnOnce(&dyn FleetView) -> u32) -> u32 {
 }
 
 /// A figure of every endpoint.
-fn figures(host: &mut Caller<'_>, ask: impl Fn(&dyn FleetView, u32) -> u32) -> Arc<Vec<u32>> {
+fn figures(host: &mut Caller<'_>, add: impl Fn(&dyn FleetView, &mut Vec<u32>)) -> Arc<Vec<u32>> {
     let HostState {
         surroundings,
         answers,
@@ -110,7 +110,7 @@ fn figures(host: &mut Caller<'_>, ask: impl Fn(&dyn FleetView, u32) -> u32) -> A
     answers.numbers.fill(|all| {
         all.clear();
         if let Some(fleet) = surroundings.fleet.as_deref() {
-            all.extend((0..fleet.len()).map(|index| ask(fleet, index)));
+            add(fleet, all);
         }
     })
 }

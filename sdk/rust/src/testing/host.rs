@@ -145,6 +145,12 @@ pub(crate) mod fleet {
     pub(crate) fn candidates(word: u32) -> u64 {
         of_fleet(|fleet| fleet.word(word as usize))
     }
+    pub(crate) fn all_candidates() -> Vec<u64> {
+        of_fleet(|fleet| {
+            let words = 0..fleet.free.len().div_ceil(64);
+            words.map(|word| fleet.word(word)).collect()
+        })
+    }
     pub(crate) fn in_flight(index: u32) -> u32 {
         of_fleet(|fleet| fleet.in_flight.get(index as usize).copied().unwrap_or(0))
     }
