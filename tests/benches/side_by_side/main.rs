@@ -34,6 +34,7 @@ mod program; // a running one of them
 mod load; // a generator at work
 mod handshakes; // one of our own
 mod calls; // servers of our own
+mod silent; // ... and one that has requests wait
 mod answers; // compressed ones, looked at once
 mod report; // rounds, tables
 mod memory; // what a connection takes
