@@ -60,5 +60,6 @@ mod files; // that routes answer with
 mod outgoing; // connections of the process itself
 mod event_loop; // of a thread that goes on after a panic
 mod file; // opened without waiting, read up to a bound
+mod allocator; // what it is told
 #[cfg(any(fuzzing, test))]
 pub mod fuzz; // hostile input, for `tests/fuzz`

@@ -25,7 +25,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 WORKSPACE = HERE.parents[2]
 # What a request runs through. All else is as it is without counts.
-COUNTED = "waypost tokio tokio-util tokio-rustls mio h2 http bytes rustls memchr parking_lot wasmtime".split()
+COUNTED = "waypost tokio tokio-util tokio-rustls mio h2 http bytes rustls".split()
 WRAPPER = """#!/bin/sh
 # Written by build.py: rustc, with what the crates on the way of a request get besides.
 {strip}

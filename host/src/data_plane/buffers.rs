@@ -13,6 +13,9 @@ use super::stream::{Reader, SplicePipe, is_refused};
 
 /// What a request or response head is first read into; most fit.
 const HEAD: usize = 4 << 10;
+/// What a request is written into, for as long as its server may be asked again: small, since thousands
+/// may wait for their servers.
+const REQUEST: usize = 1 << 10;
 /// What the directions of tunnels and sessions are copied in. What one side does not take, the
 /// other waits with: this is what a connection can make us hold for each direction.
 pub(crate) const COPY: usize = 16 << 10;
@@ -33,6 +36,7 @@ const PIPES: usize = 64;
 /// The spare buffers of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
+    requests: Spare<Vec<u8>>,
     heads: Spare<Vec<u8>>,
     copies: Spare<Vec<u8>>,
     bodies: Spare<Vec<u8>>,
@@ -139,6 +143,14 @@ impl Buffers {
         self.heads.take_of(HEAD)
     }
 
+    /// One for a request's head of about `size` bytes.
+    pub(crate) fn take_request(&self, size: usize) -> Vec<u8> {
+        match size {
+            ..=REQUEST => self.requests.take_of(REQUEST),
+            _ => self.take_head(),
+        }
+    }
+
     pub(crate) fn take_copy(&self) -> Vec<u8> {
         self.copies.take_of(COPY)
     }
@@ -228,6 +240,7 @@ impl Buffers {
     /// cost its memory for ever.
     pub(crate) fn give(&self, buffer: Vec<u8>) {
         match buffer.capacity() {
+            REQUEST => self.requests.give_cleared(buffer),
             HEAD => self.heads.give_cleared(buffer),
             COPY => self.copies.give_cleared(buffer),
             BODY => self.bodies.give_cleared(buffer),
@@ -239,6 +252,7 @@ impl Buffers {
     /// Gives those back to the allocator that were spare all the time since this was last called:
     /// what a burst needed is not kept for ever.
     pub(crate) fn trim(&self) {
+        self.requests.trim();
         self.heads.trim();
         self.copies.trim();
         self.bodies.trim();

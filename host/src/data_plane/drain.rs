@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::process::Process;
 use super::slots::{Activity, Slots};
+use super::standing::Standing;
 use super::worker_config::{ListenerId, WorkerConfig};
 
 /// Grace period for an idle connection that is to be closed: a request that is already on the wire
@@ -31,6 +32,8 @@ const OPENING_TIME: Duration = Duration::from_secs(3);
 /// A connection among those of its worker.
 pub(crate) struct ConnectionGuard {
     slot: ShutdownSlot,
+    /// It is counted as one without a request.
+    is_waiting: Cell<bool>,
 }
 
 impl ConnectionGuard {
@@ -41,7 +44,10 @@ impl ConnectionGuard {
         acceptor.drain.publish_idle();
         let activity = Activity::Opening(Instant::now());
         let slot = ShutdownSlot::new(acceptor.drain.clone(), acceptor.listener.clone(), activity);
-        ConnectionGuard { slot }
+        ConnectionGuard {
+            slot,
+            is_waiting: Cell::new(false),
+        }
     }
 
     pub(crate) fn slot(&self) -> &ShutdownSlot {
@@ -56,6 +62,17 @@ impl ConnectionGuard {
     /// All that was asked is answered.
     pub(crate) fn is_idle(&self) {
         self.slot.set(Activity::Idle);
+    }
+
+    /// Whether the connection is counted as one without a request.
+    pub(crate) fn set_waiting(&self, is_waiting: bool) {
+        if self.is_waiting.replace(is_waiting) != is_waiting {
+            let standing = self.slot.drain.standing();
+            match is_waiting {
+                true => standing.begins_to_wait(),
+                false => standing.waits_no_longer(),
+            }
+        }
     }
 
     /// A request began then, and is not there as a whole: it is no longer idle. If it was told to
@@ -86,6 +103,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
+        self.set_waiting(false);
         self.slot.set(Activity::Busy);
         self.slot.drain.process.client_left();
         self.slot.drain.publish_idle();
@@ -282,6 +300,11 @@ impl Drain {
                 while self.evict_opening(before) {}
             }
         }
+    }
+
+    /// Where the worker counts what its connections are doing.
+    fn standing(&self) -> &Standing {
+        &self.process.standing[self.worker]
     }
 
     /// Tells the other workers how many connections are idle.

@@ -4,6 +4,7 @@
 //! Those that are idle, and those that have not said a whole request, each stand in a queue in the
 //! order in which they came to do so. The queues are linked through the slots themselves.
 
+use std::num::NonZeroU32;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -36,8 +37,26 @@ struct Slot {
     /// Which entry into a queue its last one was.
     entry: u64,
     /// Neighbours in the queue of its activity.
-    previous: Option<usize>,
-    next: Option<usize>,
+    previous: Neighbour,
+    next: Neighbour,
+}
+
+/// Another slot, if there is one, in four bytes: each connection has two, idle or not.
+#[derive(Default, Clone, Copy)]
+struct Neighbour(Option<NonZeroU32>);
+
+impl From<Option<usize>> for Neighbour {
+    /// There are no more slots than descriptors, which the kernel counts in 32 bits.
+    fn from(slot: Option<usize>) -> Neighbour {
+        let number = slot.and_then(|slot| u32::try_from(slot + 1).ok());
+        Neighbour(number.and_then(NonZeroU32::new))
+    }
+}
+
+impl Neighbour {
+    fn slot(self) -> Option<usize> {
+        self.0.map(|number| number.get() as usize - 1)
+    }
 }
 
 /// The ends of a queue: the longest there first.
@@ -54,8 +73,8 @@ impl Slots {
             waker: None,
             activity: Activity::Busy,
             entry: 0,
-            previous: None,
-            next: None,
+            previous: Neighbour::default(),
+            next: Neighbour::default(),
         });
         self.set(slot, activity);
         slot
@@ -167,9 +186,9 @@ impl Slots {
         self.entries += 1;
         let entry = self.entries;
         self.slots[slot].entry = entry;
-        self.slots[slot].previous = last;
+        self.slots[slot].previous = last.into();
         if let Some(last) = last {
-            self.slots[last].next = Some(slot);
+            self.slots[last].next = Some(slot).into();
         }
     }
 
@@ -177,7 +196,8 @@ impl Slots {
         let activity = self.slots[slot].activity;
         let (previous, next) = {
             let slot = &mut self.slots[slot];
-            (slot.previous.take(), slot.next.take())
+            let previous = std::mem::take(&mut slot.previous);
+            (previous.slot(), std::mem::take(&mut slot.next).slot())
         };
         if let Some(queue) = self.queue(activity) {
             queue.length -= 1;
@@ -189,10 +209,10 @@ impl Slots {
             }
         }
         if let Some(previous) = previous {
-            self.slots[previous].next = next;
+            self.slots[previous].next = next.into();
         }
         if let Some(next) = next {
-            self.slots[next].previous = previous;
+            self.slots[next].previous = previous.into();
         }
     }
 }
@@ -219,6 +239,12 @@ mod tests {
             }
         }
         order
+    }
+
+    /// Each connection has one, and what it costs an idle one counts.
+    #[test]
+    fn a_slot_fits_into_48_bytes() {
+        assert!(size_of::<Slot>() <= 48, "{}", size_of::<Slot>());
     }
 
     #[test]

@@ -129,33 +129,49 @@ impl Kinds {
     }
 }
 
-/// What plugins are linked to.
+/// What plugins are linked to: a linker for each sort of them, made when the first one comes. Those of
+/// calls that wait have some hundred functions, which few processes need.
 pub(super) struct Linkers {
+    engine: Engine,
     /// Those whose calls return without waiting.
-    at_once: Linker<HostState>,
+    at_once: OnceLock<Linker<HostState>>,
     /// Those that wait for the store alone.
-    storing: Linker<HostState>,
+    storing: OnceLock<Linker<HostState>>,
     /// Those that may wait for upstreams.
-    waiting: Linker<HostState>,
+    waiting: OnceLock<Linker<HostState>>,
 }
 
 impl Linkers {
+    pub(super) fn new(engine: &Engine) -> Linkers {
+        Linkers {
+            engine: engine.clone(),
+            at_once: OnceLock::new(),
+            storing: OnceLock::new(),
+            waiting: OnceLock::new(),
+        }
+    }
+
+    /// The one for plugins that may ask upstreams, or the store and wait for its answers.
+    ///
     /// # Errors
-    /// The engine takes none.
-    pub(super) fn new(engine: &Engine) -> wasmtime::Result<Linkers> {
-        let none = || Linker::new(engine);
-        let (mut at_once, mut storing, mut waits) = (none(), none(), none());
-        imports::add_to(&mut at_once, false)?;
-        wasi::add_to(&mut at_once)?;
-        imports::add_to(&mut storing, true)?;
-        wasi::add_to(&mut storing)?;
-        imports::add_to(&mut waits, true)?;
-        waiting::add_to(&mut waits)?;
-        Ok(Linkers {
-            at_once,
-            storing,
-            waiting: waits,
-        })
+    /// The engine takes it not.
+    fn linker(&self, upstreams: bool, store: bool) -> wasmtime::Result<&Linker<HostState>> {
+        let linker = match (upstreams, store) {
+            (true, _) => &self.waiting,
+            (false, true) => &self.storing,
+            (false, false) => &self.at_once,
+        };
+        if let Some(linker) = linker.get() {
+            return Ok(linker);
+        }
+        let mut made = Linker::new(&self.engine);
+        imports::add_to(&mut made, upstreams || store)?;
+        match upstreams {
+            true => waiting::add_to(&mut made)?,
+            false => wasi::add_to(&mut made)?,
+        }
+        // Another thread may have made one meanwhile.
+        Ok(linker.get_or_init(|| made))
     }
 }
 
@@ -471,17 +487,15 @@ impl Plugin {
         let waits_for_store = is_elsewhere && is_hook;
         let is_handler = Handler::exports(&exporter).is_ok_and(|handler| handler.is_some());
         let has_http = asks_upstreams || is_handler;
-        let linker = match (has_http, waits_for_store) {
-            (true, _) => &linkers.waiting,
-            (false, true) => &linkers.storing,
-            (false, false) => &linkers.at_once,
-        };
-        let linked = stubs::with_stubs(linker, &component, has_http).and_then(|stubbed| {
-            stubbed
-                .as_ref()
-                .unwrap_or(linker)
-                .instantiate_pre(&component)
-        });
+        let linked = linkers
+            .linker(has_http, waits_for_store)
+            .and_then(|linker| {
+                let stubbed = stubs::with_stubs(linker, &component, has_http)?;
+                stubbed
+                    .as_ref()
+                    .unwrap_or(linker)
+                    .instantiate_pre(&component)
+            });
         let linked = linked.map_err(|error| PluginError::Link {
             plugin: name.into(),
             reason: Untrusted::message(format_args!("{error:#}")),

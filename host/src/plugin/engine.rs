@@ -99,7 +99,7 @@ impl Runtime {
     /// As [`new`](Runtime::new), with what plugins share.
     pub fn with_store(compiler: Compiler, store: Arc<Store>) -> Result<Arc<Runtime>, PluginError> {
         let engine = Engine::new(&engine_config()).map_err(unusable)?;
-        let linkers = Linkers::new(&engine).map_err(unusable)?;
+        let linkers = Linkers::new(&engine);
         let clock =
             EpochClock::start(&engine, clock::PERIOD).map_err(|error| PluginError::Engine {
                 reason: error.to_string(),

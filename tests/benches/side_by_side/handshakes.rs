@@ -86,7 +86,8 @@ fn connect(port: u16, config: &Arc<ClientConfig>) -> Option<HandshakeKind> {
     connection.handshake_kind()
 }
 
-fn config(resumed: bool) -> ClientConfig {
+/// What a client says of TLS: `resumed` where it keeps its sessions.
+pub(crate) fn config(resumed: bool) -> ClientConfig {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))

@@ -38,6 +38,7 @@ mod load; // a generator at work
 mod handshakes; // one of our own
 mod paced; // another, whose times are fixed beforehand
 mod calls; // servers of our own
+mod silent; // ... and one that has requests wait
 mod answers; // compressed ones, looked at once
 mod report; // rounds, tables
 mod memory; // what a connection takes

@@ -239,6 +239,12 @@ fn nginx(
             proxy_set_header Connection \"\";
             proxy_max_temp_file_size 0;"
         }
+        Back::Silent => {
+            "proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $change;"
+        }
         Back::Http2 | Back::Calls => "grpc_pass grpc://backend;",
     };
     let site = scenario
@@ -246,6 +252,7 @@ fn nginx(
         .nginx(folder, port, &format!("{location} {pass}"));
     let http = format!(
         "{init} {log} {http} {declared}
+        map $http_upgrade $change {{ default upgrade; '' ''; }}
         upstream backend {{ {peers} keepalive {kept}; keepalive_requests 1000000000; }}
         server {{
             listen 127.0.0.1:{port}{listen} default_server;

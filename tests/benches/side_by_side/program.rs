@@ -18,6 +18,15 @@ pub(crate) fn free_port() -> u16 {
         .port()
 }
 
+/// Resident memory in KiB.
+pub(crate) struct Memory {
+    pub(crate) resident: u64,
+    /// The program's own, such as its heap.
+    pub(crate) anonymous: u64,
+    /// Pages of its binary and of libraries.
+    pub(crate) of_files: u64,
+}
+
 /// A running program on one core; ended by its process id.
 pub(crate) struct Program {
     pub(crate) name: &'static str,
@@ -110,13 +119,24 @@ impl Program {
 
     /// Resident memory in KiB.
     pub(crate) fn rss(&self) -> u64 {
+        self.memory().resident
+    }
+
+    /// Resident memory, of what kinds it is (`proc_pid_status(5)`).
+    pub(crate) fn memory(&self) -> Memory {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.worker)).expect("the proxy runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line
-            .and_then(|line| line.split_whitespace().next())
-            .and_then(|kib| kib.parse().ok());
-        kib.expect("a process has resident memory")
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next());
+            let kib = kib.and_then(|kib| kib.parse().ok());
+            kib.expect("a process has resident memory")
+        };
+        Memory {
+            resident: kib("VmRSS:"),
+            anonymous: kib("RssAnon:"),
+            of_files: kib("RssFile:"),
+        }
     }
 }
 

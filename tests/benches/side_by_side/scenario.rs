@@ -118,6 +118,8 @@ pub(crate) enum Back {
     Http2,
     /// Servers of gRPC.
     Calls,
+    /// HTTP/1.1, of servers that have requests wait.
+    Silent,
 }
 
 /// The load generator.

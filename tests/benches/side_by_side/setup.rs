@@ -13,7 +13,7 @@ use crate::program::{Program, free_port};
 use crate::report::Round;
 use crate::scenario::{Back, Front, Hooks, NO_HOOKS, Opponent, Scenario, TINY};
 use crate::site::{self, Site};
-use crate::{LOAD_CORE, PROXY_CORE, opponents};
+use crate::{LOAD_CORE, PROXY_CORE, opponents, silent};
 
 /// Kernel clock ticks per second in `/proc/PID/stat`: 100 on every Linux (`USER_HZ`).
 const TICKS: f64 = 100.0;
@@ -35,6 +35,8 @@ pub(crate) struct Bench {
     /// Of the same origins, where they speak HTTP/2.
     http2_ports: [u16; 3],
     calls: Servers,
+    /// Started where a scenario needs it.
+    silent: OnceCell<u16>,
     folder: Folder,
     waypost: PathBuf,
     /// The component `bench_hook`; none where a scenario has not needed it yet.
@@ -110,6 +112,7 @@ impl Bench {
             ports,
             http2_ports,
             calls: Servers::start(),
+            silent: OnceCell::new(),
             folder,
             waypost,
             component: OnceCell::new(),
@@ -159,7 +162,7 @@ impl Bench {
         } else {
             format!("[[listen]]\naddress = \"127.0.0.1:{probe}\"\n")
         };
-        let http2 = scenario.back != Back::Http1;
+        let http2 = matches!(scenario.back, Back::Http2 | Back::Calls);
         let kept = scenario.idle_connections();
         let declared = self.declared(&scenario.hooks);
         let used = match scenario.hooks.used {
@@ -225,6 +228,7 @@ impl Bench {
             Back::Http1 => self.ports,
             Back::Http2 => self.http2_ports,
             Back::Calls => self.calls.ports,
+            Back::Silent => [*self.silent.get_or_init(silent::start); 3],
         }
     }
 

@@ -26,10 +26,8 @@ pub(crate) struct Client {
     pub(crate) port: Option<u16>,
     /// `unix:` for a unix socket, as nginx has it.
     pub(crate) address_text: Box<str>,
-    pub(crate) local_address: Box<str>,
-    pub(crate) local_port: Option<u16>,
     /// None for a unix socket.
-    local_ip: Option<IpAddr>,
+    local: Option<Rc<LocalEnd>>,
     /// What its PROXY header said, and the peer that sent the header.
     pub(crate) proxy_header: Option<Box<ProxyHeader>>,
     /// The connection's number, from 1, in this process.
@@ -37,6 +35,32 @@ pub(crate) struct Client {
     pub(crate) accepted: Instant,
     /// None where it speaks without.
     pub(crate) tls: Option<Box<TlsFacts>>,
+}
+
+/// Our end of a connection: the same for all that come in at one address.
+pub(crate) struct LocalEnd {
+    address: SocketAddr,
+    ip_text: Box<str>,
+}
+
+impl LocalEnd {
+    /// An IPv4 address that an IPv6 socket has is one of IPv4.
+    pub(crate) fn new(address: SocketAddr) -> Rc<LocalEnd> {
+        let address = canonical(address);
+        Rc::new(LocalEnd {
+            address,
+            ip_text: address.ip().to_string().into(),
+        })
+    }
+
+    /// Whether it is at this address of a socket.
+    pub(crate) fn is_at(&self, address: SocketAddr) -> bool {
+        self.address == canonical(address)
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    (address.ip().to_canonical(), address.port()).into()
 }
 
 /// What a PROXY header said of a client.
@@ -48,16 +72,14 @@ pub(crate) struct ProxyHeader {
 }
 
 impl Client {
-    pub(crate) fn tcp(peer: SocketAddr, local: SocketAddr, serial: u64) -> Client {
+    pub(crate) fn tcp(peer: SocketAddr, local: Rc<LocalEnd>, serial: u64) -> Client {
         // An IPv4 client of an IPv6 socket is an IPv4 client.
-        let (ip, local_ip) = (peer.ip().to_canonical(), local.ip().to_canonical());
+        let ip = peer.ip().to_canonical();
         Client {
             ip: Some(ip),
             port: Some(peer.port()),
             address_text: ip.to_string().into(),
-            local_address: local_ip.to_string().into(),
-            local_port: Some(local.port()),
-            local_ip: Some(local_ip),
+            local: Some(local),
             proxy_header: None,
             serial,
             accepted: Instant::now(),
@@ -70,9 +92,7 @@ impl Client {
             ip: None,
             port: None,
             address_text: "unix:".into(),
-            local_address: "unix:".into(),
-            local_port: None,
-            local_ip: None,
+            local: None,
             proxy_header: None,
             serial,
             accepted: Instant::now(),
@@ -108,6 +128,11 @@ impl Client {
         client
     }
 
+    /// The port that it came in at; none for a unix socket.
+    pub(crate) fn local_port(&self) -> Option<u16> {
+        self.local.as_ref().map(|local| local.address.port())
+    }
+
     /// Whether HTTP/2 was agreed upon while shaking hands.
     pub(crate) fn speaks_http2(&self) -> bool {
         let alpn = self.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
@@ -140,7 +165,7 @@ impl Client {
         let text = match variable {
             Variable::RemoteAddr => &*self.address_text,
             Variable::RealipRemoteAddr => self.peer_text(),
-            Variable::ServerAddr => &*self.local_address,
+            Variable::ServerAddr => self.local.as_ref().map_or("unix:", |local| &local.ip_text),
             Variable::BinaryRemoteAddr => {
                 append_binary(self.ip, out);
                 return true;
@@ -155,7 +180,7 @@ impl Client {
         let port = match variable {
             Variable::RemotePort => self.port,
             Variable::RealipRemotePort => self.peer_port(),
-            Variable::ServerPort => self.local_port,
+            Variable::ServerPort => self.local_port(),
             Variable::Connection => {
                 out.extend_from_slice(itoa::Buffer::new().format(self.serial).as_bytes());
                 return true;
@@ -177,12 +202,10 @@ impl Client {
 
     /// What the error log says of it: `, client: 192.0.2.7, server: 127.0.0.1:8080`.
     pub(crate) fn context(&self) -> String {
-        let (client, local) = (&self.address_text, &self.local_address);
-        match (self.local_ip, self.local_port) {
-            (Some(ip), Some(port)) => {
-                format!(", client: {client}, server: {}", SocketAddr::new(ip, port))
-            }
-            _ => format!(", client: {client}, server: {local}"),
+        let client = &self.address_text;
+        match &self.local {
+            Some(local) => format!(", client: {client}, server: {}", local.address),
+            None => format!(", client: {client}, server: unix:"),
         }
     }
 
@@ -205,10 +228,10 @@ impl Client {
     /// The client's end of its connection, `reported` in place of its address if that is known
     /// better, and ours.
     pub(crate) fn ends(&self, reported: Option<IpAddr>) -> Option<AddressPair> {
-        let destination = match (self.local_ip, self.local_port, &self.proxy_header) {
-            (Some(ip), Some(port), _) => (ip, port).into(),
+        let destination = match &self.local {
+            Some(local) => local.address,
             // A unix socket's own end has no address, but the one before it has.
-            (_, _, header) => header.as_ref()?.addresses.destination,
+            None => self.proxy_header.as_ref()?.addresses.destination,
         };
         let source = match reported {
             // A port is never reported.
@@ -280,6 +303,10 @@ impl ClientConnection {
             alarm: Alarm::default(),
             requests: 0,
         }
+    }
+
+    pub(crate) fn client(&self) -> &Rc<Client> {
+        &self.client
     }
 
     /// How long it may take until the next request begins.

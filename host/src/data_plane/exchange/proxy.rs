@@ -29,6 +29,10 @@ use crate::http::path::{self, Prefixes, Rewrite};
 use crate::http::websocket;
 use crate::plugin::BodySide;
 
+/// Bytes that a request's head most often grows by at the most, on its way: what is forwarded of the
+/// client. Where it grows by more, its buffer does.
+const ADDED: usize = 256;
+
 /// Carries an exchange to `proxy`'s upstream and its answer back.
 ///
 /// # Errors
@@ -169,7 +173,7 @@ pub(super) async fn proxy(
         trusted: exchange.peer_trusted,
         changes,
     };
-    let mut head = buffers.take_head();
+    let mut head = buffers.take_request(exchange.request.len() + ADDED);
     let traceparent = write_request(exchange, &outgoing, &mut head);
     exchange.uri.sent.replace(target);
     let rest = streamed.then_some(Encoder {

@@ -17,7 +17,7 @@ use super::*;
 use crate::access_log::AccessLogs;
 use crate::config::model::Action;
 use crate::config::model::Route;
-use crate::data_plane::downstream::{Client, ClientConnection};
+use crate::data_plane::downstream::{Client, ClientConnection, LocalEnd};
 use crate::data_plane::drain::ShutdownSlot;
 use crate::data_plane::process::{ConnectionBounds, Process};
 use crate::data_plane::scrapes::Scrapes;
@@ -99,7 +99,11 @@ impl Rig {
         let worker_config = worker.worker_config();
         let slot = worker.drain.open(listener, &worker_config).unwrap();
         let peer = format!("{peer}:1234").parse().unwrap();
-        let client = Rc::new(Client::tcp(peer, "192.0.2.1:80".parse().unwrap(), 1));
+        let client = Rc::new(Client::tcp(
+            peer,
+            LocalEnd::new("192.0.2.1:80".parse().unwrap()),
+            1,
+        ));
         let (ours, theirs) = UnixStream::pair().unwrap();
         let halves = Stream::unix(ours).split();
         let connection = ClientConnection::new(worker, slot.listener().clone(), client, halves);

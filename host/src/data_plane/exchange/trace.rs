@@ -351,7 +351,7 @@ impl Exchange {
         if !self.host.is_empty() {
             span.set("server.address", Value::text(self.host.as_bytes()));
         }
-        if let Some(port) = self.client.local_port {
+        if let Some(port) = self.client.local_port() {
             span.set("server.port", Value::number(port));
         }
         let version: &[u8] = match self.request.version() {

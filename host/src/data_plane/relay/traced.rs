@@ -47,7 +47,7 @@ fn span(worker_config: &WorkerConfig, config: &StreamConfig, session: &TcpSessio
             span.set(key, Value::text(&text));
         }
     }
-    if let Some(port) = session.client.local_port {
+    if let Some(port) = session.client.local_port() {
         span.set("server.port", Value::number(port));
     }
     let ended_here = tls.and_then(|tls| tls.server_name.as_deref());

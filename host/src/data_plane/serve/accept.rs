@@ -13,8 +13,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{connection, room};
-use crate::data_plane::downstream::Client;
+use super::connection::Connection;
+use super::room;
+use crate::data_plane::downstream::{Client, LocalEnd};
 use crate::data_plane::drain::{ConnectionGuard, ShutdownSlot};
 use crate::data_plane::relay;
 use crate::data_plane::stream::{Acceptor, Stream};
@@ -36,9 +37,10 @@ enum Next {
 pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSlot) {
     let listener = slot.listener().clone();
     let mut short_of_descriptors = false;
+    let mut local = None;
     loop {
         let next = {
-            let mut accepting = pin!(accept(&worker, &acceptor));
+            let mut accepting = pin!(accept(&worker, &acceptor, &mut local));
             #[allow(
                 clippy::disallowed_methods,
                 reason = "a listener waits for as long as it takes"
@@ -69,8 +71,7 @@ pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSl
                 if worker_config.stream_at(listener.position()).is_some() {
                     tokio::task::spawn_local(relay::run(worker, client, stream, guard));
                 } else {
-                    let client = Box::new(client);
-                    tokio::task::spawn_local(connection::run(worker, client, stream, guard));
+                    tokio::task::spawn_local(Connection::new(worker, client, stream, guard));
                 }
             }
             Next::Accepted(Err(error)) if is_about_the_connection(&error) => {}
@@ -91,13 +92,22 @@ pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSl
     }
 }
 
-async fn accept(worker: &Worker, acceptor: &Acceptor) -> io::Result<(Client, Stream)> {
+/// Takes the next connection. `last`: our end of the one before, most often the same.
+async fn accept(
+    worker: &Worker,
+    acceptor: &Acceptor,
+    last: &mut Option<Rc<LocalEnd>>,
+) -> io::Result<(Client, Stream)> {
     match acceptor {
         Acceptor::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
             // Responses are written whole: nothing is gained by waiting for more.
             stream.set_nodelay(true)?;
-            let local = stream.local_addr()?;
+            let address = stream.local_addr()?;
+            let local = match last {
+                Some(local) if local.is_at(address) => local.clone(),
+                _ => last.insert(LocalEnd::new(address)).clone(),
+            };
             let number = worker.process.accept();
             Ok((Client::tcp(peer, local, number), Stream::tcp(stream)))
         }

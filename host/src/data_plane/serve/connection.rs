@@ -1,7 +1,13 @@
 //! One connection from its first byte to its end: what comes before its requests, then the protocol
 //! that it speaks.
+//!
+//! A future made by hand: thousands of connections are idle at once, and each holds this much all
+//! the time. An `async` function keeps room for all that it calls, and for its arguments twice.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
@@ -13,39 +19,65 @@ use crate::data_plane::stream::Stream;
 use crate::data_plane::worker::Worker;
 use crate::metrics::WorkerCells;
 
-/// Serves a connection to its end.
-pub(super) async fn run(
-    worker: Rc<Worker>,
-    mut client: Box<Client>,
-    mut stream: Stream,
-    guard: ConnectionGuard,
-) {
-    // The states of opening a connection and of HTTP/2 are large, and most connections need neither
-    // while they last.
-    if !begins_plain(guard.listener()) {
-        let opened = Box::pin(opened(guard.listener(), client, stream, worker.counted()));
-        match guard.unless_evicted(opened).await.flatten() {
-            Some(opened) => (client, stream) = opened,
-            None => return,
+/// A connection; ready once it has ended.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most connections wait, and a box would cost each of them more than it saves the others"
+)]
+pub(super) enum Connection {
+    /// It speaks HTTP/1, and waits for a request.
+    Waits(Http1),
+    /// Whatever else it does. The states of opening a connection, of serving requests and of HTTP/2
+    /// are large, and there while they last. None once it has ended.
+    Works(Work),
+    Ended,
+}
+
+type Work = Pin<Box<dyn Future<Output = Option<Http1>>>>;
+
+impl Connection {
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        client: Client,
+        stream: Stream,
+        guard: ConnectionGuard,
+    ) -> Connection {
+        match begins_plain(guard.listener()) {
+            true => Connection::Waits(http1(worker, Rc::new(client), stream, guard)),
+            false => Connection::Works(Box::pin(open(worker, client, stream, guard))),
         }
     }
-    let client: Rc<Client> = Rc::from(client);
-    let (stream, first) = if client.speaks_http2() {
-        (stream, Vec::new())
-    } else {
-        let listener = guard.listener().clone();
-        let connection =
-            ClientConnection::new(worker.clone(), listener, client.clone(), stream.split());
-        let mut http1 = Http1::new(connection, &guard);
-        if !http1.run().await {
-            return;
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Connection::Waits(http1) => {
+                    let comes = ready!(http1.poll_next(cx));
+                    let waited = std::mem::replace(&mut *self, Connection::Ended);
+                    if let (true, Connection::Waits(http1)) = (comes, waited) {
+                        *self = Connection::Works(Box::pin(http1.serve()));
+                    }
+                }
+                Connection::Works(work) => {
+                    *self = match ready!(work.as_mut().poll(cx)) {
+                        Some(http1) => Connection::Waits(http1),
+                        None => Connection::Ended,
+                    };
+                }
+                Connection::Ended => return Poll::Ready(()),
+            }
         }
-        match http1.into_http2() {
-            Some(preface) => preface,
-            None => return,
-        }
-    };
-    Box::pin(http2::run(worker, client, stream, first, guard)).await;
+    }
+}
+
+fn http1(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, guard: ConnectionGuard) -> Http1 {
+    let listener = guard.listener().clone();
+    let connection = ClientConnection::new(worker, listener, client, stream.split());
+    Http1::new(connection, guard)
 }
 
 /// Whether a connection's first bytes are a request's.
@@ -55,41 +87,43 @@ fn begins_plain(listener: &ListenerState) -> bool {
     !expects_proxy_header && worker_config.snapshot.tls[position].is_none()
 }
 
+/// Opens a connection, and serves it where it speaks HTTP/2; else it is to be served. None once it has
+/// ended.
+async fn open(
+    worker: Rc<Worker>,
+    client: Client,
+    stream: Stream,
+    guard: ConnectionGuard,
+) -> Option<Http1> {
+    // Its state is needed no longer where HTTP/2 begins.
+    let opened = Box::pin(opened(guard.listener(), client, stream, worker.counted()));
+    let (client, stream) = guard.unless_evicted(opened).await.flatten()?;
+    let client = Rc::new(client);
+    if !client.speaks_http2() {
+        return Some(http1(worker, client, stream, guard));
+    }
+    Box::pin(http2::run(worker, client, stream, Vec::new(), guard)).await;
+    None
+}
+
 /// Reads what comes before a connection's requests: the PROXY header, and the handshake of TLS.
 /// None where that failed.
 async fn opened(
     listener: &ListenerState,
-    mut client: Box<Client>,
+    mut client: Client,
     mut stream: Stream,
     counted: &WorkerCells,
-) -> Option<(Box<Client>, Stream)> {
+) -> Option<(Client, Stream)> {
     let (worker_config, position) = (listener.worker_config(), listener.position());
     let config = &worker_config.snapshot.config.listeners[position];
     if config.proxy_protocol {
         let due = Instant::now() + config.client_header_timeout;
         let trusted = &config.real_ip.trusted;
-        *client = read_proxy_header(*client, &mut stream, trusted, due).await?;
+        client = read_proxy_header(client, &mut stream, trusted, due).await?;
     }
     if let Some(tls) = &worker_config.snapshot.tls[position] {
         let (secured, facts) = accept_tls(tls, &client, stream, counted).await?;
         (stream, client.tls) = (secured, facts.map(Box::new));
     }
     Some((client, stream))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::Future;
-
-    fn size_of_future<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    /// An idle connection costs little more than this.
-    #[test]
-    fn what_is_held_for_all_of_a_connection_fits_into_a_kibibyte() {
-        let of_tokio = 128;
-        let size = size_of_future(super::run) + of_tokio;
-        assert!(size <= 1024, "{size} bytes");
-    }
 }

@@ -1,20 +1,35 @@
 //! HTTP/1 from a client: one request after the other until either side closes.
 
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::discard::{self, Discarded};
+use super::http2;
 use crate::config::model;
 use crate::data_plane::downstream::{ClientConnection, Session};
-use crate::data_plane::drain::{ConnectionGuard, PARTING};
+use crate::data_plane::drain::{ConnectionGuard, PARTING, ShutdownSlot};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream, TimedOut};
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
-pub(super) struct Http1<'g> {
+pub(super) struct Http1 {
     connection: ClientConnection,
-    guard: &'g ConnectionGuard,
+    guard: ConnectionGuard,
+    wait: Wait,
+    /// It has been idle for [`WARM`].
+    is_cold: bool,
+}
+
+/// A wait for a request's first byte.
+#[derive(Default)]
+struct Wait {
+    has_begun: bool,
+    /// The connection was told to close.
+    is_parting: bool,
+    /// When it is over. None before there is something to wait for: the clock is not asked then.
+    due: Option<tokio::time::Instant>,
 }
 
 /// What became of reading a request's head.
@@ -45,51 +60,69 @@ const WARM: Duration = Duration::from_secs(1);
 /// As much of HTTP/2's preface as looks like a request's head.
 const PREFACE_HEAD: usize = 18;
 
-impl<'g> Http1<'g> {
-    pub(super) fn new(connection: ClientConnection, guard: &'g ConnectionGuard) -> Http1<'g> {
-        Http1 { connection, guard }
+impl Http1 {
+    pub(super) fn new(connection: ClientConnection, guard: ConnectionGuard) -> Http1 {
+        Http1 {
+            connection,
+            guard,
+            wait: Wait::default(),
+            is_cold: false,
+        }
     }
 
-    /// Serves the connection to its end; true if its first bytes tell that it speaks HTTP/2
-    /// instead.
-    pub(super) async fn run(&mut self) -> bool {
-        // How long it has been idle.
-        let mut idle = Duration::ZERO;
-        loop {
-            let limit = self.connection.wait_limit().saturating_sub(idle);
-            if !self.await_request(limit).await.unwrap_or(false) {
-                break;
-            }
-            // The state of an exchange is large. It is there from the first byte of a request, stays
-            // while one comes after the other, and is given back then: idle connections are small.
-            let served = Box::pin(self.serve_requests()).await;
-            let fate = match served {
+    /// Ready once a request has begun, or none will come: then the connection is to be closed.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let waited = if self.is_cold { WARM } else { Duration::ZERO };
+        let limit = |connection: &ClientConnection| connection.wait_limit().saturating_sub(waited);
+        let comes = ready!(self.poll_request(cx, limit)).unwrap_or(false);
+        if !comes {
+            self.connection.outgoing.writer.part();
+        }
+        Poll::Ready(comes)
+    }
+
+    /// Serves a request that has begun, and those behind it. The connection, once it is idle; none once
+    /// it has ended.
+    ///
+    /// The state of an exchange is large. It is there from the first byte of a request, stays while one
+    /// comes after the other, and is given back then: idle connections are small.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an `async` function would keep room for the connection twice"
+    )]
+    pub(super) fn serve(mut self) -> impl Future<Output = Option<Http1>> {
+        async move {
+            let fate = match self.serve_requests().await {
                 Served::AllThatCame => {
-                    idle = WARM;
-                    continue;
+                    self.is_cold = true;
+                    return Some(self);
                 }
                 Served::Ends(fate) => fate,
-                Served::Nothing => break,
-                Served::Http2 => return true,
+                Served::Nothing => ConnectionFate::Close,
+                Served::Http2 => {
+                    Box::pin(self.serve_http2()).await;
+                    return None;
+                }
             };
             match self.drop_rest(fate).await {
-                Discarded::ToItsEnd => idle = Duration::ZERO,
-                Discarded::InVain => break,
+                Discarded::ToItsEnd => {
+                    self.is_cold = false;
+                    return Some(self);
+                }
+                Discarded::InVain => self.connection.outgoing.writer.part(),
                 Discarded::TooMuch => {
-                    Box::pin(discard::linger(&mut self.connection, self.guard)).await;
-                    return false;
+                    Box::pin(discard::linger(&mut self.connection, &self.guard)).await;
                 }
             }
+            None
         }
-        self.connection.outgoing.writer.part();
-        false
     }
 
     /// Reads and drops what is still coming of a request, where that is worth it.
     async fn drop_rest(&mut self, fate: ConnectionFate) -> Discarded {
         match fate {
             ConnectionFate::DropRest(body) => {
-                let rest = discard::rest(&mut self.connection, self.guard, *body);
+                let rest = discard::rest(&mut self.connection, &self.guard, *body);
                 Box::pin(rest).await
             }
             ConnectionFate::Linger => Discarded::TooMuch,
@@ -106,7 +139,7 @@ impl<'g> Http1<'g> {
                 let began = Instant::now();
                 let mut session = self.connection.next_request(began);
                 let mut head = session.worker.take_request_head();
-                match read_head(&mut session, self.guard, &mut head).await {
+                match read_head(&mut session, &self.guard, &mut head).await {
                     Ok(Read::Whole) => {
                         self.guard.is_busy();
                         exchange::serve(&mut session, head, began).await
@@ -135,59 +168,98 @@ impl<'g> Http1<'g> {
         }
     }
 
-    /// The connection as a whole, with what was read of it.
-    pub(super) fn into_http2(self) -> Option<(Stream, Vec<u8>)> {
+    /// Serves the connection in the protocol that its first bytes have begun.
+    async fn serve_http2(self) {
+        let Http1 {
+            connection, guard, ..
+        } = self;
+        let (worker, client) = (connection.worker.clone(), connection.client().clone());
         let ClientConnection {
             incoming, outgoing, ..
-        } = self.connection;
+        } = connection;
         let first = incoming.unread().to_vec();
-        let stream = Stream::reunite(incoming.reader, outgoing.writer)?;
-        Some((stream, first))
+        if let Some(stream) = Stream::reunite(incoming.reader, outgoing.writer) {
+            http2::run(worker, client, stream, first, guard).await;
+        }
     }
 
     /// Waits for a request's first byte, without a buffer; false if none will come.
     ///
     /// # Errors
     /// [`TimedOut`]
+    #[allow(clippy::disallowed_methods, reason = "by `limit`")]
     async fn await_request(&mut self, limit: Duration) -> Result<bool, TimedOut> {
-        let connection = &mut self.connection;
+        poll_fn(|cx| self.poll_request(cx, |_| limit)).await
+    }
+
+    /// As [`await_request`](Self::await_request); `limit` is asked once there is something to wait
+    /// for.
+    fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: impl Fn(&ClientConnection) -> Duration,
+    ) -> Poll<Result<bool, TimedOut>> {
+        let Http1 {
+            connection,
+            guard,
+            wait,
+            ..
+        } = self;
         if !connection.incoming.unread().is_empty() {
-            return Ok(true);
+            return Poll::Ready(Ok(true));
         }
-        connection.incoming.release(&connection.worker.buffers);
         // Nothing is under way on an idle connection: it need not go on. A fresh one is still owed
         // its first answer.
         let idle = connection.requests > 0;
-        let ClientConnection {
-            incoming,
-            alarm,
-            worker,
-            ..
-        } = connection;
-        if idle {
-            self.guard.is_idle();
-        }
-        let _waits = worker.standing().waits();
-        let (reader, slot) = (&incoming.reader, self.guard.slot());
-        let awaited = alarm.poll_within(limit, |cx| {
-            if let Poll::Ready(readable) = reader.poll_readable(cx) {
-                return Poll::Ready(Some(readable.is_ok()));
+        if !std::mem::replace(&mut wait.has_begun, true) {
+            connection.incoming.release(&connection.worker.buffers);
+            if idle {
+                guard.is_idle();
             }
+            guard.set_waiting(true);
+        }
+        let waited = wait.poll(cx, (connection, guard.slot()), idle, limit);
+        if waited.is_ready() {
+            *wait = Wait::default();
+            guard.set_waiting(false);
+        }
+        waited
+    }
+}
+
+impl Wait {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        (connection, slot): (&mut ClientConnection, &ShutdownSlot),
+        idle: bool,
+        limit: impl Fn(&ClientConnection) -> Duration,
+    ) -> Poll<Result<bool, TimedOut>> {
+        if let Poll::Ready(readable) = connection.incoming.reader.poll_readable(cx) {
+            return Poll::Ready(Ok(readable.is_ok()));
+        }
+        if !self.is_parting {
             if slot.poll_evicted(cx).is_ready() {
-                return Poll::Ready(Some(false));
+                return Poll::Ready(Ok(false));
             }
-            match idle {
-                true => slot.poll_closing(cx).map(|()| None),
-                false => Poll::Pending,
-            }
-        });
-        match awaited.await? {
-            Some(readable) => Ok(readable),
-            None => {
-                let last = alarm.poll_within(limit.min(PARTING), |cx| reader.poll_readable(cx));
-                Ok(last.await.is_ok_and(|readable| readable.is_ok()))
+            if idle && slot.poll_closing(cx).is_ready() {
+                self.is_parting = true;
+                let limit = limit(connection).min(PARTING);
+                self.due = Some(tokio::time::Instant::now() + limit);
             }
         }
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                let due = tokio::time::Instant::now() + limit(connection);
+                *self.due.insert(due)
+            }
+        };
+        let TimedOut = ready!(connection.alarm.poll_due(cx, due));
+        Poll::Ready(match self.is_parting {
+            true => Ok(false),
+            false => Err(TimedOut),
+        })
     }
 }
 

@@ -36,7 +36,6 @@ struct Http2Driver {
     connection: server::Connection<Metered, Bytes>,
     meter: Rc<Meter>,
     worker: Rc<Worker>,
-    waiting: Waiting,
     client: Rc<Client>,
     /// Its streams have it too: the connection has not ended before they have.
     guard: Rc<ConnectionGuard>,
@@ -50,29 +49,6 @@ struct Http2Driver {
     due: Instant,
     /// No further request is wanted.
     closing: bool,
-}
-
-/// Whether the connection is counted as one without a request; not once it is dropped.
-struct Waiting {
-    worker: Rc<Worker>,
-    is_counted: bool,
-}
-
-impl Waiting {
-    fn set(&mut self, is_counted: bool) {
-        if std::mem::replace(&mut self.is_counted, is_counted) != is_counted {
-            match is_counted {
-                true => self.worker.standing().begins_to_wait(),
-                false => self.worker.standing().waits_no_longer(),
-            }
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.set(false);
-    }
 }
 
 /// What the listener said when the connection began. An idle connection keeps no configuration.
@@ -177,10 +153,6 @@ pub(super) async fn run(
     let http2 = Http2Driver {
         connection,
         meter,
-        waiting: Waiting {
-            worker: worker.clone(),
-            is_counted: false,
-        },
         worker,
         client,
         guard: Rc::new(guard),
@@ -284,7 +256,7 @@ impl Http2Driver {
             };
             self.due = Instant::now() + idle;
         }
-        self.waiting.set(true);
+        self.guard.set_waiting(true);
         self.alarm
             .poll_due(cx, self.due)
             .map(|_| match self.closing {
@@ -297,7 +269,7 @@ impl Http2Driver {
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let began = std::time::Instant::now();
         self.guard.is_busy();
-        self.waiting.set(false);
+        self.guard.set_waiting(false);
         let requests_before = self.requests;
         self.requests += 1;
         let worn = self.requests >= self.connection_limits.keepalive_requests

@@ -10,17 +10,19 @@ use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::connection;
+use super::connection::Connection;
 use super::http1::Http1;
 use crate::access_log::AccessLogs;
 use crate::data_plane::downstream::Client;
 use crate::data_plane::drain::ConnectionGuard;
 use crate::data_plane::stream::Stream;
 use crate::data_plane::worker::Worker;
-use crate::data_plane::worker::tests::{Builder, allocator_calls, process};
+use crate::data_plane::worker::tests::{Builder, allocated_bytes, allocator_calls, process};
 use crate::data_plane::worker_config::ListenerId;
 
 /// A future whose polls are counted by what they allocate and free.
@@ -99,7 +101,7 @@ fn calls_for(requests: usize) -> u64 {
         let guard = ConnectionGuard::new(&slot.unwrap());
         ours.set_nonblocking(true).unwrap();
         let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
-        let connection = connection::run(worker, Box::new(Client::unix(1)), stream, guard);
+        let connection = Connection::new(worker, Client::unix(1), stream, guard);
         let connection = Counted {
             future: Box::pin(connection),
             calls: &calls,
@@ -128,6 +130,153 @@ fn the_state_of_a_connection_at_work_fits_into_five_and_a_half_kilobytes() {
     fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
         size_of::<F>()
     }
-    let size = size_of_future(Http1::<'static>::serve_requests);
+    let size = size_of_future(Http1::serve_requests);
     assert!(size <= 5_500, "{size} bytes");
+}
+
+/// What a connection is doing, for as long as it likes.
+#[derive(Clone, Copy)]
+enum State {
+    /// Its request was answered.
+    Idle,
+    /// Its request is with a server that does not answer.
+    Waiting,
+    /// It is one with a server's, behind a 101.
+    Tunnel,
+}
+
+impl State {
+    /// What its client sends.
+    fn request(self) -> &'static [u8] {
+        match self {
+            State::Idle => b"GET /own HTTP/1.1\r\nHost: a.test\r\nUser-Agent: t\r\n\r\n",
+            State::Waiting => b"GET /a HTTP/1.1\r\nHost: a.test\r\nUser-Agent: t\r\n\r\n",
+            State::Tunnel => {
+                b"GET /a HTTP/1.1\r\nHost: a.test\r\nUser-Agent: t\r\nConnection: Upgrade\r\n\
+                  Upgrade: websocket\r\n\r\n"
+            }
+        }
+    }
+
+    /// The server's part, on one connection after the other.
+    fn serve(self, server: &TcpListener, connections: usize, arrived: &mpsc::Sender<()>) {
+        let mut open = Vec::new();
+        for _ in 0..connections {
+            let (mut stream, _) = server.accept().unwrap();
+            read_head(&mut stream);
+            if let State::Tunnel = self {
+                let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                               Upgrade: websocket\r\n\r\n";
+                stream.write_all(answer).unwrap();
+            }
+            open.push(stream);
+            arrived.send(()).unwrap();
+        }
+        // They are kept until the proxy closes them.
+        for mut stream in open {
+            let _ = stream.read(&mut [0]);
+        }
+    }
+
+    /// The client's part; one after the other, so that they lend buffers from each other.
+    fn enter(self, mut stream: &UnixStream, arrived: &mpsc::Receiver<()>) {
+        stream.write_all(self.request()).unwrap();
+        if !matches!(self, State::Idle) {
+            arrived.recv().unwrap();
+        }
+        if !matches!(self, State::Waiting) {
+            read_head(&mut stream);
+        }
+        if let State::Idle = self {
+            stream.read_exact(&mut [0; 2]).unwrap();
+        }
+    }
+}
+
+/// Bytes that the allocator has given for each of many connections in this state; waits for what is
+/// given back, until it is no more than `most`.
+fn bytes_held_in(state: State, most: i64) -> i64 {
+    const MANY: usize = 64;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let (arrives, arrived) = mpsc::channel();
+    let server = thread::spawn(move || {
+        if !matches!(state, State::Idle) {
+            state.serve(&server, MANY + 1, &arrives);
+        }
+    });
+    let mut builder = Builder::new();
+    let snapshot = builder.snapshot(&format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.u]\nservers = [\"{address}\"]\n\
+         [[route]]\npath = \"/\"\nproxy = \"http://u\"\n\
+         [[route]]\npath = \"/own\"\nreturn = {{ status = 200, body = \"ok\" }}\n"
+    ));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .unwrap();
+    let each = runtime.block_on(async {
+        let logs = AccessLogs::start().unwrap();
+        let worker = Rc::new(Worker::new(0, snapshot, process(), logs.buffers()).await);
+        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
+        let slot = slot.unwrap();
+        let open = || {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
+            let guard = ConnectionGuard::new(&slot);
+            let connection = Connection::new(worker.clone(), Client::unix(1), stream, guard);
+            (tokio::task::spawn_local(connection), theirs)
+        };
+        // What is made once is there behind the first.
+        let (first, theirs) = open();
+        let entered = tokio::task::spawn_blocking(move || {
+            state.enter(&theirs, &arrived);
+            arrived
+        });
+        let arrived = entered.await.unwrap();
+        first.await.unwrap();
+        let before = allocated_bytes();
+        let (_tasks, clients): (Vec<_>, Vec<_>) = (0..MANY).map(|_| open()).unzip();
+        let entered = tokio::task::spawn_blocking(move || {
+            for client in &clients {
+                state.enter(client, &arrived);
+            }
+            clients
+        });
+        let _clients = entered.await.unwrap();
+        let (began, each) = (Instant::now(), Cell::new(0));
+        while {
+            each.set((allocated_bytes() - before) / MANY as i64);
+            each.get() > most && began.elapsed() < Duration::from_secs(10)
+        } {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        each.get()
+    });
+    drop(runtime);
+    server.join().unwrap();
+    each
+}
+
+#[test]
+fn an_idle_connection_holds_no_more_than_a_kibibyte() {
+    let most = 1024;
+    let each = bytes_held_in(State::Idle, most);
+    assert!(each <= most, "{each} bytes");
+}
+
+#[test]
+fn a_request_that_waits_for_its_server_holds_no_more_than_ten_kibibytes() {
+    let most = 10 << 10;
+    let each = bytes_held_in(State::Waiting, most);
+    assert!(each <= most, "{each} bytes");
+}
+
+#[test]
+fn a_tunnel_at_rest_holds_no_more_than_twelve_kibibytes() {
+    let most = 12 << 10;
+    let each = bytes_held_in(State::Tunnel, most);
+    assert!(each <= most, "{each} bytes");
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::{accept, room};
 use crate::access_log::LogBuffers;
+use crate::allocator;
 use crate::data_plane::process::Process;
 use crate::data_plane::stream::Socket;
 use crate::data_plane::upstream::PolicyStates;
@@ -151,6 +152,7 @@ async fn housekeeping(worker: Rc<Worker>) {
         worker.drain.publish_idle();
         worker.open_files.sweep(Instant::now());
         deliver_late_reports();
+        allocator::give_back();
         if trimmed.elapsed() >= TRIMMING {
             worker.buffers.trim();
             trimmed = Instant::now();

@@ -32,13 +32,20 @@ pub(in crate::data_plane) fn allocator_calls() -> u64 {
     CALLS.get()
 }
 
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
+/// Bytes that this thread has allocated and not freed; what it has freed for others is taken off.
+pub(in crate::data_plane) fn allocated_bytes() -> i64 {
+    BYTES.get()
 }
 
-fn count() {
-    // A thread that ends frees its locals, this one among them.
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+fn count(more: usize, less: usize) {
+    // A thread that ends frees its locals, these among them.
     let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+    let _ = BYTES.try_with(|bytes| bytes.set(bytes.get() + more as i64 - less as i64));
 }
 
 #[allow(
@@ -47,17 +54,17 @@ fn count() {
 )]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size(), 0);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
+        count(0, layout.size());
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size, layout.size());
         unsafe { System.realloc(pointer, layout, size) }
     }
 }

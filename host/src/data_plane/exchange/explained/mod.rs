@@ -28,7 +28,7 @@ use super::{error_page, local, redirect};
 use crate::access_log::LogBuffers;
 use crate::config::model::{Action, CLOSE, Found, Proxy, ProxyUpstream, Return};
 use crate::data_plane::body::BodyPipe;
-use crate::data_plane::downstream::{Client, ClientConnection, Session};
+use crate::data_plane::downstream::{Client, ClientConnection, LocalEnd, Session};
 use crate::data_plane::drain::ShutdownSlot;
 use crate::data_plane::process::{Clock, ConnectionBounds, Process};
 use crate::data_plane::scrapes::Scrapes;
@@ -197,7 +197,7 @@ impl Connection {
         let slot = listener.and_then(|listener| worker.drain.open(listener, &worker_config));
         let slot = slot.ok_or(io::ErrorKind::NotFound)?;
         let mut client = match visit.client {
-            Some(client) => Client::tcp(client, visit.local, 1),
+            Some(client) => Client::tcp(client, LocalEnd::new(visit.local), 1),
             None => Client::unix(1),
         };
         if let Some(tls) = tls.as_ref().filter(|_| visit.is_tls) {
