@@ -108,9 +108,9 @@ def answers(port, process):
     raise TimeoutError(f"nothing answers at port {port}")
 
 
-def counted(command, port, file):
-    """The events for each request of what answers at the port."""
-    valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--cache-sim=yes", *CACHES]
+def counted(command, port, file, options=("--cache-sim=yes", *CACHES)):
+    """The events for each request of what answers at the port: those that callgrind was asked for."""
+    valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", *options]
     command = [*valgrind, f"--callgrind-out-file={file}", *command]
     log = open(f"{file}.log", "w")
     process = subprocess.Popen(command, preexec_fn=without_real_auxv, stdout=log, stderr=log)
@@ -132,7 +132,7 @@ def counted(command, port, file):
         elif line.startswith(("summary: ", "totals: ")):
             totals = [int(number) for number in line.split()[1:]]
     of = dict(zip(names, totals))
-    return [of[event] / REQUESTS for event in EVENTS]
+    return [of.get(event, 0) / REQUESTS for event in EVENTS]
 
 
 def main():
@@ -180,4 +180,5 @@ def main():
             origin.wait(timeout=10)
 
 
-main()
+if __name__ == "__main__":
+    main()
