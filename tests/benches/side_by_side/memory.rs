@@ -203,14 +203,20 @@ fn each(bench: &Bench, report: &mut Report) {
                 let entered = (0..connections).map_while(|_| state.enter(&proxy, &tls));
                 entered.collect()
             };
-            drop(enter(FIRST));
+            // A client that leaves too early is one whose request no server sees.
+            let wait_for = |connections: usize| {
+                if matches!(state, State::Waiting | State::Tunnel) {
+                    ARRIVED.wait_for(arrived + connections);
+                }
+            };
+            let first = enter(FIRST);
+            wait_for(first.len());
+            drop(first);
             thread::sleep(SETTLING);
             let before = proxy.memory();
             let held = enter(CONNECTIONS);
             let opened = held.len();
-            if matches!(state, State::Waiting | State::Tunnel) {
-                ARRIVED.wait_for(arrived + FIRST + opened);
-            }
+            wait_for(FIRST + opened);
             let growth = || {
                 let now = proxy.memory().resident;
                 (now as f64 - before.resident as f64) / opened as f64
