@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Builds the binary that is handed out: optimised as a whole, and by a profile of itself at work.
+"""Builds the binary that is handed out: the release build, ordered by a profile of itself at work.
 
     python3 host/packaging/dist/build.py
 
 leaves it at `target/dist/waypost`. Three steps: a build that counts how often each branch is taken,
 the load that it counts under (`train.py` beside this file), and the build that is told. The counts
-order the code so that what each request takes is close together and what few take is out of the way,
-and say what is worth inlining (profile-guided optimisation).
+put the code that each request takes close together and out of the way what few take, and say what is
+worth inlining (profile-guided optimisation, rustc's `-C profile-generate` and `-C profile-use`).
 
 Only crates on the way of a request count, by a wrapper around rustc: cargo then does not see that
 the two builds differ, and names all functions alike, which counts are found by.
 
 Needs the component `llvm-tools` of the toolchain (`rustup component add llvm-tools`), openssl for the
-load's certificate, and some twenty minutes. `--steps` takes a part, to repeat one of them.
+load's certificate, and some twenty minutes. `--steps` takes a part, to repeat one of them: counts
+fit the sources that they were made of, and the more of these has changed, the less is told.
 """
 
 import argparse
@@ -28,7 +29,6 @@ WORKSPACE = HERE.parents[2]
 COUNTED = "waypost tokio tokio-util tokio-rustls mio h2 http bytes rustls".split()
 WRAPPER = """#!/bin/sh
 # Written by build.py: rustc, with what the crates on the way of a request get besides.
-{strip}
 name=
 previous=
 for argument; do
@@ -39,20 +39,6 @@ case " {counted} " in
   *" $name "*) exec "$@" {flags} ;;
 esac
 exec "$@"
-"""
-# Counts need no optimisation across crates, which is half of the time of a build.
-WITHOUT_LTO = """compiler=$1
-shift
-for argument; do
-  shift
-  case $argument in
-    linker-plugin-lto | lto | lto=fat) [ "$last" = -C ] && set -- "$@" debug-assertions=off && last= && continue ;;
-    -Clinker-plugin-lto | -Clto | -Clto=fat) continue ;;
-  esac
-  last=$argument
-  set -- "$@" "$argument"
-done
-set -- "$compiler" "$@"
 """
 
 
@@ -66,12 +52,12 @@ def sysroot_tool(name):
     return tool
 
 
-def build(target, flags, strip):
+def build(target, flags):
     """Builds the binary, with `flags` for the crates that count; returns where it is."""
     target.mkdir(parents=True, exist_ok=True)
     wrapper = target / "rustc"
     counted = " ".join(name.replace("-", "_") for name in COUNTED)
-    text = WRAPPER.format(strip=strip, counted=counted, flags=flags)
+    text = WRAPPER.format(counted=counted, flags=flags)
     if not wrapper.exists() or wrapper.read_text() != text:
         wrapper.write_text(text)
         wrapper.chmod(0o755)
@@ -81,10 +67,10 @@ def build(target, flags, strip):
         # What the build itself runs is not the load.
         "LLVM_PROFILE_FILE": str(target / "not-the-load-%m.profraw"),
     }
-    command = ["cargo", "build", "--locked", "--profile", "dist", "--bin", "waypost"]
+    command = ["cargo", "build", "--locked", "--release", "--bin", "waypost"]
     command += ["--target-dir", str(target)]
     subprocess.run(command, cwd=WORKSPACE, env=environment, check=True)
-    return target / "dist" / "waypost"
+    return target / "release" / "waypost"
 
 
 def main():
@@ -98,12 +84,12 @@ def main():
     profile = counts / "waypost.profdata"
     profdata = sysroot_tool("llvm-profdata")
     if "count" in asked.steps:
-        build(counting, f"-Cprofile-generate={counts}", WITHOUT_LTO)
+        build(counting, f"-Cprofile-generate={counts}")
     if "train" in asked.steps:
         counts.mkdir(parents=True, exist_ok=True)
         for old in counts.glob("*.profraw"):
             old.unlink()
-        binary = counting / "dist" / "waypost"
+        binary = counting / "release" / "waypost"
         environment = {**os.environ, "LLVM_PROFILE_FILE": str(counts / "%p-%m.profraw")}
         train = [sys.executable, str(HERE / "train.py"), str(binary)]
         subprocess.run(train, env=environment, check=True)
@@ -113,13 +99,16 @@ def main():
         subprocess.run([profdata, "merge", "-o", profile, *raw], check=True)
     if "build" in asked.steps:
         guided = target / "dist-guided"
-        # cargo does not see that the counts are others than before.
+        if not guided.exists():
+            # What does not count is there already.
+            shutil.copytree(counting, guided, symlinks=True)
+        # cargo does not see that these are to be compiled in another way, or the counts are others.
         of = [part for name in COUNTED for part in ("-p", name)]
-        clean = ["cargo", "clean", "--profile", "dist", "--target-dir", str(guided), *of]
+        clean = ["cargo", "clean", "--release", "--target-dir", str(guided), *of]
         subprocess.run(clean, cwd=WORKSPACE, check=True)
         # What the load did not reach has no counts, which is no fault.
         flags = f"-Cprofile-use={profile} -Cllvm-args=-pgo-warn-missing-function=false"
-        built = build(guided, flags, "")
+        built = build(guided, flags)
         binary = target / "dist" / "waypost"
         binary.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(built, binary)
