@@ -20,20 +20,16 @@ use crate::data_plane::worker::Worker;
 use crate::metrics::WorkerCells;
 
 /// A connection; ready once it has ended.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "most connections wait, and a box would cost each of them more than it saves the others"
-)]
 pub(super) enum Connection {
     /// It speaks HTTP/1, and waits for a request.
-    Waits(Http1),
+    Waits(Box<Http1>),
     /// Whatever else it does. The states of opening a connection, of serving requests and of HTTP/2
     /// are large, and there while they last. None once it has ended.
     Works(Work),
     Ended,
 }
 
-type Work = Pin<Box<dyn Future<Output = Option<Http1>>>>;
+type Work = Pin<Box<dyn Future<Output = Option<Box<Http1>>>>>;
 
 impl Connection {
     pub(super) fn new(
@@ -74,10 +70,15 @@ impl Future for Connection {
     }
 }
 
-fn http1(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, guard: ConnectionGuard) -> Http1 {
+fn http1(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    stream: Stream,
+    guard: ConnectionGuard,
+) -> Box<Http1> {
     let listener = guard.listener().clone();
     let connection = ClientConnection::new(worker, listener, client, stream.split());
-    Http1::new(connection, guard)
+    Box::new(Http1::new(connection, guard))
 }
 
 /// Whether a connection's first bytes are a request's.
@@ -94,7 +95,7 @@ async fn open(
     client: Client,
     stream: Stream,
     guard: ConnectionGuard,
-) -> Option<Http1> {
+) -> Option<Box<Http1>> {
     // Its state is needed no longer where HTTP/2 begins.
     let opened = Box::pin(opened(guard.listener(), client, stream, worker.counted()));
     let (client, stream) = guard.unless_evicted(opened).await.flatten()?;

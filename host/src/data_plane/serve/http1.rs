@@ -1,6 +1,6 @@
 //! HTTP/1 from a client: one request after the other until either side closes.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -86,36 +86,30 @@ impl Http1 {
     ///
     /// The state of an exchange is large. It is there from the first byte of a request, stays while one
     /// comes after the other, and is given back then: idle connections are small.
-    #[allow(
-        clippy::manual_async_fn,
-        reason = "an `async` function would keep room for the connection twice"
-    )]
-    pub(super) fn serve(mut self) -> impl Future<Output = Option<Http1>> {
-        async move {
-            let fate = match self.serve_requests().await {
-                Served::AllThatCame => {
-                    self.is_cold = true;
-                    return Some(self);
-                }
-                Served::Ends(fate) => fate,
-                Served::Nothing => ConnectionFate::Close,
-                Served::Http2 => {
-                    Box::pin(self.serve_http2()).await;
-                    return None;
-                }
-            };
-            match self.drop_rest(fate).await {
-                Discarded::ToItsEnd => {
-                    self.is_cold = false;
-                    return Some(self);
-                }
-                Discarded::InVain => self.connection.outgoing.writer.part(),
-                Discarded::TooMuch => {
-                    Box::pin(discard::linger(&mut self.connection, &self.guard)).await;
-                }
+    pub(super) async fn serve(mut self: Box<Self>) -> Option<Box<Http1>> {
+        let fate = match self.serve_requests().await {
+            Served::AllThatCame => {
+                self.is_cold = true;
+                return Some(self);
             }
-            None
+            Served::Ends(fate) => fate,
+            Served::Nothing => ConnectionFate::Close,
+            Served::Http2 => {
+                Box::pin(self.serve_http2()).await;
+                return None;
+            }
+        };
+        match self.drop_rest(fate).await {
+            Discarded::ToItsEnd => {
+                self.is_cold = false;
+                return Some(self);
+            }
+            Discarded::InVain => self.connection.outgoing.writer.part(),
+            Discarded::TooMuch => {
+                Box::pin(discard::linger(&mut self.connection, &self.guard)).await;
+            }
         }
+        None
     }
 
     /// Reads and drops what is still coming of a request, where that is worth it.
@@ -169,10 +163,10 @@ impl Http1 {
     }
 
     /// Serves the connection in the protocol that its first bytes have begun.
-    async fn serve_http2(self) {
+    async fn serve_http2(self: Box<Self>) {
         let Http1 {
             connection, guard, ..
-        } = self;
+        } = *self;
         let (worker, client) = (connection.worker.clone(), connection.client().clone());
         let ClientConnection {
             incoming, outgoing, ..

@@ -224,7 +224,7 @@ impl Builder {
 pub(in crate::data_plane) fn process() -> Arc<Process> {
     let bounds = ConnectionBounds {
         clients: 1,
-        descriptors: 100,
+        descriptors: 1000,
     };
     Arc::new(Process::new(
         bounds,
