@@ -42,6 +42,21 @@ fn systemd_takes_the_unit_and_finds_it_confined() {
 }
 
 #[test]
+fn the_load_that_a_profile_is_made_under_is_answered() {
+    let Some(python) = peers::python(&["ssl"]) else {
+        return;
+    };
+    if !peers::installed("openssl", "openssl") {
+        return;
+    }
+    let mut train = Command::new(python);
+    train.arg(packaging("dist/train.py")).arg(waypost());
+    train.args(["--rounds", "2"]);
+    let (code, out, said) = run(train);
+    assert_eq!(code, 0, "{out}{said}");
+}
+
+#[test]
 fn the_configurations_that_are_installed_are_valid_where_they_are_installed() {
     for name in ["waypost.toml", "container.toml"] {
         let folder = tempfile::tempdir().expect("there is room for a directory");

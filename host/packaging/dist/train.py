@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The load that a build counts under: what a proxy does most, in proportions of a busy site.
 
-    python3 train.py BINARY
+    python3 train.py BINARY [--rounds N]
 
 Starts the binary twice, on loopback: as a proxy, and as the servers behind it, so that both sides of
 HTTP/1 and of HTTP/2 are at work. Asks for small answers, most of all, for some that are larger, sends
@@ -10,6 +10,7 @@ and TLS, over kept ones and new ones. It needs Python and openssl, and ends by i
 or two.
 """
 
+import argparse
 import pathlib
 import signal
 import socket
@@ -20,7 +21,6 @@ import tempfile
 import threading
 import time
 
-ROUNDS = 400
 CONNECTIONS = 6
 POLICIES = {
     "turns": '"round_robin"',
@@ -145,10 +145,10 @@ def connection(port, context):
     return stream.makefile("rwb")
 
 
-def client(port, context, failures):
+def client(port, context, rounds, failures):
     try:
         stream = connection(port, context)
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for asked in ROUND:
                 answered(stream, asked)
             if number % 20 == 0:
@@ -176,7 +176,7 @@ def started(binary, folder, name, text, port):
     sys.exit(f"{name} does not listen")
 
 
-def train(binary, folder):
+def train(binary, rounds, folder):
     (folder / "files").mkdir()
     (folder / "files" / "10k").write_bytes(b"k" * 10_240)
     (folder / "files" / "1m").write_bytes(b"m" * (1 << 20))
@@ -198,7 +198,7 @@ def train(binary, folder):
         context.verify_mode = ssl.CERT_NONE
         failures = []
         kinds = [(names["plain"], None)] * (CONNECTIONS - 2) + [(names["tls"], context)] * 2
-        clients = [threading.Thread(target=client, args=(*kind, failures)) for kind in kinds]
+        clients = [threading.Thread(target=client, args=(*kind, rounds, failures)) for kind in kinds]
         for each in clients:
             each.start()
         for each in clients:
@@ -213,10 +213,12 @@ def train(binary, folder):
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__.strip())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("binary")
+    parser.add_argument("--rounds", type=int, default=1000, help="of some thirty requests for each connection")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        train(sys.argv[1], pathlib.Path(folder))
+        train(asked.binary, asked.rounds, pathlib.Path(folder))
 
 
 if __name__ == "__main__":
