@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use waypost_tests::child::run;
-use waypost_tests::{peers, waypost};
+use waypost_tests::{peers, tls, waypost};
 
 fn packaging(name: &str) -> PathBuf {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
@@ -46,7 +46,7 @@ fn the_load_that_a_profile_is_made_under_is_answered() {
     let Some(python) = peers::python(&["ssl"]) else {
         return;
     };
-    if !peers::installed("openssl", "openssl") {
+    if !tls::installed("openssl") {
         return;
     }
     let mut train = Command::new(python);
