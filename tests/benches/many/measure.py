@@ -61,7 +61,7 @@ def free_port():
 def upstreams(number, port):
     servers = ", ".join(f'"127.0.0.{1 + server}:{port}"' for server in range(SERVERS))
     for at in range(number):
-        yield f'[upstream.u{at}]\nservers = [{servers}]\nkeepalive = {SERVERS}\nkeepalive_requests = 1000000000\n'
+        yield f'[upstream.u{at}]\nservers = [{servers}]\nkeepalive = 64\nkeepalive_requests = 1000000000\n'
         yield f'[[route]]\npath = "= /{at}"\nproxy = "u{at}"\n'
 
 
