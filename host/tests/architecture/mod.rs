@@ -123,6 +123,7 @@ fn the_data_path_takes_no_lock_and_blocks_on_nothing() {
 
 /// From the ground up. A room is a folder or a file below `src`; what it may import lies before it.
 const FLOORS: &[&str] = &[
+    "allocator",       // what it is told
     "file",            // opened without waiting, read up to a bound
     "event_loop",      // of a thread that goes on after a panic
     "fault_injection", // for specs

@@ -15,6 +15,8 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::connection::Connection;
 use super::http1::Http1;
 use crate::access_log::AccessLogs;
@@ -193,6 +195,13 @@ impl State {
     }
 }
 
+/// Does on a thread of its own what waits without the event loop.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = oneshot::channel();
+    thread::spawn(move || tell.send(work()).ok());
+    told.await.unwrap()
+}
+
 /// Bytes that the allocator has given for each of many connections in this state; waits for what is
 /// given back, until it is no more than `most`.
 fn bytes_held_in(state: State, most: i64) -> i64 {
@@ -231,21 +240,21 @@ fn bytes_held_in(state: State, most: i64) -> i64 {
         };
         // What is made once is there behind the first.
         let (first, theirs) = open();
-        let entered = tokio::task::spawn_blocking(move || {
+        let entered = aside(move || {
             state.enter(&theirs, &arrived);
             arrived
         });
-        let arrived = entered.await.unwrap();
+        let arrived = entered.await;
         first.await.unwrap();
         let before = allocated_bytes();
         let (_tasks, clients): (Vec<_>, Vec<_>) = (0..MANY).map(|_| open()).unzip();
-        let entered = tokio::task::spawn_blocking(move || {
+        let entered = aside(move || {
             for client in &clients {
                 state.enter(client, &arrived);
             }
             clients
         });
-        let _clients = entered.await.unwrap();
+        let _clients = entered.await;
         let (began, each) = (Instant::now(), Cell::new(0));
         while {
             each.set((allocated_bytes() - before) / MANY as i64);
