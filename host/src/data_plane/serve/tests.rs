@@ -217,7 +217,7 @@ fn bytes_held_in(state: State, most: i64) -> i64 {
     let mut builder = Builder::new();
     let snapshot = builder.snapshot(&format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n\
-         [upstream.u]\nservers = [\"{address}\"]\nhalf_close_timeout = 0\n\
+         [upstream.u]\nservers = [\"{address}\"]\nhalf_close_timeout = \"0s\"\n\
          [[route]]\npath = \"/\"\nproxy = \"http://u\"\n\
          [[route]]\npath = \"/own\"\nreturn = {{ status = 200, body = \"ok\" }}\n"
     ));
