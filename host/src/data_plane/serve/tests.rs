@@ -258,7 +258,7 @@ fn bytes_held_in(state: State, most: i64) -> i64 {
         let (began, each) = (Instant::now(), Cell::new(0));
         while {
             each.set((allocated_bytes() - before) / MANY as i64);
-            each.get() > most && began.elapsed() < Duration::from_secs(10)
+            each.get() > most && began.elapsed() < Duration::from_secs(60)
         } {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -272,7 +272,7 @@ fn bytes_held_in(state: State, most: i64) -> i64 {
 /// With its place in tables, which double when they grow: half of them may be empty.
 #[test]
 fn an_idle_connection_holds_little_more_than_a_kibibyte() {
-    let most = 1080;
+    let most = 1120;
     let each = bytes_held_in(State::Idle, most);
     assert!(each <= most, "{each} bytes");
 }

@@ -6,7 +6,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::ptr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -16,21 +17,20 @@ use tokio::time::{Instant, Sleep};
 /// Most waits end long before their limit, so the timer is only moved when it would ring too late;
 /// when it rings too early it is wound again. A connection that answers a million requests hardly
 /// ever touches the timer wheel, and asks the timer nothing as long as it is to wake the same task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Whom the timer will wake. It holds their waker, so that nobody else can have this one.
-    wakes: Option<WakerId>,
+    /// Whom the timer will wake, by where the data of their waker is; null for nobody. The timer holds
+    /// that waker, so that no other one can have its data there.
+    wakes: *const (),
 }
 
-/// What tells one waker from another: where its data and its functions are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct WakerId(usize, usize);
-
-impl WakerId {
-    fn of(waker: &Waker) -> WakerId {
-        let functions = std::ptr::from_ref(waker.vtable());
-        WakerId(waker.data() as usize, functions as usize)
+impl Default for Alarm {
+    fn default() -> Alarm {
+        Alarm {
+            sleep: None,
+            wakes: ptr::null(),
+        }
     }
 }
 
@@ -102,11 +102,12 @@ impl Alarm {
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        let wakes = WakerId::of(cx.waker());
-        if self.wakes == Some(wakes) && sleep.deadline() <= due && !sleep.is_elapsed() {
+        let wakes = cx.waker().data();
+        if !wakes.is_null() && self.wakes == wakes && sleep.deadline() <= due && !sleep.is_elapsed()
+        {
             return Poll::Pending;
         }
-        self.wakes = None;
+        self.wakes = ptr::null();
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);
         }
@@ -114,7 +115,7 @@ impl Alarm {
             // A task that has had its turn is not noted by the timer: it is woken at once.
             let is_noted = tokio::task::coop::has_budget_remaining();
             if sleep.as_mut().poll(cx).is_pending() {
-                self.wakes = is_noted.then_some(wakes);
+                self.wakes = if is_noted { wakes } else { ptr::null() };
                 return Poll::Pending;
             }
             if sleep.deadline() >= due {
@@ -132,6 +133,8 @@ impl Alarm {
 )]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
+    use std::task::Waker;
+
     use tokio::task::coop;
 
     use super::*;
@@ -182,8 +185,8 @@ mod tests {
             Poll::Ready(assert!(alarm.poll_due(&mut nobody, due).is_pending()))
         });
         noop.await;
-        tokio::spawn(async move { rings(&mut alarm, due).await })
-            .await
-            .unwrap();
+        let tasks = tokio::task::LocalSet::new();
+        let other = tasks.spawn_local(async move { rings(&mut alarm, due).await });
+        tasks.run_until(other).await.unwrap();
     }
 }
