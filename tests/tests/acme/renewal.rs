@@ -27,9 +27,13 @@ async fn a_certificate_is_renewed_when_a_third_of_its_life_is_left() {
     );
     drop(proxy);
     directory.does(Mode::Issues);
+    // In the store of before, an order is under way, which counts as a failure, and has to wait.
+    let store = super::store();
+    seed(&directory, store.path(), "a.test", (-61, 29));
+    seed(&directory, store.path(), "b.test", (-50, 40));
     let proxy = proxy::run(&file(&acme, &store), &[]).await;
     let renewed = shown(&proxy, "a.test", "another one", |of| {
-        of["days_left"].as_i64() >= Some(89)
+        of["days_left"].as_i64() >= Some(89) && of["state"] == "valid"
     })
     .await;
     assert!(
