@@ -132,8 +132,9 @@ class Terminal:
         elif verb == "keys":
             os.write(self.ours, value.encode())
         elif verb == "size":
+            # The kernel sends SIGWINCH: a second one of ours could come together with the next key,
+            # which a program may lose then (crossterm does).
             self.resize(*value)
-            os.kill(self.pid, signal.SIGWINCH)
         elif verb == "signal":
             os.kill(self.pid, value)
         elif verb == "ends":
