@@ -320,13 +320,8 @@ impl Attempt {
         } = &mut self.connection;
         let buffer = &mut self.buffer;
         let read = alarm.poll_within(limit, |cx| {
-            match buffer.poll_refill(cx, reader, usize::MAX, buffers) {
-                Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
-                Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
-                    upload.poll_broken(cx).map(Err)
-                }
-                Poll::Pending => Poll::Pending,
-            }
+            let read = buffer.poll_refill(cx, reader, usize::MAX, buffers);
+            upload.poll_beside(cx, writer, read)
         });
         let read = read.await.map_err(|_| BodyFailure::TimedOut)??;
         self.note_read(read, upload)
@@ -353,13 +348,8 @@ impl Attempt {
             ..
         } = &mut self.connection;
         let read = alarm.poll_within(limit, |cx| {
-            match buffers.poll_fill_pipe(cx, pipe, reader, most) {
-                Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
-                Poll::Pending if upload.poll_drive(cx, writer).is_ready() => {
-                    upload.poll_broken(cx).map(Err)
-                }
-                Poll::Pending => Poll::Pending,
-            }
+            let read = buffers.poll_fill_pipe(cx, pipe, reader, most);
+            upload.poll_beside(cx, writer, read)
         });
         match read.await.map_err(|_| BodyFailure::TimedOut)?? {
             Some(read) => self.note_read(read, upload).map(Some),

@@ -272,14 +272,9 @@ impl<'a> Upload<'a> {
                 && client.reader.is_bare()
                 && writer.is_bare()
             {
-                match self.poll_fill_pipe(cx, rest, client) {
-                    Poll::Ready(Ok(true)) => continue,
-                    Poll::Ready(Ok(false)) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Request(error))),
-                    Poll::Pending => {
-                        ready!(self.poll_due(cx, self.body_timeout));
-                        return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
-                    }
+                let filled = self.poll_fill_pipe(cx, rest, client);
+                if ready!(self.poll_client(cx, filled))? {
+                    continue;
                 }
             }
             // What goes through a stage is coded behind it, and its end with it.
@@ -288,13 +283,8 @@ impl<'a> Upload<'a> {
                 None => (&rest.encoder, &mut rest.out),
                 Some(_) => (&Encoder::PLAIN, &mut nothing),
             };
-            match client.poll_body(cx, rest.body, end, self.buffers) {
-                Poll::Ready(read) => read.map_err(Failure::Request)?,
-                Poll::Pending => {
-                    ready!(self.poll_due(cx, self.body_timeout));
-                    return Poll::Ready(Err(Failure::Request(BodyError::TimedOut)));
-                }
-            }
+            let read = client.poll_body(cx, rest.body, end, self.buffers);
+            ready!(self.poll_client(cx, read))?;
             // The client has sent something, so its time starts anew. Those bytes are kept nowhere:
             // the request cannot be sent to another endpoint any more.
             self.due = None;
@@ -396,6 +386,20 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
+    /// What has come of the client's part: something, or a wait that has its limit.
+    fn poll_client<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        came: Poll<Result<T, BodyError>>,
+    ) -> Poll<Result<T, Failure>> {
+        match came {
+            Poll::Ready(came) => Poll::Ready(came.map_err(Failure::Request)),
+            Poll::Pending => self
+                .poll_due(cx, self.body_timeout)
+                .map(|()| Err(Failure::Request(BodyError::TimedOut))),
+        }
+    }
+
     /// What became of a write: bytes that have left, or a wait that has its limit.
     fn poll_progress(
         &mut self,
@@ -454,10 +458,27 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// What became of a read of the answer; while there is nothing, sending goes on, and once it is
+    /// over, a client that has left ends the wait.
+    pub(super) fn poll_beside<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+        read: Poll<io::Result<T>>,
+    ) -> Poll<Result<T, BodyFailure>> {
+        match read {
+            Poll::Ready(read) => Poll::Ready(read.map_err(BodyFailure::Read)),
+            Poll::Pending if self.poll_drive(cx, writer).is_ready() => {
+                self.poll_broken(cx).map(Err)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// Once sending is over, while the answer is passed on: ready if the client has left, or its
     /// request broke off. That an endpoint takes no more of the request does not break the
     /// response.
-    pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<BodyFailure> {
         if let UploadState::Failed(failure @ Some(Failure::Request(_))) = &mut self.state
             && let Some(Failure::Request(error)) = failure.take()
         {
