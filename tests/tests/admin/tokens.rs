@@ -250,7 +250,8 @@ async fn each_action_has_a_line_of_who_did_what() {
 }
 
 /// Each connection is always at work on the next of its requests, so none ever waits for its client.
-#[tokio::test]
+/// The operator sends from a thread of its own: it has a moment to do so.
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_ask_on_and_on_keep_no_operator_out() {
     let (_proxy, address) = guarded("", "").await;
     let asks = format!(

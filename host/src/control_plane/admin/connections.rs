@@ -4,9 +4,9 @@
 //! They come out of the descriptors that are set aside for other things than traffic, so there are
 //! few. Once there are as many as may be, one that waits for its client makes room, an idle one or one
 //! with half a request: of those who have most of them, and who have shown no token, or one that only
-//! reads. One that has only just come is spared for a moment, in which it can say who it is. A request
-//! that is being carried out is never cut off; but where all are at work, none goes on to the next one
-//! of its client's.
+//! reads. One that has only just come is spared for a moment, in which it can say who it is: a shorter
+//! one where many have. A request that is being carried out is never cut off; but where all are at
+//! work, none goes on to the next one of its client's.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -47,8 +47,12 @@ use crate::tls::{ServerTls, may_be_tls};
 const CONNECTIONS: usize = 16;
 /// How long one that has just come makes no room for others, so that its first request may arrive.
 const GRACE: Duration = Duration::from_secs(1);
-/// So many may have just come. Beyond them it is a flood, in which a grace would keep everybody out.
+/// So many may have just come. Beyond them it is a flood, in which such a grace would keep everybody
+/// out.
 const SPARED: usize = CONNECTIONS / 2;
+/// The grace in a flood: enough for a client that connects and then sends its request, so that those
+/// who come at the same moment do not all push each other out.
+const FLOOD_GRACE: Duration = Duration::from_millis(100);
 const PATIENCE: ClientPatience = ClientPatience {
     header: Duration::from_secs(10),
     client: Duration::from_secs(60),
@@ -442,7 +446,7 @@ impl Connections {
         while self.is_full() && self.next_to_go().is_none() {
             self.crowded.send_replace(());
             // Or a grace is over.
-            let _ = tokio::time::timeout(GRACE, self.may_go.notified()).await;
+            let _ = tokio::time::timeout(FLOOD_GRACE, self.may_go.notified()).await;
         }
     }
 
@@ -460,11 +464,17 @@ impl Connections {
                 .filter(|other| other.known.get() == one.known.get())
                 .count()
         };
-        let has_just_come =
-            |one: &OpenConnection| !one.wait.has_asked() && one.came.elapsed() < GRACE;
-        let is_flood = open.iter().filter(|one| has_just_come(one)).count() > SPARED;
+        let has_just_come = |one: &OpenConnection, grace: Duration| {
+            !one.wait.has_asked() && one.came.elapsed() < grace
+        };
+        let newcomers = open.iter().filter(|one| has_just_come(one, GRACE)).count();
+        let grace = if newcomers > SPARED {
+            FLOOD_GRACE
+        } else {
+            GRACE
+        };
         let waiting = open.iter().enumerate();
-        let waiting = waiting.filter(|(_, one)| is_flood || !has_just_come(one));
+        let waiting = waiting.filter(|(_, one)| !has_just_come(one, grace));
         let waiting = waiting.filter_map(|(at, one)| {
             Some((one.known.get(), Reverse(alike(one)), one.wait.since()?, at))
         });
@@ -573,6 +583,13 @@ mod tests {
         answer.unwrap()
     }
 
+    /// Lets all of them have come so long ago.
+    fn came_before(connections: &Connections, time: Duration) {
+        for one in connections.open.borrow_mut().iter_mut() {
+            one.came = Instant::now().checked_sub(time).unwrap();
+        }
+    }
+
     #[test]
     fn whoever_has_most_connections_makes_room_and_whoever_shows_a_token_does_last() {
         let connections = Rc::new(Connections::default());
@@ -584,6 +601,7 @@ mod tests {
             .map(|_| connections.enter(from(3)))
             .collect();
         for _ in 0..3 * CONNECTIONS {
+            came_before(&connections, FLOOD_GRACE);
             silent.push(connections.enter(from(3)));
         }
         let ids: Vec<u64> = connections.open.borrow().iter().map(|one| one.id).collect();
@@ -592,6 +610,7 @@ mod tests {
             ids.contains(&honest.id) && ids.contains(&holder.id),
             "{ids:?}"
         );
+        came_before(&connections, FLOOD_GRACE);
         let (_another, _) = connections.enter(from(4));
         assert!(
             connections
@@ -633,6 +652,23 @@ mod tests {
         let came = Instant::now().checked_sub(GRACE).unwrap();
         connections.open.borrow_mut()[at.unwrap()].came = came;
         assert_eq!(connections.next_to_go(), at);
+    }
+
+    #[test]
+    fn of_many_that_have_just_come_each_has_a_shorter_moment() {
+        let connections = Rc::new(Connections::default());
+        let from = |last: u8| Peer::Tcp(([192, 0, 2, last], 9).into());
+        let there: Vec<_> = (0..CONNECTIONS)
+            .map(|_| connections.enter(from(1)))
+            .collect();
+        assert_eq!(connections.next_to_go(), None);
+        came_before(&connections, FLOOD_GRACE);
+        assert_eq!(connections.next_to_go(), Some(0));
+        for (slot, _) in &there[SPARED..] {
+            slot.wait.begins();
+        }
+        // As few as there are now, they have their whole grace.
+        assert_eq!(connections.next_to_go(), Some(SPARED));
     }
 
     #[tokio::test]
