@@ -25,7 +25,7 @@ use wit_parser::Resolve;
 
 /// The proxy's own allocator, as it counts for policies that read strings.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: waypost::Allocator = waypost::Allocator;
 
 const ROUNDS: u32 = 15;
 const PICKS: u64 = 20_000;

@@ -60,6 +60,7 @@ mod files; // that routes answer with
 mod outgoing; // connections of the process itself
 mod event_loop; // of a thread that goes on after a panic
 mod file; // opened without waiting, read up to a bound
-mod allocator; // what it is told
+pub use allocator::Allocator;
+mod allocator; // of the binary
 #[cfg(any(fuzzing, test))]
 pub mod fuzz; // hostile input, for `tests/fuzz`

@@ -3,17 +3,22 @@
 
     python3 host/packaging/dist/build.py
 
-leaves it at `target/dist/waypost`. Three steps: a build that counts how often each branch is taken,
-the load that it counts under (`train.py` beside this file), and the build that is told. The counts
-put the code that each request takes close together and out of the way what few take, and say what is
-worth inlining (profile-guided optimisation, rustc's `-C profile-generate` and `-C profile-use`).
+leaves it at `target/dist/waypost`. Four steps: a build that counts how often each branch is taken,
+the load that it counts under (`train.py` beside this file), the build that is told, and, where
+llvm-bolt is there, the same once more for the finished binary. The counts put the code that each
+request takes close together and out of the way what few take, and say what is worth inlining
+(profile-guided optimisation, rustc's `-C profile-generate` and `-C profile-use`). llvm-bolt sees what
+a compiler of one crate does not: it orders the functions of all crates, and moves out of each what
+the load did not reach (Panchenko et al., "BOLT", CGO 2019).
 
 Only crates on the way of a request count, by a wrapper around rustc: cargo then does not see that
-the two builds differ, and names all functions alike, which counts are found by.
+the builds differ, and names all functions alike, which counts are found by.
 
 Needs the component `llvm-tools` of the toolchain (`rustup component add llvm-tools`), openssl for the
-load's certificate, and some twenty minutes. `--steps` takes a part, to repeat one of them: counts
-fit the sources that they were made of, and the more of these has changed, the less is told.
+load's certificate, and some twenty minutes; llvm-bolt is in Debian's `bolt-22`, of LLVM's own
+packages the one of the compiler's LLVM (`rustc -vV`) or newer. `--steps` takes a part, to repeat one
+of them: counts fit the sources that they were made of, and the more of these has changed, the less
+is told.
 """
 
 import argparse
@@ -26,7 +31,10 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 WORKSPACE = HERE.parents[2]
 # What a request runs through. All else is as it is without counts.
-COUNTED = "waypost tokio tokio-util tokio-rustls mio h2 http bytes rustls".split()
+COUNTED = (
+    "waypost tokio tokio-util tokio-rustls mio h2 http bytes rustls httparse memchr"
+    " wasmtime wasmtime-environ cranelift-bforest"
+).split()
 WRAPPER = """#!/bin/sh
 # Written by build.py: rustc, with what the crates on the way of a request get besides.
 name=
@@ -40,6 +48,12 @@ case " {counted} " in
 esac
 exec "$@"
 """
+# How llvm-bolt orders code: blocks so that the next one most often follows, functions by who calls
+# whom, and what was not reached in a place of its own, the landing pads of panics too.
+LAYOUT = (
+    "-reorder-blocks=ext-tsp -reorder-functions=cdsort -split-functions -split-all-cold -split-eh"
+    " -icf=1 -use-gnu-stack"
+).split()
 
 
 def sysroot_tool(name):
@@ -50,6 +64,12 @@ def sysroot_tool(name):
     if not tool.exists():
         sys.exit(f"{tool} is not there: rustup component add llvm-tools")
     return tool
+
+
+def bolt_tool(name):
+    """A tool of llvm-bolt's, by its own name or Debian's; none where it is not there."""
+    versions = [name] + [f"{name}-{version}" for version in range(40, 21, -1)]
+    return next((found for version in versions if (found := shutil.which(version))), None)
 
 
 def build(target, flags):
@@ -73,32 +93,52 @@ def build(target, flags):
     return target / "release" / "waypost"
 
 
+def load(binary, counts, pattern, environment):
+    """Puts a binary that counts under the load; returns the files of its counts."""
+    counts.mkdir(parents=True, exist_ok=True)
+    for old in counts.glob(pattern):
+        old.unlink()
+    train = [sys.executable, str(HERE / "train.py"), str(binary)]
+    subprocess.run(train, env={**os.environ, **environment}, check=True)
+    files = sorted(str(file) for file in counts.glob(pattern))
+    if not files:
+        sys.exit(f"{binary} has left no counts in {counts}: build it anew with --steps count")
+    return files
+
+
+def lay_out(built, counts, binary):
+    """Orders the code of a finished binary by the counts of a copy of it that counts."""
+    bolt, merge = bolt_tool("llvm-bolt"), bolt_tool("merge-fdata")
+    counting, merged = counts / "waypost-counting", counts / "waypost.fdata"
+    options = [f"-instrumentation-file={counts}/layout", "-instrumentation-file-append-pid"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
+    subprocess.run([bolt, built, "-instrument", "-o", counting, *options], **quiet)
+    files = load(counting, counts, "layout.*.fdata", {})
+    with open(merged, "w") as out:
+        subprocess.run([merge, *files], stdout=out, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run([bolt, built, "-o", binary, f"-data={merged}", *LAYOUT], **quiet)
+    counting.unlink()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = ["count", "train", "build"]
+    steps = ["count", "train", "build", "layout"]
     parser.add_argument("--steps", nargs="+", choices=steps, default=steps)
     parser.add_argument("--target-dir", type=pathlib.Path, default=WORKSPACE / "target")
     asked = parser.parse_args()
     target = asked.target_dir.resolve()
     counting, counts = target / "dist-counting", target / "dist-counts"
+    guided, binary = target / "dist-guided", target / "dist" / "waypost"
     profile = counts / "waypost.profdata"
     profdata = sysroot_tool("llvm-profdata")
+    has_bolt = bolt_tool("llvm-bolt") is not None
     if "count" in asked.steps:
         build(counting, f"-Cprofile-generate={counts}")
     if "train" in asked.steps:
-        counts.mkdir(parents=True, exist_ok=True)
-        for old in counts.glob("*.profraw"):
-            old.unlink()
-        binary = counting / "release" / "waypost"
-        environment = {**os.environ, "LLVM_PROFILE_FILE": str(counts / "%p-%m.profraw")}
-        train = [sys.executable, str(HERE / "train.py"), str(binary)]
-        subprocess.run(train, env=environment, check=True)
-        raw = sorted(str(file) for file in counts.glob("*.profraw"))
-        if not raw:
-            sys.exit(f"{binary} has left no counts in {counts}: build it anew with --steps count")
+        environment = {"LLVM_PROFILE_FILE": str(counts / "%p-%m.profraw")}
+        raw = load(counting / "release" / "waypost", counts, "*.profraw", environment)
         subprocess.run([profdata, "merge", "-o", profile, *raw], check=True)
     if "build" in asked.steps:
-        guided = target / "dist-guided"
         if not guided.exists():
             # What does not count is there already.
             shutil.copytree(counting, guided, symlinks=True)
@@ -108,11 +148,18 @@ def main():
         subprocess.run(clean, cwd=WORKSPACE, check=True)
         # What the load did not reach has no counts, which is no fault.
         flags = f"-Cprofile-use={profile} -Cllvm-args=-pgo-warn-missing-function=false"
+        if has_bolt:
+            # It moves code, and has to know what points to it.
+            flags += " -Clink-args=-Wl,--emit-relocs"
         built = build(guided, flags)
-        binary = target / "dist" / "waypost"
         binary.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(built, binary)
-        print(binary)
+    if "layout" in asked.steps:
+        if has_bolt:
+            lay_out(guided / "release" / "waypost", counts, binary)
+        else:
+            print("llvm-bolt is not there: the code stays in the compiler's order", file=sys.stderr)
+    print(binary)
 
 
 if __name__ == "__main__":

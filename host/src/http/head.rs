@@ -19,7 +19,7 @@ pub use changes::{BadChange, FieldChange, FieldChanges, FieldOperation, HeadSide
 #[cfg(any(test, fuzzing))]
 pub(crate) use changes::{MAX_CHANGES, check_method};
 pub use field_name::{FieldName, fold_alike};
-pub use fields::{Field, Fields, list_members};
+pub use fields::{Field, Fields, append_line, list_members};
 pub use http2::{
     request as http2_request, response as http2_response, trailer_lines, trailers as http2_trailers,
 };

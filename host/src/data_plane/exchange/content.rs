@@ -4,13 +4,13 @@
 //! kinds of answers are treated alike.
 
 use super::deliver::{Delivery, HeldAnswer};
-use super::request::{line, line_bytes};
+use super::request::line;
 use super::state::Exchange;
 use crate::config::model::Compression;
 use crate::data_plane::body::{BodyPipe, Coding};
 use crate::data_plane::content_coding::{Recoder, Recoding};
 use crate::http::content_coding::ContentCoding;
-use crate::http::head::{FieldChanges, Version, list_members};
+use crate::http::head::{FieldChanges, Version, append_line, list_members};
 use crate::http::headers;
 
 /// What the route, or else the listener, says of recoding.
@@ -349,7 +349,7 @@ impl NewHead<'_> {
         }
         if let Some((fields, is_settled)) = self.hooks {
             for field in fields.remaining().filter(|field| !is_settled(field.name)) {
-                line_bytes(field.name, field.value, out);
+                append_line(field.name, field.value, out);
             }
         }
         if let Some(length) = self.length {

@@ -11,12 +11,14 @@ use super::fault::reason;
 use super::handed_on;
 use super::hooks;
 use super::redirect;
-use super::request::{Listed, line, line_bytes, write_changes};
+use super::request::{Listed, line, write_changes};
 use super::state::Exchange;
 use crate::config::model::{Action, Route};
 use crate::data_plane::body::Coding;
 use crate::data_plane::worker_config::WorkerConfig;
-use crate::http::head::{Field, FieldChanges, FieldName, ResponseHead, Version, list_members};
+use crate::http::head::{
+    Field, FieldChanges, FieldName, ResponseHead, Version, append_line, list_members,
+};
 use crate::http::{clock, headers, websocket};
 
 /// A response head on its way to the client.
@@ -113,8 +115,8 @@ impl<'a> ClientHead<'a> {
                         dated |= field.known == FieldName::Date;
                         upgrade |= field.known == FieldName::Upgrade;
                         match self.rewritten(exchange, &field) {
-                            Some(value) => line_bytes(field.name, &value, out),
-                            None => line_bytes(field.name, field.value, out),
+                            Some(value) => append_line(field.name, &value, out),
+                            None => field.append_line(out),
                         }
                     }
                 }
@@ -135,7 +137,7 @@ impl<'a> ClientHead<'a> {
             if let Some(hsts) = &exchange.hsts
                 && !changes.concern(HSTS)
             {
-                line_bytes(HSTS, hsts.as_bytes(), out);
+                append_line(HSTS, hsts.as_bytes(), out);
             }
             self.write_kept(exchange, replaced, out);
             changes.write_hooks(&exchange.balance.response_headers(), out);
@@ -190,7 +192,7 @@ impl<'a> ClientHead<'a> {
         };
         for (name, value) in kept.fields_for(self.status, has) {
             if !replaced(name) {
-                line_bytes(name, value, out);
+                append_line(name, value, out);
             }
         }
     }
@@ -314,7 +316,7 @@ impl HeadChanges<'_> {
         }
         for change in self.hooks.remaining() {
             if !self.configured.replace(change.name) {
-                line_bytes(change.name, change.value, out);
+                append_line(change.name, change.value, out);
             }
         }
     }

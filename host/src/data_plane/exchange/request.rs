@@ -2,7 +2,9 @@
 
 use super::state::Exchange;
 use crate::config::model::{HeaderChange, HeaderOperation, Route};
-use crate::http::head::{Field, FieldName, Fields, RequestHead, Version, fold_alike, list_members};
+use crate::http::head::{
+    Field, FieldName, Fields, RequestHead, Version, append_line, fold_alike, list_members,
+};
 use crate::http::headers::{is_of_bytes, is_value};
 use crate::http::template::Template;
 
@@ -90,7 +92,7 @@ pub(super) fn write_request(
                 || field.ours
                 || !passes_for_ours(field.name, outgoing.changes, &listed))
         {
-            line_bytes(field.name, field.value, out);
+            field.append_line(out);
         }
     }
     match outgoing.body {
@@ -381,15 +383,7 @@ fn write_change(exchange: &Exchange, name: &str, value: &Template, out: &mut Vec
 }
 
 pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    line_bytes(name.as_bytes(), value, out);
-}
-
-pub(super) fn line_bytes(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    append_line(name.as_bytes(), value, out);
 }
 
 /// Whether a request asks for another protocol on its connection (RFC 9110 section 7.8), or on its

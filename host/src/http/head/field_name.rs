@@ -42,50 +42,151 @@ pub enum FieldName {
     XRealIp,
 }
 
+/// A name that is known, as it is found.
+struct Spelling {
+    words: [u64; 3],
+    known: FieldName,
+}
+
+const fn spelling(name: &[u8], known: FieldName) -> Spelling {
+    let words = words(name);
+    Spelling { words, known }
+}
+
+/// All bytes of a name of 2 to 24, in lower case; those of any other length are of no known name.
+/// Pieces from its beginning and its end overlap, which spares a loop: each field of each head is
+/// looked up.
+const fn words(name: &[u8]) -> [u64; 3] {
+    match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let middle = match name.split_at_checked(8) {
+                Some((_, rest)) => match rest.first_chunk() {
+                    Some(middle) => u64::from_le_bytes(*middle),
+                    None => 0,
+                },
+                None => 0,
+            };
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            return [lower_case(first), lower_case(last), lower_case(middle)];
+        }
+        _ => {}
+    }
+    let word = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => {
+            (u32::from_le_bytes(*first) as u64) << 32 | u32::from_le_bytes(*last) as u64
+        }
+        _ => match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => {
+                (u16::from_le_bytes(*first) as u64) << 16 | u16::from_le_bytes(*last) as u64
+            }
+            _ => 0,
+        },
+    };
+    [lower_case(word), 0, 0]
+}
+
+/// Eight bytes of ASCII in lower case; others stay.
+const fn lower_case(word: u64) -> u64 {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    let low = word & (0x7f * EACH);
+    // The top bit of each byte: whether it is at least `A`, and more than `Z`.
+    let from_a = low + (0x80 - b'A' as u64) * EACH;
+    let behind_z = low + (0x7f - b'Z' as u64) * EACH;
+    let upper = (from_a ^ behind_z) & !word & (0x80 * EACH);
+    word | upper >> 2
+}
+
 impl FieldName {
     /// By name, in any case.
     pub fn of(name: &[u8]) -> FieldName {
-        let (spelling, known): (&[u8], FieldName) =
-            match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
-                (2, _) => (b"te", FieldName::Te),
-                (4, Some(b'h')) => (b"host", FieldName::Host),
-                (4, _) => (b"date", FieldName::Date),
-                (6, Some(b'c')) => (b"cookie", FieldName::Cookie),
-                (6, Some(b'e')) => (b"expect", FieldName::Expect),
-                (6, _) => (b"server", FieldName::Server),
-                (7, Some(b't')) => (b"trailer", FieldName::Trailer),
-                (7, _) => (b"upgrade", FieldName::Upgrade),
-                (8, _) => (b"if-range", FieldName::IfRange),
-                (9, Some(b'f')) => (b"forwarded", FieldName::Forwarded),
-                (9, _) => (b"x-real-ip", FieldName::XRealIp),
-                (10, Some(b'c')) => (b"connection", FieldName::Connection),
-                (10, _) => (b"keep-alive", FieldName::KeepAlive),
-                (11, _) => (b"x-forwarded", FieldName::XForwarded),
-                (13, Some(b'a')) => (b"authorization", FieldName::Authorization),
-                (13, Some(b'c')) => (b"content-range", FieldName::ContentRange),
-                (14, Some(b'c')) => (b"content-length", FieldName::ContentLength),
-                (15, _) => (b"x-forwarded-for", FieldName::XForwardedFor),
-                (16, Some(b'p')) => (b"proxy-connection", FieldName::ProxyConnection),
-                (16, _) => (b"x-forwarded-host", FieldName::XForwardedHost),
-                (17, Some(b'i')) => (b"if-modified-since", FieldName::IfModifiedSince),
-                (17, Some(b's')) => (b"sec-websocket-key", FieldName::SecWebSocketKey),
-                (17, Some(b't')) => (b"transfer-encoding", FieldName::TransferEncoding),
-                (17, _) => (b"x-forwarded-proto", FieldName::XForwardedProto),
-                (19, Some(b'i')) => (b"if-unmodified-since", FieldName::IfUnmodifiedSince),
-                (20, Some(b's')) => (b"sec-websocket-accept", FieldName::SecWebSocketAccept),
-                _ => return FieldName::of_family(name),
-            };
-        if name.eq_ignore_ascii_case(spelling) {
-            known
-        } else {
-            FieldName::of_family(name)
-        }
+        use FieldName as Known;
+        let of_length: &[Spelling] = match name.len() {
+            2 => const { &[spelling(b"te", Known::Te)] },
+            4 => {
+                const {
+                    &[
+                        spelling(b"host", Known::Host),
+                        spelling(b"date", Known::Date),
+                    ]
+                }
+            }
+            6 => {
+                const {
+                    &[
+                        spelling(b"cookie", Known::Cookie),
+                        spelling(b"expect", Known::Expect),
+                        spelling(b"server", Known::Server),
+                    ]
+                }
+            }
+            7 => {
+                const {
+                    &[
+                        spelling(b"trailer", Known::Trailer),
+                        spelling(b"upgrade", Known::Upgrade),
+                    ]
+                }
+            }
+            8 => const { &[spelling(b"if-range", Known::IfRange)] },
+            9 => {
+                const {
+                    &[
+                        spelling(b"forwarded", Known::Forwarded),
+                        spelling(b"x-real-ip", Known::XRealIp),
+                    ]
+                }
+            }
+            10 => {
+                const {
+                    &[
+                        spelling(b"connection", Known::Connection),
+                        spelling(b"keep-alive", Known::KeepAlive),
+                    ]
+                }
+            }
+            11 => const { &[spelling(b"x-forwarded", Known::XForwarded)] },
+            13 => {
+                const {
+                    &[
+                        spelling(b"authorization", Known::Authorization),
+                        spelling(b"content-range", Known::ContentRange),
+                    ]
+                }
+            }
+            14 => const { &[spelling(b"content-length", Known::ContentLength)] },
+            15 => const { &[spelling(b"x-forwarded-for", Known::XForwardedFor)] },
+            16 => {
+                const {
+                    &[
+                        spelling(b"x-forwarded-host", Known::XForwardedHost),
+                        spelling(b"proxy-connection", Known::ProxyConnection),
+                    ]
+                }
+            }
+            17 => {
+                const {
+                    &[
+                        spelling(b"x-forwarded-proto", Known::XForwardedProto),
+                        spelling(b"transfer-encoding", Known::TransferEncoding),
+                        spelling(b"if-modified-since", Known::IfModifiedSince),
+                        spelling(b"sec-websocket-key", Known::SecWebSocketKey),
+                    ]
+                }
+            }
+            19 => const { &[spelling(b"if-unmodified-since", Known::IfUnmodifiedSince)] },
+            20 => const { &[spelling(b"sec-websocket-accept", Known::SecWebSocketAccept)] },
+            _ => return FieldName::of_family(name),
+        };
+        let words = words(name);
+        let found = of_length.iter().find(|spelling| spelling.words == words);
+        found.map_or_else(|| FieldName::of_family(name), |spelling| spelling.known)
     }
 
     fn of_family(name: &[u8]) -> FieldName {
-        const FAMILY: &[u8] = b"x-forwarded-";
-        match name.get(..FAMILY.len()) {
-            Some(start) if start.eq_ignore_ascii_case(FAMILY) => FieldName::XForwarded,
+        const FAMILY: &[u8; 12] = b"x-forwarded-";
+        const WORDS: [u64; 3] = words(FAMILY);
+        match name.first_chunk::<{ FAMILY.len() }>() {
+            Some(start) if words(start) == WORDS => FieldName::XForwarded,
             _ => FieldName::Other,
         }
     }
@@ -177,10 +278,21 @@ pub fn fold_alike(one: &[u8], other: &[u8]) -> bool {
 
 /// Whether a name has no character that servers fold (`fold`).
 pub(super) fn is_plain(name: &[u8]) -> bool {
-    name.iter().all(|byte| fold(*byte) == *byte)
+    name.iter().all(|byte| PLAIN[usize::from(*byte)])
 }
 
-fn fold(byte: u8) -> u8 {
+/// Letters, digits and the dash, by their code.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = fold(byte) == byte;
+        byte += 1;
+    }
+    plain
+};
+
+const fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() {
         byte
     } else {
@@ -218,6 +330,62 @@ mod tests {
         }
     }
 
+    /// Every name that is known, with one byte that is another.
+    #[test]
+    fn a_name_that_differs_in_any_one_byte_is_another() {
+        let known = [
+            "te",
+            "host",
+            "date",
+            "cookie",
+            "expect",
+            "server",
+            "trailer",
+            "upgrade",
+            "if-range",
+            "forwarded",
+            "x-real-ip",
+            "connection",
+            "keep-alive",
+            "x-forwarded",
+            "authorization",
+            "content-range",
+            "content-length",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "proxy-connection",
+            "x-forwarded-proto",
+            "transfer-encoding",
+            "if-modified-since",
+            "sec-websocket-key",
+            "if-unmodified-since",
+            "sec-websocket-accept",
+        ];
+        for name in known {
+            let of_name = FieldName::of(name.as_bytes());
+            assert_ne!(of_name, FieldName::Other, "{name}");
+            assert_eq!(FieldName::of(name.to_uppercase().as_bytes()), of_name);
+            for at in 0..name.len() {
+                for byte in 0..=255_u8 {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    let is_alike = other.eq_ignore_ascii_case(name.as_bytes());
+                    let found = FieldName::of(&other);
+                    match (is_alike, found) {
+                        (true, found) => assert_eq!(found, of_name, "{name}: {byte} at {at}"),
+                        // A family has many names.
+                        (false, FieldName::XForwarded) => {
+                            assert!(other.to_ascii_lowercase().starts_with(b"x-forwarded-"));
+                        }
+                        (false, found) => {
+                            assert_eq!(found, FieldName::Other, "{name}: {byte} at {at}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_name_is_folded_as_the_most_eager_reader_does() {
         for name in [
@@ -241,6 +409,10 @@ mod tests {
         assert!(is_plain(b"X-Forwarded-For1"));
         for name in ["a_b", "a.b", "a~b", "a!"] {
             assert!(!is_plain(name.as_bytes()), "{name}");
+        }
+        for byte in 0..=255_u8 {
+            let expected = byte.is_ascii_alphanumeric() || byte == b'-';
+            assert_eq!(is_plain(&[b'a', byte]), expected, "{byte}");
         }
     }
 }

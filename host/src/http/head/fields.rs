@@ -37,6 +37,39 @@ pub struct Field<'a> {
     /// It was not received but set here, by a change: it is believed, and no word of the peer's
     /// about its connection ends it.
     pub ours: bool,
+    /// The head's bytes from the name on.
+    from_name: &'a [u8],
+}
+
+impl Field<'_> {
+    /// Appends it as a line of its own.
+    pub fn append_line(&self, out: &mut Vec<u8>) {
+        match self.line() {
+            Some(line) => out.extend_from_slice(line),
+            None => append_line(self.name, self.value, out),
+        }
+    }
+
+    /// The line that it was received as, where that is one that would be written here: one blank in
+    /// front of its value, and none behind.
+    fn line(&self) -> Option<&[u8]> {
+        let start = self.name.len() + 2;
+        let end = start + self.value.len();
+        let line = self.from_name.get(..end + 2)?;
+        let is_it = std::ptr::eq(self.value.as_ptr(), &raw const line[start])
+            && line[self.name.len()..].starts_with(b": ")
+            && line.ends_with(b"\r\n");
+        is_it.then_some(line)
+    }
+}
+
+/// Appends a field as a line.
+pub fn append_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -147,6 +180,7 @@ impl Fields {
             known: field.known,
             plain: field.plain,
             ours: field.ours,
+            from_name: &self.bytes[field.name.start as usize..],
         })
     }
 

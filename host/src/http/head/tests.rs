@@ -121,6 +121,24 @@ fn a_response_that_is_refused_is_empty() {
     }
 }
 
+/// The blanks around a value are not part of it, wherever the line is taken from.
+#[test]
+fn a_field_is_written_as_one_line_however_it_was_received() {
+    let lines = "A: 1\r\nB:2\r\nC:  3\r\nD: 4 \r\nE: \r\nF:\r\nG:\t5\r\nH: six: 6\r\nhost: a\r\n";
+    let mut head = request(&format!("GET http://b/ HTTP/1.1\r\n{lines}\r\n")).unwrap();
+    let written = |head: &RequestHead| {
+        let mut out = Vec::new();
+        for field in head.fields().iter() {
+            field.append_line(&mut out);
+        }
+        String::from_utf8(out).unwrap()
+    };
+    let others = "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: \r\nG: 5\r\nH: six: 6\r\n";
+    assert_eq!(written(&head), format!("{others}host: a\r\n"));
+    head.set_host(7..8);
+    assert_eq!(written(&head), format!("{others}host: b\r\n"));
+}
+
 #[test]
 fn the_host_is_that_of_the_target_once_it_is_set() {
     for fields in ["", "Host: b\r\n", "A: b\r\nhOST: c:81\r\n"] {
