@@ -32,8 +32,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 WORKSPACE = HERE.parents[2]
 # What a request runs through. All else is as it is without counts.
 COUNTED = (
-    "waypost tokio tokio-util tokio-rustls mio h2 http bytes rustls httparse memchr"
-    " wasmtime wasmtime-environ cranelift-bforest"
+    "waypost tokio tokio-util tokio-rustls mio h2 http bytes rustls httparse wasmtime"
+    " wasmtime-environ"
 ).split()
 WRAPPER = """#!/bin/sh
 # Written by build.py: rustc, with what the crates on the way of a request get besides.

@@ -7,6 +7,7 @@
 )]
 
 mod imports;
+mod shared;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -134,7 +134,7 @@ impl<'a> ClientHead<'a> {
                 write_date(out);
             }
             self.write_framing(exchange, upgrade, out);
-            if let Some(hsts) = &exchange.hsts
+            if let Some(hsts) = exchange.hsts()
                 && !changes.concern(HSTS)
             {
                 append_line(HSTS, hsts.as_bytes(), out);
@@ -229,7 +229,7 @@ impl<'a> ClientHead<'a> {
             (FieldName::Trailer, HeadKind::Switching | HeadKind::Interim) => false,
             (known, _) if known.is_of_connection() => false,
             // Of two, clients heed only the first (RFC 6797 section 8.1): ours.
-            _ if exchange.hsts.is_some() && field.name.eq_ignore_ascii_case(HSTS) => false,
+            _ if exchange.hsts().is_some() && field.name.eq_ignore_ascii_case(HSTS) => false,
             _ if self.route.is_some_and(|route| route.accel_redirect)
                 && handed_on::is_for_proxies(field.name) =>
             {

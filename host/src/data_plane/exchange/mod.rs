@@ -136,16 +136,18 @@ fn end(
     fate
 }
 
-/// Begins an exchange; it is there even where its request is refused: it is logged. Apart from
-/// [`serve`], for the exchange is large before it has its place.
+/// Begins an exchange; it is there even where its request is refused: it is logged. It has its place
+/// before it is looked at: it is large, and would be copied. Apart from [`serve`], which would hold
+/// room for it.
 fn begin(
     session: &Session<'_>,
     request: RequestHead,
     began: Instant,
 ) -> (Finish, Result<Admission, Fault>) {
-    let mut exchange = Exchange::new(session, request, began);
-    let admission = admit::examine(&mut exchange, session);
-    (Finish::new(session, exchange), admission)
+    let mut finish = Finish::new(session, Exchange::new(session, request, began));
+    // Nothing else holds it yet.
+    let examined = (finish.exchange_mut()).map(|exchange| admit::examine(exchange, session));
+    (finish, examined.unwrap_or(Err(Fault::Said(500))))
 }
 
 /// Answers a request whose head could not be parsed.

@@ -7,7 +7,6 @@
 use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -88,8 +87,6 @@ pub(crate) struct Exchange {
     pub(super) body_ahead: RefCell<Vec<u8>>,
     /// Its server gets another body than the client has sent, or may.
     pub(super) body_replaced: Cell<bool>,
-    /// What the client is told of `Strict-Transport-Security`.
-    pub(super) hsts: Option<Arc<str>>,
     pub(crate) worker: Rc<Worker>,
     /// The one that it began with.
     pub(super) worker_config: Rc<WorkerConfig>,
@@ -251,11 +248,6 @@ impl Exchange {
             handed_on: RefCell::default(),
             body_ahead: RefCell::default(),
             body_replaced: Cell::default(),
-            hsts: session
-                .client
-                .tls
-                .as_ref()
-                .and_then(|_| session.limits().hsts.clone()),
             worker: session.worker.clone(),
             worker_config: session.worker_config.clone(),
             listener: session.listener,
@@ -338,6 +330,13 @@ impl Exchange {
                 .get(self.uri.start..)
                 .unwrap_or_default(),
         }
+    }
+
+    /// What the client is told of `Strict-Transport-Security`.
+    pub(super) fn hsts(&self) -> Option<&str> {
+        let listeners = &self.worker_config.snapshot.config.listeners;
+        self.client.tls.as_ref()?;
+        listeners.get(self.listener)?.hsts.as_deref()
     }
 
     /// Keeps the header that goes to the client, if a log may ask for it.

@@ -151,13 +151,15 @@ impl Carrying {
         let limits = self.limits;
         let method = self.asked.head.method().to_vec();
         let clock = self.asked.origin.worker.clock;
+        // Another one may take its place, which has been waited for.
+        let first = self.upstream.clone();
         let mut retry = Retry::new(
             &limits.next_upstream,
             self.upstream.shared.tries(limits.next_upstream.tries),
             &method,
             false,
             self.began,
-            self.upstream.spending(&clock),
+            first.spending(&clock),
         );
         for number in 0.. {
             let lease = match self.lease(number, &retry).await {

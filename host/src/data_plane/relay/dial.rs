@@ -28,12 +28,12 @@ pub(super) async fn connect(
     mut watch: ClientWatch<'_>,
 ) -> Result<(Lease, Dialed), SessionStatus> {
     let (config, clock) = (&upstream.shared.config, &session.worker.clock);
+    let budget = upstream.spending(clock);
     let mut upstream = upstream.clone();
     let (rules, tries) = (
         &config.next_upstream,
         upstream.shared.tries(config.next_upstream.tries),
     );
-    let budget = upstream.spending(clock);
     let mut retry = Retry::new(rules, tries, b"", false, std::time::Instant::now(), budget);
     for number in 0.. {
         let mut leased = upstream.lease(session.clone(), clock, number);

@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -289,4 +289,75 @@ fn a_tunnel_at_rest_holds_no_more_than_twelve_kibibytes() {
     let most = 12 << 10;
     let each = bytes_held_in(State::Tunnel, most);
     assert!(each <= most, "{each} bytes");
+}
+
+/// What several workers share is written by none of them for each request: not even how many hold it,
+/// which each would fetch from the others' caches.
+#[test]
+fn a_request_to_a_server_counts_nothing_as_held_that_other_workers_hold() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let (arrives, arrived) = mpsc::channel();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        read_head(&mut stream);
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .unwrap();
+        read_head(&mut stream);
+        arrives.send(()).unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let mut builder = Builder::new();
+    let snapshot = builder.snapshot(&format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.u]\nservers = [\"{address}\"]\nretry_budget = {{ ratio = \"20%\" }}\n\
+         [[route]]\npath = \"/\"\nproxy = \"http://u\"\n"
+    ));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .unwrap();
+    runtime.block_on(async {
+        let (logs, process) = (AccessLogs::start().unwrap(), process());
+        let worker = Worker::new(0, snapshot.clone(), process.clone(), logs.buffers()).await;
+        let worker = Rc::new(worker);
+        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
+        let guard = ConnectionGuard::new(&slot.unwrap());
+        let connection = Connection::new(worker.clone(), Client::unix(1), stream, guard);
+        let _task = tokio::task::spawn_local(connection);
+        let held = || {
+            let upstream = &snapshot.upstreams[0];
+            let (endpoint, _) = upstream.endpoints().next().unwrap();
+            [
+                ("process", Arc::strong_count(&process)),
+                ("snapshot", Arc::strong_count(&snapshot)),
+                ("upstream", Arc::strong_count(upstream)),
+                ("its load", Arc::strong_count(&upstream.load)),
+                ("its configuration", Arc::strong_count(&upstream.config)),
+                ("its endpoint", Arc::strong_count(&endpoint.stats)),
+            ]
+        };
+        let request = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n";
+        let answered = aside(move || {
+            theirs.write_all(request).unwrap();
+            read_head(&mut theirs);
+            theirs.read_exact(&mut [0; 2]).unwrap();
+            theirs
+        });
+        let mut theirs = answered.await;
+        let before = held();
+        let waits = aside(move || {
+            theirs.write_all(request).unwrap();
+            arrived.recv().unwrap();
+            theirs
+        });
+        let _theirs = waits.await;
+        assert_eq!(held(), before);
+    });
+    drop(runtime);
+    server.join().unwrap();
 }

@@ -291,13 +291,13 @@ impl WorkerUpstream {
     }
 
     /// Counts a request, and answers with what its retries are taken from, where they are counted.
-    pub(crate) fn spending(&self, clock: &Clock) -> Option<Spending> {
+    pub(crate) fn spending(&self, clock: &Clock) -> Option<Spending<'_>> {
         let config = self.shared.config.overload.retry_budget?;
         self.retry_budget.request(clock.seconds());
         Some(Spending {
-            budget: self.retry_budget.clone(),
+            budget: &self.retry_budget,
             config,
-            load: self.shared.load.clone(),
+            load: &self.shared.load,
             clock: *clock,
         })
     }

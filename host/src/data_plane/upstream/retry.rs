@@ -1,8 +1,6 @@
 //! When another endpoint is asked (nginx: `ngx_http_upstream_next` and
 //! `ngx_http_upstream_test_next`).
 
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::failure::{AttemptError, Failure};
@@ -23,16 +21,16 @@ pub(crate) struct Retry<'a> {
     /// The body is passed on as it arrives, and cannot be sent again.
     streamed: bool,
     /// None where retries are not counted.
-    budget: Option<Spending>,
+    budget: Option<Spending<'a>>,
     /// Why another endpoint is not asked although the rules would have it.
     refusal: Option<Overload>,
 }
 
 /// A share of a worker's budget for retries that a request may use.
-pub(crate) struct Spending {
-    pub(super) budget: Rc<RetryBudget>,
+pub(crate) struct Spending<'a> {
+    pub(super) budget: &'a RetryBudget,
     pub(super) config: RetryBudgetConfig,
-    pub(super) load: Arc<Load>,
+    pub(super) load: &'a Load,
     pub(super) clock: Clock,
 }
 
@@ -50,7 +48,7 @@ impl<'a> Retry<'a> {
         method: &[u8],
         streamed: bool,
         began: Instant,
-        budget: Option<Spending>,
+        budget: Option<Spending<'a>>,
     ) -> Retry<'a> {
         let non_idempotent = matches!(method, b"POST" | b"LOCK" | b"PATCH");
         Retry {
