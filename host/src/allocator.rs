@@ -90,6 +90,7 @@ pub(crate) fn give_back() {
 
 #[cfg(test)]
 #[allow(unsafe_code, reason = "an allocator's caller is")]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -37,6 +37,12 @@ impl<'a> Configured<'a> {
         }
     }
 
+    /// Whether there is nothing that it could change.
+    pub(super) fn is_empty(&self) -> bool {
+        let changes = self.listener.len() + self.route.len();
+        changes == 0 && self.expires == CacheTime::Unchanged
+    }
+
     /// The changes, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a HeaderChange> {
         let (route, status) = (self.route, self.status);

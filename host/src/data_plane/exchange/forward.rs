@@ -272,7 +272,8 @@ impl Forwarding<'_, '_, '_> {
             outgoing,
         )
         .await?;
-        timings.header = lease.picked_at.elapsed();
+        let received = Instant::now();
+        timings.header = received.saturating_duration_since(lease.picked_at);
         let (status, ended_at) = (head.status(), *timings);
         note_head(exchange, head, ended_at);
 
@@ -333,6 +334,7 @@ impl Forwarding<'_, '_, '_> {
             route: self.route,
             keep,
             buffers: &buffers,
+            received,
         };
         let passed = response::pass_on(outgoing, exchange, response, &plan).await;
         let (passed, connection) = passed.map_err(|failure| AttemptError {

@@ -99,7 +99,8 @@ impl<'a> ClientHead<'a> {
             configured: Configured::of(exchange, self.route, self.status),
             hooks: &by_hooks,
         };
-        let replaced = |name: &[u8]| self.kind != HeadKind::Interim && changes.replace(name);
+        let may_replace = self.kind != HeadKind::Interim && !changes.is_empty();
+        let replaced = |name: &[u8]| may_replace && changes.replace(name);
         let instead = exchange.status_instead.get();
         let instead = instead.filter(|_| matches!(self.kind, HeadKind::Final { .. }));
         if let Some(status) = instead {
@@ -292,6 +293,10 @@ struct HeadChanges<'a> {
 }
 
 impl HeadChanges<'_> {
+    fn is_empty(&self) -> bool {
+        self.configured.is_empty() && self.hooks.is_empty()
+    }
+
     /// Whether nothing stays of what stood under a name before.
     fn replace(&self, name: &[u8]) -> bool {
         self.configured.replace(name) || self.hooks.replaces(name)

@@ -27,6 +27,8 @@ pub(super) struct ResponsePlan<'a> {
     /// The client's connection may be kept.
     pub(super) keep: bool,
     pub(super) buffers: &'a Buffers,
+    /// When its head was there.
+    pub(super) received: Instant,
 }
 
 /// What was passed on.
@@ -38,6 +40,7 @@ pub(super) struct Passed {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) length: u64,
+    /// When all of it had come from the upstream, or no more was to come.
     pub(super) ended: Instant,
 }
 
@@ -52,8 +55,9 @@ pub(super) async fn pass_on(
     exchange: &Rc<Exchange>,
     response: UpstreamResponse<'_, '_>,
     plan: &ResponsePlan<'_>,
-) -> Result<(Passed, Option<(EndpointId, Connection)>), Failure> {
+) -> Result<(Passed, Option<(EndpointId, Box<Connection>)>), Failure> {
     let buffers = plan.buffers;
+    let with_head = response.attempt.bytes_received;
     let (keep, coding) = client_framing(exchange, plan, response.upload.may_be_dropped());
     let passes_trailer = |name: &[u8]| {
         let head = exchange.response.borrow();
@@ -124,7 +128,11 @@ pub(super) async fn pass_on(
         received: attempt.bytes_received,
         sent: upload.bytes_sent,
         length: body.length,
-        ended: Instant::now(),
+        // What has come with the head has come by then.
+        ended: match attempt.bytes_received == with_head {
+            true => plan.received,
+            false => Instant::now(),
+        },
     };
     // Bytes past the end would be taken for the next answer.
     let reusable = reusable && complete && upload.is_sent() && attempt.unread().is_empty();

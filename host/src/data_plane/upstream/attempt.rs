@@ -31,7 +31,7 @@ const MAX_RESPONSE_HEADERS: usize = 1000;
 
 /// A connection on which a request is under way, and what was read from it.
 pub(crate) struct Attempt {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Box<Connection>,
     pub(crate) endpoint: EndpointId,
     cached: bool,
     buffer: ReceiveBuffer,
@@ -163,7 +163,7 @@ impl Attempt {
                 writer,
                 alarm,
                 ..
-            } = &mut self.connection;
+            } = &mut *self.connection;
             let buffer = &mut self.buffer;
             #[allow(
                 clippy::disallowed_methods,
@@ -212,7 +212,7 @@ impl Attempt {
         head: &mut ResponseHead,
         limits: &ReadLimits,
     ) -> Result<(), Failure> {
-        let Connection { writer, alarm, .. } = &mut self.connection;
+        let Connection { writer, alarm, .. } = &mut *self.connection;
         let mut due = None;
         #[allow(
             clippy::disallowed_methods,
@@ -252,7 +252,7 @@ impl Attempt {
     /// # Errors
     /// As [`Attempt::read_body`].
     pub(crate) async fn read_trailers(&mut self, limit: Duration) -> Result<Vec<u8>, BodyFailure> {
-        let Connection { reader, alarm, .. } = &mut self.connection;
+        let Connection { reader, alarm, .. } = &mut *self.connection;
         let Some(stream) = reader.http2() else {
             return Ok(Vec::new());
         };
@@ -317,7 +317,7 @@ impl Attempt {
             writer,
             alarm,
             ..
-        } = &mut self.connection;
+        } = &mut *self.connection;
         let buffer = &mut self.buffer;
         let read = alarm.poll_within(limit, |cx| {
             let read = buffer.poll_refill(cx, reader, usize::MAX, buffers);
@@ -346,7 +346,7 @@ impl Attempt {
             writer,
             alarm,
             ..
-        } = &mut self.connection;
+        } = &mut *self.connection;
         let read = alarm.poll_within(limit, |cx| {
             let read = buffers.poll_fill_pipe(cx, pipe, reader, most);
             upload.poll_beside(cx, writer, read)
@@ -368,7 +368,7 @@ impl Attempt {
     }
 
     /// Ends the use of the connection; gives its buffer back.
-    pub(crate) fn finish(mut self, buffers: &Buffers) -> Connection {
+    pub(crate) fn finish(mut self, buffers: &Buffers) -> Box<Connection> {
         self.buffer.release(buffers);
         self.connection
     }
@@ -391,7 +391,7 @@ async fn open(
     upstream: &Rc<WorkerUpstream>,
     client: Option<&Reader>,
     connect_timeout: Duration,
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     let target = upstream.target(lease)?.within(connect_timeout);
     let (descriptors, held) = (lease.exchange().descriptors(), lease.hold());
     let mut dialing =
@@ -446,7 +446,7 @@ async fn slot(
 pub(super) fn open_stream(
     mut slot: StreamSlot,
     start: &RequestStart<'_>,
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     if start.protocol.is_some() && !slot.send.is_extended_connect_protocol_enabled() {
         return Err(Failure::NoExtendedConnect);
     }

@@ -184,14 +184,19 @@ impl WorkerUpstream {
     }
 
     /// An idle connection to an endpoint, if there is one that the next exchange may use.
-    pub(super) fn take_idle(&self, endpoint: EndpointId, now: Instant) -> Option<Connection> {
+    pub(super) fn take_idle(&self, endpoint: EndpointId, now: Instant) -> Option<Box<Connection>> {
         self.shares_connections()
             .then(|| self.pool.borrow_mut().take(endpoint, now))
             .flatten()
     }
 
     /// Keeps a connection for another exchange, if it may have one.
-    pub(crate) fn keep_idle(&self, endpoint: EndpointId, connection: Connection, now: Instant) {
+    pub(crate) fn keep_idle(
+        &self,
+        endpoint: EndpointId,
+        connection: Box<Connection>,
+        now: Instant,
+    ) {
         // Somebody who waits for a connection may want one to another endpoint.
         let is_wanted = self.connecting.is_some() && self.shared.load.connecting.waiting() > 0;
         if self.shares_connections() && !is_wanted {

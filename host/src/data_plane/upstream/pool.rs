@@ -19,7 +19,8 @@ use crate::config::model;
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, Writer};
 use crate::metrics::PoolMetrics;
 
-/// A connection to an endpoint.
+/// A connection to an endpoint. It stays in its box on its way from the pool through an exchange and
+/// back: each time that it changes hands it would be copied.
 pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
@@ -34,12 +35,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(opened: Dialed) -> Connection {
+    pub(super) fn new(opened: Dialed) -> Box<Connection> {
         let (reader, writer) = opened.stream.split();
-        Connection {
+        Box::new(Connection {
             descriptor: Some(opened.descriptor),
             ..Connection::of(reader, writer)
-        }
+        })
     }
 
     fn of(reader: Reader, writer: Writer) -> Connection {
@@ -55,11 +56,11 @@ impl Connection {
     }
 
     /// One stream of a connection of HTTP/2. It serves one exchange, and is not kept.
-    pub(super) fn of_stream(stream: Rc<Http2Stream>, slot: StreamSlot) -> Connection {
-        Connection {
+    pub(super) fn of_stream(stream: Rc<Http2Stream>, slot: StreamSlot) -> Box<Connection> {
+        Box::new(Connection {
             slot: Some(slot),
             ..Connection::of(Reader::Http2(stream.clone()), Writer::Http2(stream))
-        }
+        })
     }
 
     /// No further exchange is to use it.
@@ -119,7 +120,7 @@ struct EndpointStack {
 struct IdleConnection {
     endpoint: EndpointId,
     since: Instant,
-    connection: Connection,
+    connection: Box<Connection>,
     /// Its neighbours in the list by age.
     older: Option<usize>,
     newer: Option<usize>,
@@ -179,7 +180,7 @@ impl Pool {
     }
 
     /// The most recently used connection to an endpoint that is still alive.
-    pub(crate) fn take(&mut self, endpoint: EndpointId, now: Instant) -> Option<Connection> {
+    pub(crate) fn take(&mut self, endpoint: EndpointId, now: Instant) -> Option<Box<Connection>> {
         loop {
             let place = self.stack(endpoint)?.places.pop_back()?;
             let idle = self.unlink(place);
@@ -193,7 +194,7 @@ impl Pool {
     /// Keeps a connection whose exchange ended cleanly, unless it has reached the bound of its
     /// requests or its age, or the upstream no longer has its endpoint. Where the pool is full, the
     /// oldest connection is closed.
-    pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Connection, now: Instant) {
+    pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Box<Connection>, now: Instant) {
         let worn =
             connection.requests >= self.max_requests || now - connection.opened > self.max_age;
         if self.capacity == 0 || worn || connection.is_scarce() || self.stack(endpoint).is_none() {

@@ -57,30 +57,20 @@ const fn spelling(name: &[u8], known: FieldName) -> Spelling {
 /// Pieces from its beginning and its end overlap, which spares a loop: each field of each head is
 /// looked up.
 const fn words(name: &[u8]) -> [u64; 3] {
-    match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => {
-            let middle = match name.split_at_checked(8) {
-                Some((_, rest)) => match rest.first_chunk() {
-                    Some(middle) => u64::from_le_bytes(*middle),
-                    None => 0,
-                },
-                None => 0,
-            };
-            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
-            return [lower_case(first), lower_case(last), lower_case(middle)];
-        }
-        _ => {}
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        let middle = match name.split_at(8).1.first_chunk() {
+            Some(middle) => u64::from_le_bytes(*middle),
+            None => 0,
+        };
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        return [lower_case(first), lower_case(last), lower_case(middle)];
     }
-    let word = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => {
-            (u32::from_le_bytes(*first) as u64) << 32 | u32::from_le_bytes(*last) as u64
-        }
-        _ => match (name.first_chunk(), name.last_chunk()) {
-            (Some(first), Some(last)) => {
-                (u16::from_le_bytes(*first) as u64) << 16 | u16::from_le_bytes(*last) as u64
-            }
-            _ => 0,
-        },
+    let word = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        (u32::from_le_bytes(*first) as u64) << 32 | u32::from_le_bytes(*last) as u64
+    } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        (u16::from_le_bytes(*first) as u64) << 16 | u16::from_le_bytes(*last) as u64
+    } else {
+        0
     };
     [lower_case(word), 0, 0]
 }

@@ -218,7 +218,7 @@ impl Probe {
     ) -> Result<KeptConnection, ProbeFailure> {
         let dialed = self.dial(target, tools, due).await?;
         if !self.speaks_http2 {
-            return Ok(KeptConnection::Http1(Box::new(Connection::new(dialed))));
+            return Ok(KeptConnection::Http1(Connection::new(dialed)));
         }
         let begun = Http2Connection::begin(dialed, target, self.keeps_connection).await?;
         Ok(KeptConnection::Http2(begun.0))
