@@ -225,6 +225,13 @@ const LIMIT: Hooks = Hooks {
     http: "limit_req_zone $binary_remote_addr zone=limit:10m rate=1000000r/s;",
     location: "limit_req zone=limit burst=1000000 nodelay;",
 };
+/// What Waypost tells servers of a client, as most people have nginx tell it too.
+const NAMED: Hooks = Hooks {
+    location: "proxy_set_header Host $http_host; proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;",
+    ..NO_HOOKS
+};
 const ACCESS: Hooks = Hooks {
     used: r#"[{ plugin = "access", rules = ["deny 10.0.0.1", "allow 127.0.0.0/8", "deny all"] }]"#,
     location: "deny 10.0.0.1; allow 127.0.0.0/8; deny all;",
@@ -279,8 +286,9 @@ const QUERY: &str = "/small?page=2";
 /// What the proxies answer by themselves.
 pub(crate) const TINY: &str = "/tiny";
 
-pub(crate) const SCENARIOS: [Scenario; 53] = [
+pub(crate) const SCENARIOS: [Scenario; 54] = [
     plain("small", Opponent::Nginx, "/small"),
+    hooks("small, the client named", Opponent::Nginx, NAMED),
     Scenario {
         access_log: true,
         ..plain("small, access log", Opponent::Nginx, "/small")
