@@ -278,6 +278,21 @@ impl Wire {
         }
     }
 
+    /// Sends TCP's urgent byte (RFC 9293 section 3.8.5), behind all that was sent before.
+    pub async fn send_urgent(&self) {
+        let Socket::Tcp(stream) = &self.socket else {
+            panic!("only TCP has urgent bytes");
+        };
+        let socket = socket2::SockRef::from(stream);
+        in_time("room for a byte", async {
+            while socket.send_out_of_band(b"!").is_err() {
+                stream.writable().await.expect("the connection stands");
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// Reads once.
     async fn fill(&mut self) -> Result<(), Cut> {
         let buffer = &mut self.buffer;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use waypost_tests::admin::ADMIN;
-use waypost_tests::{Answer, Origin, Proxy, Wire, eventually, origin, outlast, proxy};
+use waypost_tests::{Answer, Client, Origin, Proxy, Wire, eventually, origin, outlast, proxy};
 
 /// More than the buffers of all sockets on the way hold.
 const LARGE: usize = 16 << 20;
@@ -270,6 +270,37 @@ async fn a_server_that_answers_half_way_through_an_upload_is_heard() {
     client.send(patterned(LARGE)).await;
     let response = client.response().await;
     assert_eq!((response.status, response.text().as_str()), (413, "enough"));
+}
+
+/// splice(2) stops at it for good, as if there were nothing, or an end.
+#[tokio::test]
+async fn an_urgent_byte_among_those_of_an_answer_or_of_a_session_holds_nothing_up() {
+    let half = patterned(4 << 20);
+    let whole = [half.clone(), half.clone()].concat();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", whole.len());
+    let origin = origin::speaks(move |mut wire, _| {
+        let (head, half) = (head.clone(), half.clone());
+        async move {
+            if wire.head().await.is_ok() {
+                wire.send([head.as_bytes(), &half].concat()).await;
+                wire.send_urgent().await;
+                wire.send(&half).await;
+                wire.finish_sending().await;
+                wire.rest().await;
+            }
+        }
+    })
+    .await;
+    let proxy = proxy::to([&origin]).server("workers = 1").start().await;
+    let mut client = proxy.client().await;
+    assert!(client.get("/").await.body == whole, "other bytes");
+    let file = format!(
+        "[server]\nworkers = 1\n[[stream]]\naddress = \"127.0.0.1:0\"\nproxy = \"{}\"\n{ADMIN}",
+        origin.address()
+    );
+    let proxy = proxy::run(&file, &[]).await;
+    let mut client = Client::connect(proxy.address()).await;
+    assert!(client.get("/").await.body == whole, "other bytes");
 }
 
 #[tokio::test]

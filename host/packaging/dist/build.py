@@ -106,17 +106,23 @@ def load(binary, counts, pattern, environment):
     return files
 
 
+def quietly(command):
+    """Runs a command that has much to say, which is shown if it fails; returns what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode != 0:
+        sys.exit(f"{command[0]}: {done.returncode}\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
 def lay_out(built, counts, binary):
     """Orders the code of a finished binary by the counts of a copy of it that counts."""
     bolt, merge = bolt_tool("llvm-bolt"), bolt_tool("merge-fdata")
     counting, merged = counts / "waypost-counting", counts / "waypost.fdata"
     options = [f"-instrumentation-file={counts}/layout", "-instrumentation-file-append-pid"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
-    subprocess.run([bolt, built, "-instrument", "-o", counting, *options], **quiet)
+    quietly([bolt, built, "-instrument", "-o", counting, *options])
     files = load(counting, counts, "layout.*.fdata", {})
-    with open(merged, "w") as out:
-        subprocess.run([merge, *files], stdout=out, stderr=subprocess.DEVNULL, check=True)
-    subprocess.run([bolt, built, "-o", binary, f"-data={merged}", *LAYOUT], **quiet)
+    merged.write_text(quietly([merge, *files]))
+    quietly([bolt, built, "-o", binary, f"-data={merged}", *LAYOUT])
     counting.unlink()
 
 

@@ -5,7 +5,7 @@
 
 Starts the binary twice, on loopback: as a proxy, and as the servers behind it, so that both sides of
 HTTP/1 and of HTTP/2 are at work. Asks for small answers, most of all, for some that are larger, sends
-bodies, under each stock policy and some hooks, with an access log and without, over plain connections
+bodies, under five of the stock policies and some hooks, with an access log and without, over plain connections
 and TLS, over kept ones and new ones. It needs Python and openssl, and ends by itself after a minute
 or two.
 """
@@ -167,12 +167,14 @@ def started(binary, folder, name, text, port):
     process = subprocess.Popen([binary, "run", "-c", str(file)])
     for _ in range(1200):
         if process.poll() is not None:
-            sys.exit(f"{name} has ended: see {file}")
+            sys.exit(f"{name} has ended with {process.returncode}:\n{text}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
             return process
         except OSError:
             time.sleep(0.1)
+    process.kill()
+    process.wait()
     sys.exit(f"{name} does not listen")
 
 
@@ -204,7 +206,8 @@ def train(binary, rounds, folder):
         for each in clients:
             each.join()
         if failures:
-            sys.exit(f"a client failed: {failures[0]!r}; logs in {folder}")
+            logs = "".join(file.read_text() for file in sorted(folder.glob("*-error.log")))
+            sys.exit(f"a client failed: {failures[0]!r}\n{logs}")
     finally:
         # In order, so that each writes down what it has counted.
         for process in reversed(processes):

@@ -30,7 +30,7 @@ pub(crate) const ROUNDS: usize = 4;
 /// Buffers of each kind that are kept at most; the rest goes back to the allocator.
 const KEPT: usize = 64;
 /// Pipes of a worker at most, used ones included: 16 MiB of the kernel's memory. Who gets none
-/// copies.
+/// copies. See [`Process::pipes_of_worker`] for where descriptors are few.
 const PIPES: usize = 64;
 
 /// The spare buffers of one worker.
@@ -165,10 +165,11 @@ impl Buffers {
     }
 
     fn open_pipe(&self) -> Option<LentPipe> {
-        if self.pipes_refused.get() || self.pipes_open.get() >= PIPES {
+        let process = self.process.as_ref()?;
+        let most = process.pipes_of_worker().min(PIPES);
+        if self.pipes_refused.get() || self.pipes_open.get() >= most {
             return None;
         }
-        let process = self.process.as_ref()?;
         let descriptors = [process.take_file()?, process.take_file()?];
         let pipe = SplicePipe::new()?;
         self.pipes_open.set(self.pipes_open.get() + 1);
@@ -181,7 +182,7 @@ impl Buffers {
 
     /// Moves what a socket has into a pipe that is taken as soon as it has something, and is not held
     /// before; `most` bytes at most, 0 at the end. None where no pipe is to be had, or the kernel
-    /// does not splice: then it has to be read.
+    /// does not splice, or not what comes next: then it has to be read.
     ///
     /// # Errors
     /// What the reader says.
@@ -199,9 +200,13 @@ impl Buffers {
             return Poll::Ready(Ok(None));
         };
         match reader.poll_splice(cx, &mut pipe, most) {
-            Poll::Ready(Ok(read)) => {
+            Poll::Ready(Ok(Some(read))) => {
                 *held = Some(pipe);
                 Poll::Ready(Ok(Some(read)))
+            }
+            Poll::Ready(Ok(None)) => {
+                self.give_pipe(pipe);
+                Poll::Ready(Ok(None))
             }
             Poll::Ready(Err(error)) if is_refused(&error) => {
                 self.refuse_pipes();
@@ -215,9 +220,12 @@ impl Buffers {
         }
     }
 
-    /// Takes a pipe back. One that something is left in, which nobody else may get, is closed.
+    /// Takes a pipe back. One that something is left in, which nobody else may get, is closed, and so
+    /// is one whose descriptors connections may want.
     pub(crate) fn give_pipe(&self, pipe: LentPipe) {
-        if pipe.filled() == 0 && !self.pipes_refused.get() {
+        let process = self.process.as_ref();
+        let is_wanted = process.is_some_and(|process| process.pipes_of_worker() > 0);
+        if pipe.filled() == 0 && is_wanted && !self.pipes_refused.get() {
             self.pipes.give(pipe);
         }
     }
@@ -262,8 +270,13 @@ impl Buffers {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
+    use crate::data_plane::stream::Stream;
+    use crate::data_plane::worker::tests::process;
 
     #[test]
     fn what_a_burst_needed_goes_and_what_is_in_use_stays() {
@@ -283,5 +296,26 @@ mod tests {
         // In this one, none is.
         buffers.trim();
         assert_eq!(spare(&buffers), 0);
+    }
+
+    /// Whoever had it next would pass on what is another's.
+    #[tokio::test]
+    async fn a_pipe_with_bytes_in_it_is_lent_to_nobody() {
+        let buffers = Buffers::of(&process());
+        let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        let (reader, _) = Stream::unix(ours).split();
+        theirs.writable().await.unwrap();
+        theirs.try_write(b"of one request").unwrap();
+        let mut held = None;
+        #[allow(clippy::disallowed_methods, reason = "what is read was written before")]
+        let filled = poll_fn(|cx| buffers.poll_fill_pipe(cx, &mut held, &reader, usize::MAX));
+        assert_eq!(filled.await.unwrap(), Some(14));
+        let pipe = held.take().unwrap();
+        assert_eq!((pipe.filled(), buffers.pipes_open.get()), (14, 1));
+        buffers.give_pipe(pipe);
+        assert_eq!(buffers.pipes_open.get(), 0);
+        let empty = buffers.take_pipe().unwrap();
+        buffers.give_pipe(empty);
+        assert_eq!(buffers.pipes_open.get(), 1);
     }
 }

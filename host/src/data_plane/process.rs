@@ -72,6 +72,8 @@ pub(crate) struct WorkerShare {
 
 /// The part of all descriptors that is left to clients, whatever streams of HTTP/2 want.
 const CLIENTS_SHARE: usize = 8;
+/// The part of all descriptors that pipes may have.
+const PIPES_SHARE: usize = 16;
 
 impl Process {
     pub(crate) fn new(
@@ -244,6 +246,16 @@ impl Process {
         let descriptors = self.descriptors.load(Relaxed);
         let left = descriptors.saturating_sub(self.connections());
         (left / 2 / self.workers.len().max(1)).max(1)
+    }
+
+    /// Pipes that a worker may have, of two descriptors each: of a sixteenth of what there are, its
+    /// share, and none where connections are short of them.
+    pub(crate) fn pipes_of_worker(&self) -> usize {
+        let pipes = self.descriptors.load(Relaxed) / PIPES_SHARE / 2;
+        match self.upstream_connections_are_scarce() {
+            true => 0,
+            false => pipes / self.workers.len().max(1),
+        }
     }
 
     /// Whether connections to upstreams have half of what there is for them, so that an idle one

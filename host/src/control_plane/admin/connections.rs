@@ -47,8 +47,8 @@ use crate::tls::{ServerTls, may_be_tls};
 const CONNECTIONS: usize = 16;
 /// How long one that has just come makes no room for others, so that its first request may arrive.
 const GRACE: Duration = Duration::from_secs(1);
-/// So many may have just come. Beyond them it is a flood, in which such a grace would keep everybody
-/// out.
+/// So many may have just come, where there are no others that wait for their client. Beyond them it
+/// is a flood, in which such a grace would keep everybody out.
 const SPARED: usize = CONNECTIONS / 2;
 /// The grace in a flood: enough for a client that connects and then sends its request, so that those
 /// who come at the same moment do not all push each other out.
@@ -455,7 +455,9 @@ impl Connections {
     }
 
     /// The one that makes room: of those that wait for their client, one of a client that may do least,
-    /// and of those who have most connections; of these, the one that has waited longest.
+    /// and of those who have most connections; of these, the one that has waited longest, if it can be
+    /// none that has just come. None where all of these have: then the room is to be waited for, and
+    /// nobody's taken who has a better claim.
     fn next_to_go(&self) -> Option<usize> {
         let open = self.open.borrow();
         let alike = |one: &OpenConnection| {
@@ -467,18 +469,21 @@ impl Connections {
         let has_just_come = |one: &OpenConnection, grace: Duration| {
             !one.wait.has_asked() && one.came.elapsed() < grace
         };
-        let newcomers = open.iter().filter(|one| has_just_come(one, GRACE)).count();
-        let grace = if newcomers > SPARED {
-            FLOOD_GRACE
-        } else {
-            GRACE
+        let claim = |one: &OpenConnection| (one.known.get(), Reverse(alike(one)));
+        let waiting = || {
+            let all = open.iter().enumerate();
+            all.filter_map(|(at, one)| Some((at, one, one.wait.since()?)))
         };
-        let waiting = open.iter().enumerate();
-        let waiting = waiting.filter(|(_, one)| !has_just_come(one, grace));
-        let waiting = waiting.filter_map(|(at, one)| {
-            Some((one.known.get(), Reverse(alike(one)), one.wait.since()?, at))
-        });
-        waiting.min().map(|(.., at)| at)
+        let least = waiting().map(|(_, one, _)| claim(one)).min()?;
+        let are_few = waiting().count() <= SPARED;
+        let grace = match are_few && waiting().all(|(_, one, _)| has_just_come(one, GRACE)) {
+            true => GRACE,
+            false => FLOOD_GRACE,
+        };
+        let going = waiting().filter(|(_, one, _)| claim(one) == least);
+        let going = going.filter(|(_, one, _)| !has_just_come(one, grace));
+        let next = going.min_by_key(|(_, one, since)| (has_just_come(one, GRACE), *since));
+        next.map(|(at, ..)| at)
     }
 
     /// Gives one that was accepted a place: those that waited for their client when it was awaited
@@ -600,6 +605,9 @@ mod tests {
         let mut silent: Vec<_> = (2..CONNECTIONS)
             .map(|_| connections.enter(from(3)))
             .collect();
+        // All of one client's have just come: its next one waits, and takes nobody else's place.
+        holder.wait.begins();
+        assert_eq!(connections.next_to_go(), None);
         for _ in 0..3 * CONNECTIONS {
             came_before(&connections, FLOOD_GRACE);
             silent.push(connections.enter(from(3)));

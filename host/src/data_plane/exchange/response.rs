@@ -57,7 +57,9 @@ pub(super) async fn pass_on(
     plan: &ResponsePlan<'_>,
 ) -> Result<(Passed, Option<(EndpointId, Box<Connection>)>), Failure> {
     let buffers = plan.buffers;
-    let with_head = response.attempt.bytes_received;
+    // Of one whose end is known, and has come with its head.
+    let is_whole = matches!(plan.framing, Framing::Length(length)
+        if response.attempt.unread().len() as u64 >= length);
     let (keep, coding) = client_framing(exchange, plan, response.upload.may_be_dropped());
     let passes_trailer = |name: &[u8]| {
         let head = exchange.response.borrow();
@@ -128,8 +130,7 @@ pub(super) async fn pass_on(
         received: attempt.bytes_received,
         sent: upload.bytes_sent,
         length: body.length,
-        // What has come with the head has come by then.
-        ended: match attempt.bytes_received == with_head {
+        ended: match is_whole {
             true => plan.received,
             false => Instant::now(),
         },

@@ -302,10 +302,6 @@ impl Reader {
 
     /// How many bytes a socket has to read, of one.
     fn peek(&self) -> io::Result<usize> {
-        let peek = |fd: BorrowedFd<'_>| {
-            let (peeked, _) = rustix::net::recv(fd, &mut [0_u8; 1], rustix::net::RecvFlags::PEEK)?;
-            Ok(peeked)
-        };
         match self {
             Reader::Tcp(half) => half
                 .as_ref()
@@ -324,6 +320,12 @@ impl Reader {
             Reader::Tcp(_) | Reader::Unix(_) | Reader::Tls(_) => None,
         }
     }
+}
+
+/// How many bytes a socket has to read, of one; 0 at the end.
+fn peek(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let (peeked, _) = rustix::net::recv(socket, &mut [0_u8; 1], rustix::net::RecvFlags::PEEK)?;
+    Ok(peeked)
 }
 
 impl Writer {

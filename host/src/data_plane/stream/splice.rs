@@ -5,16 +5,20 @@
 //! filled only while it is empty, when it can but be the socket that has nothing, and emptied
 //! before it is filled again, when it can but be the socket that takes nothing. Where the wrong one
 //! was waited for, what both sides have would stay where it is.
+//!
+//! Neither that nor an end is believed before the socket was asked in another way: splice stops at
+//! TCP's urgent byte (RFC 9293 section 3.8.5) for good and says so in these words, where recv(2)
+//! steps over it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 
-use super::{Reader, Writer};
+use super::{Reader, Writer, peek};
 
 /// What a pipe holds, in bytes: one that the kernel makes smaller is not worth its calls.
 pub(crate) const PIPE: usize = 256 << 10;
@@ -52,7 +56,13 @@ impl SplicePipe {
 /// Whether an error says that this kernel, or what confines us, has no such call for such sockets:
 /// nothing was moved then.
 pub(crate) fn is_refused(error: &io::Error) -> bool {
-    let refusals = [Errno::INVAL, Errno::NOSYS, Errno::PERM, Errno::OPNOTSUPP];
+    let refusals = [
+        Errno::INVAL,
+        Errno::NOSYS,
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::OPNOTSUPP,
+    ];
     Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
 }
 
@@ -62,7 +72,8 @@ impl Reader {
         matches!(self, Reader::Tcp(_) | Reader::Unix(_))
     }
 
-    /// Moves what the socket has into an empty pipe, `most` bytes at most; 0 at the end.
+    /// Moves what the socket has into an empty pipe, `most` bytes at most; 0 at the end. None where
+    /// it has something that has to be read.
     ///
     /// # Errors
     /// Those of the call; `Unsupported` where it is no bare socket.
@@ -71,7 +82,7 @@ impl Reader {
         cx: &mut Context<'_>,
         pipe: &mut SplicePipe,
         most: usize,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<Option<usize>>> {
         debug_assert!(pipe.filled == 0, "or nobody can tell what is waited for");
         let most = most.min(PIPE);
         loop {
@@ -80,24 +91,34 @@ impl Reader {
             let moved = match self {
                 Reader::Tcp(half) => {
                     let socket = half.as_ref();
-                    let call = || Ok(splice(socket.as_fd(), None, into, None, most, FLAGS)?);
-                    socket.try_io(Interest::READABLE, call)
+                    socket.try_io(Interest::READABLE, || move_some(socket.as_fd(), into, most))
                 }
                 Reader::Unix(half) => {
                     let socket = half.as_ref();
-                    let call = || Ok(splice(socket.as_fd(), None, into, None, most, FLAGS)?);
-                    socket.try_io(Interest::READABLE, call)
+                    socket.try_io(Interest::READABLE, || move_some(socket.as_fd(), into, most))
                 }
                 Reader::Tls(_) | Reader::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
             };
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 moved => {
-                    pipe.filled += moved.as_ref().copied().unwrap_or_default();
+                    pipe.filled += moved.as_ref().ok().copied().flatten().unwrap_or_default();
                     return Poll::Ready(moved);
                 }
             }
         }
+    }
+}
+
+/// Moves some of what a socket has into a pipe, as [`Reader::poll_splice`] tells it.
+fn move_some(socket: BorrowedFd<'_>, into: &OwnedFd, most: usize) -> io::Result<Option<usize>> {
+    match splice(socket, None, into, None, most, FLAGS) {
+        Ok(moved @ 1..) => Ok(Some(moved)),
+        Ok(0) | Err(Errno::AGAIN) => match peek(socket)? {
+            0 => Ok(Some(0)),
+            _ => Ok(None),
+        },
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -178,8 +199,8 @@ mod tests {
             loop {
                 if pipe.filled() == 0 {
                     match ready!(reader.poll_splice(cx, &mut pipe, usize::MAX)).unwrap() {
-                        0 => return Poll::Ready(()),
-                        read => assert!(read <= PIPE),
+                        Some(0) => return Poll::Ready(()),
+                        read => assert!(read.unwrap() <= PIPE),
                     }
                 }
                 match writer.poll_splice(cx, &mut pipe) {
@@ -214,12 +235,42 @@ mod tests {
             assert!(nothing.await);
             source.write_all(&[number; 3]).unwrap();
             let read = poll_fn(|cx| reader.poll_splice(cx, &mut pipe, usize::MAX));
-            assert_eq!(within(read).await.unwrap(), 3);
+            assert_eq!(within(read).await.unwrap(), Some(3));
             let written = poll_fn(|cx| writer.poll_splice(cx, &mut pipe));
             assert_eq!(within(written).await.unwrap(), 3);
             let mut received = [0; 3];
             sink.read_exact(&mut received).unwrap();
             assert_eq!(received, [number; 3]);
+        }
+    }
+
+    /// The urgent byte itself is not part of what is read, as elsewhere.
+    #[tokio::test]
+    async fn what_is_behind_an_urgent_byte_has_to_be_read_and_is_no_end() {
+        for ends in [false, true] {
+            let ((mut reader, _own_writer), mut source) = pair();
+            source.write_all(b"before").unwrap();
+            rustix::net::send(&source, b"!", rustix::net::SendFlags::OOB).unwrap();
+            source.write_all(b"behind").unwrap();
+            if ends {
+                source.shutdown(std::net::Shutdown::Write).unwrap();
+            }
+            let mut pipe = SplicePipe::new().unwrap();
+            let read = poll_fn(|cx| reader.poll_splice(cx, &mut pipe, usize::MAX));
+            assert_eq!(within(read).await.unwrap(), Some(6));
+            let mut pipe = SplicePipe::new().unwrap();
+            let stopped = poll_fn(|cx| reader.poll_splice(cx, &mut pipe, usize::MAX));
+            assert_eq!(within(stopped).await.unwrap(), None);
+            let mut rest = Vec::with_capacity(64);
+            while rest.len() < 6 {
+                let read = poll_fn(|cx| reader.poll_read(cx, &mut rest, 64));
+                assert!(within(read).await.unwrap() > 0);
+            }
+            assert_eq!(rest, b"behind");
+            if ends {
+                let end = poll_fn(|cx| reader.poll_splice(cx, &mut pipe, usize::MAX));
+                assert_eq!(within(end).await.unwrap(), Some(0));
+            }
         }
     }
 
@@ -229,7 +280,7 @@ mod tests {
         source.write_all(b"body and the next head").unwrap();
         let mut pipe = SplicePipe::new().unwrap();
         let read = poll_fn(|cx| reader.poll_splice(cx, &mut pipe, 4));
-        assert_eq!(within(read).await.unwrap(), 4);
+        assert_eq!(within(read).await.unwrap(), Some(4));
         let mut rest = Vec::with_capacity(64);
         let read = poll_fn(|cx| reader.poll_read(cx, &mut rest, 64));
         assert_eq!(within(read).await.unwrap(), 18);
