@@ -141,12 +141,15 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
     const LATE: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_secs(60);
 
     async fn rings(alarm: &mut Alarm, due: Instant) {
         let rung = poll_fn(|cx| alarm.poll_due(cx, due));
-        let rung = tokio::time::timeout(Duration::from_secs(60), rung).await;
+        let rung = tokio::time::timeout(LONG, rung).await;
         assert_eq!(rung.unwrap(), TimedOut);
         assert!(Instant::now() >= due, "too early");
+        // At the end of the timeout it is asked once more, whoever was woken.
+        assert!(due.elapsed() < LONG / 2, "nobody was woken");
     }
 
     #[tokio::test]
@@ -179,15 +182,15 @@ mod tests {
 
     #[tokio::test]
     async fn another_task_that_goes_on_with_an_alarm_is_woken() {
-        let mut alarm = Alarm::default();
         let due = Instant::now() + SOON;
-        let noop = poll_fn(|_| {
-            let mut nobody = Context::from_waker(Waker::noop());
-            assert!(alarm.poll_due(&mut nobody, due).is_pending());
-            Poll::Ready(())
-        });
-        noop.await;
         let tasks = tokio::task::LocalSet::new();
+        let first = tasks.spawn_local(async move {
+            let mut alarm = Alarm::default();
+            let asked = poll_fn(|cx| Poll::Ready(alarm.poll_due(cx, due).is_pending()));
+            assert!(asked.await && !alarm.wakes.is_null());
+            alarm
+        });
+        let mut alarm = tasks.run_until(first).await.unwrap();
         let other = tasks.spawn_local(async move { rings(&mut alarm, due).await });
         tasks.run_until(other).await.unwrap();
     }
