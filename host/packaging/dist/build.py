@@ -3,7 +3,7 @@
 
     python3 host/packaging/dist/build.py
 
-leaves it at `target/dist/waypost`. Four steps: a build that counts how often each branch is taken,
+leaves it at `target/dist-profiled/waypost`. Four steps: a build that counts how often each branch is taken,
 the load that it counts under (`train.py` beside this file), the build that is told, and, where
 llvm-bolt is there, the same once more for the finished binary. The counts put the code that each
 request takes close together and out of the way what few take, and say what is worth inlining
@@ -134,7 +134,7 @@ def main():
     asked = parser.parse_args()
     target = asked.target_dir.resolve()
     counting, counts = target / "dist-counting", target / "dist-counts"
-    guided, binary = target / "dist-guided", target / "dist" / "waypost"
+    guided, binary = target / "dist-guided", target / "dist-profiled" / "waypost"
     profile = counts / "waypost.profdata"
     profdata = sysroot_tool("llvm-profdata")
     has_bolt = bolt_tool("llvm-bolt") is not None

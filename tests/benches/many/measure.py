@@ -92,7 +92,9 @@ class Proxy:
     def answers(self):
         for _ in range(1200):
             if self.process.poll() is not None:
-                raise SystemExit(f"{self.name} has ended: see {self.folder}")
+                log = pathlib.Path(self.folder, f"{self.name}.log")
+                told = log.read_text(errors="replace") if log.exists() else ""
+                raise SystemExit(f"{self.name} has ended: {told}")
             try:
                 return socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
             except OSError:
