@@ -136,6 +136,7 @@ def main():
     counting, counts = target / "dist-counting", target / "dist-counts"
     guided, binary = target / "dist-guided", target / "dist-profiled" / "waypost"
     profile = counts / "waypost.profdata"
+    binary.parent.mkdir(parents=True, exist_ok=True)
     profdata = sysroot_tool("llvm-profdata")
     has_bolt = bolt_tool("llvm-bolt") is not None
     if "count" in asked.steps:
@@ -157,9 +158,7 @@ def main():
         if has_bolt:
             # It moves code, and has to know what points to it.
             flags += " -Clink-args=-Wl,--emit-relocs"
-        built = build(guided, flags)
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(built, binary)
+        shutil.copy2(build(guided, flags), binary)
     if "layout" in asked.steps:
         if has_bolt:
             lay_out(guided / "release" / "waypost", counts, binary)
