@@ -93,7 +93,7 @@ def measured(folder, processes, out):
             port = free_port()
             process = started([str(binary), str(port), str(server), way], 0, port)
             processes.append(process)
-            programs.append((f"{kind}, {way}", process, port))
+            programs.append((f"{kind} {way}", process, port))
     out("connections,program,round,user_us,system_us")
     for connections in CONNECTIONS:
         sums = {name: [] for name, *_ in programs}
