@@ -298,6 +298,21 @@ mod tests {
         assert_eq!(spare(&buffers), 0);
     }
 
+    /// Of the thousand that there are.
+    #[test]
+    fn pipes_leave_descriptors_to_connections_and_are_closed_when_these_want_theirs() {
+        let process = process();
+        let buffers = Buffers::of(&process);
+        let mut pipes: Vec<_> = std::iter::from_fn(|| buffers.take_pipe()).collect();
+        assert_eq!(pipes.len(), 31);
+        while !process.upstream_connections_are_scarce() {
+            assert!(process.take_upstream_connection());
+        }
+        buffers.give_pipe(pipes.pop().unwrap());
+        assert_eq!(buffers.pipes_open.get(), 30);
+        assert!(buffers.take_pipe().is_none());
+    }
+
     /// Whoever had it next would pass on what is another's.
     #[tokio::test]
     async fn a_pipe_with_bytes_in_it_is_lent_to_nobody() {
