@@ -112,13 +112,18 @@ impl Reader {
 
 /// Moves some of what a socket has into a pipe, as [`Reader::poll_splice`] tells it.
 fn move_some(socket: BorrowedFd<'_>, into: &OwnedFd, most: usize) -> io::Result<Option<usize>> {
-    match splice(socket, None, into, None, most, FLAGS) {
-        Ok(moved @ 1..) => Ok(Some(moved)),
-        Ok(0) | Err(Errno::AGAIN) => match peek(socket)? {
-            0 => Ok(Some(0)),
-            _ => Ok(None),
-        },
-        Err(errno) => Err(errno.into()),
+    let mut has_bytes = false;
+    loop {
+        match splice(socket, None, into, None, most, FLAGS) {
+            Ok(moved @ 1..) => return Ok(Some(moved)),
+            Ok(0) | Err(Errno::AGAIN) => match peek(socket)? {
+                0 => return Ok(Some(0)),
+                _ if has_bytes => return Ok(None),
+                // They may have come in between.
+                _ => has_bytes = true,
+            },
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }
 
