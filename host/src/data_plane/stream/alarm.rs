@@ -133,7 +133,6 @@ impl Alarm {
 )]
 #[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 mod tests {
-
     use tokio::task::coop;
 
     use super::*;

@@ -44,14 +44,63 @@ pub enum FieldName {
 
 /// A name that is known, as it is found.
 struct Spelling {
+    length: usize,
     words: [u64; 3],
     known: FieldName,
 }
 
-const fn spelling(name: &[u8], known: FieldName) -> Spelling {
-    let words = words(name);
-    Spelling { words, known }
+impl Spelling {
+    const fn new(name: &[u8], known: FieldName) -> Spelling {
+        Spelling {
+            length: name.len(),
+            words: words(name),
+            known,
+        }
+    }
 }
+
+/// The names that are known, by length.
+const KNOWN: [Spelling; 26] = [
+    Spelling::new(b"te", FieldName::Te),
+    Spelling::new(b"host", FieldName::Host),
+    Spelling::new(b"date", FieldName::Date),
+    Spelling::new(b"cookie", FieldName::Cookie),
+    Spelling::new(b"expect", FieldName::Expect),
+    Spelling::new(b"server", FieldName::Server),
+    Spelling::new(b"trailer", FieldName::Trailer),
+    Spelling::new(b"upgrade", FieldName::Upgrade),
+    Spelling::new(b"if-range", FieldName::IfRange),
+    Spelling::new(b"forwarded", FieldName::Forwarded),
+    Spelling::new(b"x-real-ip", FieldName::XRealIp),
+    Spelling::new(b"connection", FieldName::Connection),
+    Spelling::new(b"keep-alive", FieldName::KeepAlive),
+    Spelling::new(b"x-forwarded", FieldName::XForwarded),
+    Spelling::new(b"authorization", FieldName::Authorization),
+    Spelling::new(b"content-range", FieldName::ContentRange),
+    Spelling::new(b"content-length", FieldName::ContentLength),
+    Spelling::new(b"x-forwarded-for", FieldName::XForwardedFor),
+    Spelling::new(b"x-forwarded-host", FieldName::XForwardedHost),
+    Spelling::new(b"proxy-connection", FieldName::ProxyConnection),
+    Spelling::new(b"x-forwarded-proto", FieldName::XForwardedProto),
+    Spelling::new(b"transfer-encoding", FieldName::TransferEncoding),
+    Spelling::new(b"if-modified-since", FieldName::IfModifiedSince),
+    Spelling::new(b"sec-websocket-key", FieldName::SecWebSocketKey),
+    Spelling::new(b"if-unmodified-since", FieldName::IfUnmodifiedSince),
+    Spelling::new(b"sec-websocket-accept", FieldName::SecWebSocketAccept),
+];
+
+/// For each length, where the names in [`KNOWN`] begin that are as long, and where they end.
+const OF_LENGTH: [(usize, usize); KNOWN[KNOWN.len() - 1].length + 1] = {
+    let mut of_length = [(0, 0); _];
+    let mut at = 0;
+    while at < KNOWN.len() {
+        let (from, behind) = of_length[KNOWN[at].length];
+        let from = if behind == 0 { at } else { from };
+        of_length[KNOWN[at].length] = (from, at + 1);
+        at += 1;
+    }
+    of_length
+};
 
 /// All bytes of a name of 2 to 24, in lower case; those of any other length are of no known name.
 /// Pieces from its beginning and its end overlap, which spares a loop: each field of each head is
@@ -89,86 +138,12 @@ const fn lower_case(word: u64) -> u64 {
 impl FieldName {
     /// By name, in any case.
     pub fn of(name: &[u8]) -> FieldName {
-        use FieldName as Known;
-        let of_length: &[Spelling] = match name.len() {
-            2 => const { &[spelling(b"te", Known::Te)] },
-            4 => {
-                const {
-                    &[
-                        spelling(b"host", Known::Host),
-                        spelling(b"date", Known::Date),
-                    ]
-                }
-            }
-            6 => {
-                const {
-                    &[
-                        spelling(b"cookie", Known::Cookie),
-                        spelling(b"expect", Known::Expect),
-                        spelling(b"server", Known::Server),
-                    ]
-                }
-            }
-            7 => {
-                const {
-                    &[
-                        spelling(b"trailer", Known::Trailer),
-                        spelling(b"upgrade", Known::Upgrade),
-                    ]
-                }
-            }
-            8 => const { &[spelling(b"if-range", Known::IfRange)] },
-            9 => {
-                const {
-                    &[
-                        spelling(b"forwarded", Known::Forwarded),
-                        spelling(b"x-real-ip", Known::XRealIp),
-                    ]
-                }
-            }
-            10 => {
-                const {
-                    &[
-                        spelling(b"connection", Known::Connection),
-                        spelling(b"keep-alive", Known::KeepAlive),
-                    ]
-                }
-            }
-            11 => const { &[spelling(b"x-forwarded", Known::XForwarded)] },
-            13 => {
-                const {
-                    &[
-                        spelling(b"authorization", Known::Authorization),
-                        spelling(b"content-range", Known::ContentRange),
-                    ]
-                }
-            }
-            14 => const { &[spelling(b"content-length", Known::ContentLength)] },
-            15 => const { &[spelling(b"x-forwarded-for", Known::XForwardedFor)] },
-            16 => {
-                const {
-                    &[
-                        spelling(b"x-forwarded-host", Known::XForwardedHost),
-                        spelling(b"proxy-connection", Known::ProxyConnection),
-                    ]
-                }
-            }
-            17 => {
-                const {
-                    &[
-                        spelling(b"x-forwarded-proto", Known::XForwardedProto),
-                        spelling(b"transfer-encoding", Known::TransferEncoding),
-                        spelling(b"if-modified-since", Known::IfModifiedSince),
-                        spelling(b"sec-websocket-key", Known::SecWebSocketKey),
-                    ]
-                }
-            }
-            19 => const { &[spelling(b"if-unmodified-since", Known::IfUnmodifiedSince)] },
-            20 => const { &[spelling(b"sec-websocket-accept", Known::SecWebSocketAccept)] },
-            _ => return FieldName::of_family(name),
+        let Some((from, behind)) = OF_LENGTH.get(name.len()) else {
+            return FieldName::of_family(name);
         };
         let words = words(name);
-        let found = of_length.iter().find(|spelling| spelling.words == words);
+        let mut of_length = KNOWN[*from..*behind].iter();
+        let found = of_length.find(|spelling| spelling.words == words);
         found.map_or_else(|| FieldName::of_family(name), |spelling| spelling.known)
     }
 
