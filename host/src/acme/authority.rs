@@ -35,6 +35,9 @@ const ORDER: Duration = Duration::from_secs(300);
 /// (RFC 9773 section 4.3).
 const ASK: Duration = Duration::from_secs(6 * 3600);
 const ASK_LEAST: Duration = Duration::from_secs(60);
+/// Seconds after its begin for which a certificate is young: another one in its place is not followed
+/// at once by a third.
+const YOUNG: i64 = 86_400;
 /// Bytes of a certificate's file.
 const MOST: u64 = 1 << 20;
 
@@ -132,6 +135,11 @@ impl Certificate {
             self.last_error = None;
         }
         true
+    }
+
+    fn is_young(&self) -> bool {
+        let begun = self.facts.as_ref().map(|facts| facts.not_before);
+        begun.is_some_and(|begun| begun > renewal::now().saturating_sub(YOUNG))
     }
 
     /// In seconds since 1970.
@@ -517,11 +525,13 @@ impl Authority {
             return;
         };
         let failures = certificate.failures;
+        let was_early = certificate.asked.is_empty() && certificate.is_young();
         certificate.look();
         certificate.last_error = None;
         (self.failures, self.held_until) = (0, None);
-        if certificate.due() <= renewal::now() {
-            // Of an authority, or a machine, whose clock is wrong: not to be ordered again and again.
+        if was_early || certificate.due() <= renewal::now() {
+            // Of an authority, or a machine, whose clock is wrong, or of one whose windows have passed
+            // whatever it issues: not to be ordered again and again.
             certificate.failures = failures.saturating_add(1);
             let pause = renewal::pause(certificate.failures, None);
             certificate.held_until = Some(Instant::now() + pause);

@@ -1,6 +1,8 @@
 //! Certificates are renewed before they end, when the authority says so, and when they are for other
 //! domains.
 
+use waypost_tests::not_yet;
+
 use super::*;
 
 #[tokio::test]
@@ -68,6 +70,30 @@ async fn a_certificate_is_renewed_when_its_authority_says_so_and_it_is_told_whic
         ordered <= 3,
         "{ordered} orders, of which the window of the past wants one each start"
     );
+}
+
+/// As of an authority that is wrong about all that it issues.
+#[tokio::test]
+async fn a_window_that_has_passed_whatever_is_issued_has_it_ordered_no_more_often_than_what_fails()
+{
+    let (directory, store) = (Directory::start().await, store());
+    directory.suggests("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
+    let file = file(&directory.settings(), &store);
+    for _ in 0..2 {
+        let proxy = proxy::run(&file, &[]).await;
+        directory.has_orders(2).await;
+        let paused = |of: &Value| {
+            let next = seconds_until(&of["ordered"]["next"]);
+            of["state"] == "valid" && (1..=66).contains(&next)
+        };
+        shown(&proxy, "a.test", "a pause", paused).await;
+        let ordered = eventually("a third", async || directory.orders().len() > 2);
+        not_yet("it is ordered", ordered).await;
+    }
+    // Whoever asks for it is not kept waiting.
+    let proxy = proxy::run(&file, &[]).await;
+    let renewed = proxy.admin("POST", "/certificates/a.test/renew", "").await;
+    assert_eq!(renewed.status, 200, "{}", renewed.text());
 }
 
 #[tokio::test]

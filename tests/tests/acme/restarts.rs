@@ -80,11 +80,11 @@ async fn an_order_that_was_under_way_when_its_process_was_killed_counts_as_a_fai
 #[tokio::test]
 async fn a_renewal_that_only_the_authority_wants_is_left_alone_as_long_after_a_failure() {
     let (directory, store) = (Directory::start().await, store());
-    directory.suggests("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
     let file = file(&directory.settings(), &store);
     let proxy = proxy::run(&file, &[]).await;
     is_valid(&proxy, "a.test").await;
     drop(proxy);
+    directory.suggests("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
     seed(&directory, store.path(), "a.test", (-1, 89));
     directory.does(refusal());
     let proxy = proxy::run(&file, &[]).await;
