@@ -1,13 +1,12 @@
-//! HTTP/2 from a client: many requests at once on one connection, each a task of its own.
+//! HTTP/2 from a client: many requests at once on one connection, each in a task of its own.
 //!
 //! h2 speaks the protocol and bounds what a connection may make us keep; [`Meter`] bounds what it
 //! may make us do. Each stream becomes a [`Session`] of its own, so that an exchange need not know
 //! which version carries it.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +14,10 @@ use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use tokio::time::Instant;
 
+use super::stream_task::{Accepted, OpenStream, OpenStreams};
 use crate::config::model;
 use crate::data_plane::downstream::{Client, ClientConnection};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
-use crate::data_plane::exchange::{self, Fault};
 use crate::data_plane::stream::{Alarm, Http2Stream, Meter, Metered, Reader, Stream, Writer};
 use crate::data_plane::worker::Worker;
 
@@ -39,7 +38,7 @@ struct Http2Driver {
     client: Rc<Client>,
     /// Its streams have it too: the connection has not ended before they have.
     guard: Rc<ConnectionGuard>,
-    streams: Rc<Streams>,
+    streams: Rc<OpenStreams>,
     requests: u64,
     connection_limits: ConnectionLimits,
     alarm: Alarm,
@@ -56,41 +55,6 @@ struct ConnectionLimits {
     keepalive_timeout: Duration,
     keepalive_requests: u64,
     keepalive_time: Duration,
-}
-
-/// The open streams of a connection.
-#[derive(Default)]
-struct Streams {
-    open: Cell<usize>,
-    /// Of the connection's task.
-    waker: RefCell<Option<Waker>>,
-}
-
-/// One of them, and its hold on the connection.
-struct OpenStream {
-    streams: Rc<Streams>,
-    _connection: Rc<ConnectionGuard>,
-}
-
-impl OpenStream {
-    fn new(streams: &Rc<Streams>, connection: &Rc<ConnectionGuard>) -> OpenStream {
-        streams.open.set(streams.open.get() + 1);
-        OpenStream {
-            streams: streams.clone(),
-            _connection: connection.clone(),
-        }
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.streams.open.set(self.streams.open.get() - 1);
-        if self.streams.open.get() == 0
-            && let Some(waker) = self.streams.waker.take()
-        {
-            waker.wake();
-        }
-    }
 }
 
 #[allow(
@@ -237,11 +201,7 @@ impl Http2Driver {
         if !self.closing && self.guard.slot().poll_closing(cx).is_ready() {
             return Poll::Ready(StreamEvent::Close);
         }
-        if self.streams.open.get() > 0 {
-            match &mut *self.streams.waker.borrow_mut() {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
+        if self.streams.poll_none(cx).is_pending() {
             self.busy = true;
             return Poll::Pending;
         }
@@ -279,7 +239,7 @@ impl Http2Driver {
             self.closing = true;
             self.connection.graceful_shutdown();
         }
-        let (parts, body) = request.into_parts();
+        let (request, body) = request.into_parts();
         let stream = Rc::new(Http2Stream::accepted(body, respond, self.meter.clone()));
         let mut connection = ClientConnection::new(
             self.worker.clone(),
@@ -288,38 +248,14 @@ impl Http2Driver {
             (Reader::Http2(stream.clone()), Writer::Http2(stream.clone())),
         );
         connection.requests = requests_before;
-        let (open, meter) = (
-            OpenStream::new(&self.streams, &self.guard),
-            self.meter.clone(),
-        );
-        // Large: a task moves what it runs when it begins and when it ends, and need move no more
-        // than a pointer.
-        tokio::task::spawn_local(Box::pin(async move {
-            let _open = open;
-            let mut session = connection.next_request(began);
-            let mut head = session.worker.take_request_head();
-            let protocol = parts.extensions.get::<h2::ext::Protocol>();
-            let taken = head.take_http2(
-                &parts,
-                protocol.map(h2::ext::Protocol::as_str),
-                session.limits().max_headers,
-            );
-            drop(parts);
-            match taken {
-                Ok(()) => {
-                    exchange::serve(&mut session, head, began).await;
-                }
-                Err(bad) => {
-                    exchange::reject(&mut session, head, began, Fault::BadHead(bad)).await;
-                }
-            }
-            if stream.has_ended() {
-                meter.answered();
-            } else {
-                // A reset takes away what the connection has not sent yet.
-                tokio::task::yield_now().await;
-                stream.reset(Reason::INTERNAL_ERROR);
-            }
-        }));
+        let accepted = Accepted {
+            request,
+            began,
+            stream,
+            connection,
+            meter: self.meter.clone(),
+            open: OpenStream::new(&self.streams, &self.guard),
+        };
+        accepted.begin();
     }
 }

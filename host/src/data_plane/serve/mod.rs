@@ -8,6 +8,7 @@ mod connection; // what comes before the requests of one
 mod http1; // requests one after the other
 mod discard; // what is still sent behind an answer
 mod http2; // requests side by side
+mod stream_task; // each of these
 
 pub(crate) use thread::{Order, ServeOrder, run};
 

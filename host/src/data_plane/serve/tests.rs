@@ -136,6 +136,94 @@ fn the_state_of_a_connection_at_work_fits_into_five_and_a_half_kilobytes() {
     assert!(size <= 5_500, "{size} bytes");
 }
 
+/// A client of HTTP/2 that sends so many requests at once, so often.
+fn ask_at_once(stream: UnixStream, requests: usize, times: usize) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let ask = async {
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::UnixStream::from_std(stream).unwrap();
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        for _ in 0..times {
+            let mut answers = Vec::new();
+            for _ in 0..requests {
+                let mut sender = sender.clone().ready().await.unwrap();
+                let request = http::Request::get("http://a.test/").body(()).unwrap();
+                answers.push(sender.send_request(request, true).unwrap().0);
+            }
+            for answer in answers {
+                let mut body = answer.await.unwrap().into_body();
+                while let Some(data) = body.data().await {
+                    assert_eq!(data.unwrap(), "ok");
+                }
+            }
+        }
+        drop(sender);
+        connection.await.unwrap().unwrap();
+    };
+    runtime.enable_all().build().unwrap().block_on(ask);
+}
+
+/// A server that answers so many connections once all of them are there, so often.
+fn answer_at_once(server: &TcpListener, connections: usize, times: usize) {
+    for _ in 0..times {
+        let accepted = (0..connections).map(|_| server.accept().unwrap().0);
+        for mut stream in accepted.collect::<Vec<_>>() {
+            read_head(&mut stream);
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            stream.write_all(answer).unwrap();
+        }
+    }
+}
+
+/// Tasks that are there once so many requests have been served at once, so often.
+fn tasks_kept(requests: usize, times: usize) -> usize {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let server = thread::spawn(move || answer_at_once(&server, requests, times));
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let client = thread::spawn(move || ask_at_once(theirs, requests, times));
+    let snapshot = Builder::new().snapshot(&format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\npath = \"/\"\nproxy = \"http://{address}\"\n"
+    ));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .unwrap();
+    let kept = runtime.block_on(async {
+        let logs = AccessLogs::start().unwrap();
+        let worker = Rc::new(Worker::new(0, snapshot, process(), logs.buffers()).await);
+        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
+        let guard = ConnectionGuard::new(&slot.unwrap());
+        ours.set_nonblocking(true).unwrap();
+        let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
+        let before = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        Connection::new(worker, Client::unix(1), stream, guard).await;
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+            - before
+    });
+    client.join().unwrap();
+    server.join().unwrap();
+    kept
+}
+
+#[test]
+fn a_task_that_has_served_a_stream_serves_the_next_one() {
+    assert_eq!(tasks_kept(1, 20), 1);
+    // Those of an event loop that has ended are not asked.
+    assert_eq!(tasks_kept(3, 20), 3);
+}
+
+#[test]
+fn tasks_of_streams_are_kept_up_to_a_bound() {
+    assert_eq!(tasks_kept(100, 2), 64);
+}
+
 /// What a connection is doing, for as long as it likes.
 #[derive(Clone, Copy)]
 enum State {
