@@ -1,7 +1,8 @@
 //! Stops calls that run on.
 //!
 //! A thread advances the engine's epoch every 4 milliseconds: more often would cost a busy worker
-//! more than the plugins do. A call that is under way when it does begins to be measured, in
+//! more than the plugins do. Every 20, while only such plugins are called as are neither charged nor
+//! cut soon ([`Ticks`]): the thread's turns are a hundredth of what a busy worker takes. A call that is under way when it does begins to be measured, in
 //! processor time of its thread: on a busy machine a worker may well be away for longer than a
 //! deadline, and that must not count as the plugin's fault. Calls that are over by then, which is
 //! all of them, cost no system call.
@@ -19,6 +20,10 @@ use crate::fault_injection;
 
 /// One tick of the clock, and the unit of deadlines.
 pub(super) const TICK: Duration = Duration::from_millis(4);
+/// Ticks between two that are coarse.
+const COARSE: u32 = 5;
+/// The least deadline of calls for which ticks may be coarse.
+const LONG_DEADLINE: Duration = Duration::from_millis(50);
 /// What a late tick counts for at the most, when time is charged by ticks.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(40);
 /// Ticks after which a call is first looked at: the one under way, as looking costs next to
@@ -27,8 +32,29 @@ pub(super) const FIRST_LOOK: u64 = 1;
 /// The longest deadline. The clock stops after a longer silence only, so it never stops on a call
 /// under way.
 pub(super) const LONGEST_DEADLINE: Duration = Duration::from_secs(5);
-/// Ticks after which the clock stops if no plugin was called meanwhile: twice the longest deadline.
+/// Ticks after which the clock stops if no plugin was called meanwhile, and is coarse if none was that
+/// has to be looked at often: twice the longest deadline.
 pub(super) const PERIOD: u32 = 2_500;
+
+/// How often a plugin's calls have to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ticks {
+    /// Every 4 milliseconds.
+    Fine,
+    /// Every 20 at the latest.
+    Coarse,
+}
+
+impl Ticks {
+    /// Of calls that have this much time, and pay for it out of such a budget, in hundredths of a
+    /// worker's time. As the stock plugins': what is charged to those is told, but never lacking.
+    pub(super) fn of(deadline: Duration, budget: u32) -> Ticks {
+        match deadline >= LONG_DEADLINE && budget >= 100 {
+            true => Ticks::Coarse,
+            false => Ticks::Fine,
+        }
+    }
+}
 
 /// Advances the engine's epoch, tick by tick, while plugins are called.
 ///
@@ -43,6 +69,8 @@ struct ClockState {
     /// Set by calls, cleared by the clock once in a period: mostly read, so workers share its cache
     /// line in peace.
     wanted: AtomicBool,
+    /// Likewise, by calls that have to be looked at often.
+    wanted_fine: AtomicBool,
     stop: AtomicBool,
     /// Nanoseconds between the last two ticks: more than asked for where the machine is busy.
     interval: AtomicU64,
@@ -52,6 +80,7 @@ impl EpochClock {
     pub(super) fn start(engine: &Engine, period: u32) -> std::io::Result<Arc<EpochClock>> {
         let shared = Arc::new(ClockState {
             wanted: AtomicBool::new(false),
+            wanted_fine: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             interval: AtomicU64::new(nanos(TICK)),
         });
@@ -69,12 +98,13 @@ impl EpochClock {
         }))
     }
 
-    /// Sees to it that the clock runs. Before every call; two instructions if it does.
+    /// Sees to it that the clock runs, and as often as the call needs it. Before every call; a few
+    /// instructions if it does.
     #[inline]
-    pub(super) fn wake(&self) {
-        if !self.shared.wanted.load(Relaxed) {
-            self.shared.wanted.store(true, Relaxed);
-            self.thread.unpark();
+    pub(super) fn wake(&self, ticks: Ticks) {
+        self.shared.want(&self.shared.wanted, &self.thread);
+        if ticks == Ticks::Fine {
+            self.shared.want(&self.shared.wanted_fine, &self.thread);
         }
     }
 
@@ -91,11 +121,35 @@ impl Drop for EpochClock {
     }
 }
 
+impl ClockState {
+    #[inline]
+    fn want(&self, wanted: &AtomicBool, clock: &Thread) {
+        if !wanted.load(Relaxed) {
+            wanted.store(true, Relaxed);
+            clock.unpark();
+        }
+    }
+}
+
 fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
+    // In the period before, in which calls may have begun that are still under way.
+    let mut was_fine = false;
     loop {
-        let mut last = Instant::now();
-        for _ in 0..period {
-            thread::sleep(TICK);
+        let (mut last, mut passed) = (Instant::now(), 0);
+        while passed < period {
+            let is_fine = was_fine || state.wanted_fine.load(Relaxed);
+            if is_fine {
+                thread::sleep(TICK);
+                passed += 1;
+            } else {
+                thread::park_timeout(TICK * COARSE);
+                if state.wanted_fine.load(Relaxed) {
+                    // Not at once, which would meet the very call that wants it.
+                    last = Instant::now();
+                    continue;
+                }
+                passed += COARSE;
+            }
             let now = Instant::now();
             let interval = (now - last).clamp(TICK, LONGEST_INTERVAL);
             state.interval.store(nanos(interval), Relaxed);
@@ -106,6 +160,7 @@ fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
                 _ => return,
             }
         }
+        was_fine = state.wanted_fine.swap(false, Relaxed);
         // A call that began just before this swap has the whole next period before the clock can
         // stop.
         if !state.wanted.swap(false, Relaxed) {
@@ -166,7 +221,7 @@ impl Stopwatch {
         let ends = *self.ends.get_or_insert(now + self.allowance);
         match ends.saturating_sub(now) {
             Duration::ZERO => UpdateDeadline::Interrupt,
-            left => UpdateDeadline::Continue(ticks(left)),
+            left => UpdateDeadline::Continue(ticks(left, interval)),
         }
     }
 }
@@ -180,9 +235,10 @@ pub(super) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Ticks in a span of time, rounded up.
-fn ticks(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
+/// Ticks in a span of time, rounded up, where so much is between two of them.
+fn ticks(span: Duration, interval: Duration) -> u64 {
+    let interval = interval.max(TICK).as_nanos();
+    u64::try_from(span.as_nanos().div_ceil(interval)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -224,7 +280,7 @@ mod tests {
         let interrupted = |after| call(&engine, "returns", after).is_err();
         // On a busy machine the clock's thread may come late, so each is tried again.
         eventually("a call that takes long to be interrupted", || {
-            clock.wake();
+            clock.wake(Ticks::Fine);
             interrupted(TICK * 4)
         });
         eventually("the clock to stop", || !interrupted(TICK * 20));
@@ -234,7 +290,7 @@ mod tests {
         let looped = thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Relaxed) {
-                    clock.wake();
+                    clock.wake(Ticks::Fine);
                     thread::sleep(TICK);
                 }
             });
@@ -246,6 +302,38 @@ mod tests {
             looped.unwrap_err().downcast::<Trap>().unwrap(),
             Trap::Interrupt
         );
+    }
+
+    #[test]
+    fn the_clock_is_coarse_while_no_call_has_to_be_looked_at_often() {
+        let engine = Engine::new(&engine_config()).unwrap();
+        let clock = EpochClock::start(&engine, 50).unwrap();
+        let is_coarse = || clock.interval() >= TICK * COARSE;
+        let is_fine = || clock.interval() < TICK * 2;
+        eventually("coarse ticks", || {
+            clock.wake(Ticks::Coarse);
+            is_coarse()
+        });
+        eventually("fine ticks", || {
+            clock.wake(Ticks::Fine);
+            is_fine()
+        });
+        eventually("coarse ticks again", || {
+            clock.wake(Ticks::Coarse);
+            is_coarse()
+        });
+        let (short, long) = (Duration::from_millis(49), Duration::from_millis(50));
+        assert_eq!(Ticks::of(short, 100), Ticks::Fine);
+        assert_eq!(Ticks::of(long, 99), Ticks::Fine);
+        assert_eq!(Ticks::of(long, 100), Ticks::Coarse);
+    }
+
+    #[test]
+    fn a_call_for_which_ticks_are_coarse_ends_in_time() {
+        let mut watch = Stopwatch::default();
+        watch.start(LONG_DEADLINE);
+        let coarse = TICK * COARSE;
+        assert!(matches!(watch.look(coarse), UpdateDeadline::Continue(3)));
     }
 
     #[test]

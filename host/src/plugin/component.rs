@@ -12,7 +12,7 @@ use wasi_preview1_component_adapter_provider::{
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use super::clock::{EpochClock, LONGEST_DEADLINE};
+use super::clock::{EpochClock, LONGEST_DEADLINE, Ticks};
 use super::common::{About, CommonExports};
 use super::debug_lines::DebugLines;
 use super::error::{ConfigureError, PluginError, PluginFault};
@@ -76,6 +76,8 @@ pub(super) struct Inner {
     pub(super) handler_deadline: Duration,
     pub(super) setup_deadline: Duration,
     pub(super) clock: Arc<EpochClock>,
+    /// How often calls have to be looked at that do not wait.
+    pub(super) ticks: Ticks,
     pub(super) stats: Arc<PluginStats>,
     /// What all versions share; none for one that does not ask for it.
     pub(super) store: Option<PluginStore>,
@@ -270,6 +272,7 @@ impl Plugin {
             handler_deadline,
             setup_deadline,
             clock,
+            ticks,
             stats: _,
             store,
             history: _,
@@ -298,6 +301,7 @@ impl Plugin {
             handler_deadline: *handler_deadline,
             setup_deadline: *setup_deadline,
             clock: clock.clone(),
+            ticks: *ticks,
             stats: Arc::new(PluginStats::new(
                 options.max_faults_of(is_handler),
                 options.fault_window,
@@ -527,6 +531,7 @@ impl Plugin {
                 .min(LONGEST_DEADLINE),
             setup_deadline: deadline.saturating_add(SETUP).min(LONGEST_DEADLINE),
             clock: clock.clone(),
+            ticks: Ticks::of(deadline, options.budget_of(is_handler)),
             stats: Arc::new(PluginStats::new(
                 options.max_faults_of(is_handler),
                 options.fault_window,

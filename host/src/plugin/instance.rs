@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Store;
 use wasmtime::component::{self, ComponentNamedList, Lift, Lower, TypedFunc};
 
-use super::clock::FIRST_LOOK;
+use super::clock::{FIRST_LOOK, Ticks};
 use super::common::{About, Accepted, CommonFunctions, SettingsError, Sharing};
 use super::component::Plugin;
 use super::context::ExchangeAtHand;
@@ -283,7 +283,8 @@ impl<W: World> Instance<W> {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift + 'static,
     {
-        self.plugin.inner().clock.wake();
+        let inner = self.plugin.inner();
+        inner.clock.wake(inner.ticks);
         self.store.data_mut().watch.start(deadline);
         self.store.set_epoch_deadline(FIRST_LOOK);
         let called = match self.plugin.waits() {
@@ -311,7 +312,7 @@ impl<W: World> Instance<W> {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift + 'static,
     {
-        self.plugin.inner().clock.wake();
+        self.plugin.inner().clock.wake(Ticks::Fine);
         let state = self.store.data_mut();
         state.waiting().port.open(requests);
         let watch = state.call_watch.clone();
@@ -373,15 +374,15 @@ fn instantiate(
     };
     store.set_hostcall_fuel(bytes.max(state).saturating_add(1));
     store.set_max_component_handles(HANDLES);
-    let clock = inner.clock.clone();
+    let (clock, ticks) = (inner.clock.clone(), inner.ticks);
     store.epoch_deadline_callback(move |mut store| {
-        clock.wake(); // the clock must outlast a call that its thread takes very long over
+        clock.wake(ticks); // the clock must outlast a call that its thread takes very long over
         let interval = clock.interval();
         let state = store.data_mut();
         let waits = state.call_watch.look();
         Ok(waits.unwrap_or_else(|| state.watch.look(interval)))
     });
-    inner.clock.wake();
+    inner.clock.wake(ticks);
     store.data_mut().watch.start(inner.setup_deadline);
     store.set_epoch_deadline(FIRST_LOOK);
     let instance = match plugin.waits() {

@@ -209,9 +209,10 @@ pub(in crate::config) static LIMITS: Table = Table {
                 min: 1,
                 max: 60 * SECOND,
             },
-            "For one call, in processor time, looked at every 4 milliseconds. Without it `\"5ms\"`, \
-             and `\"50ms\"` for a file of 1 MiB or more. Of a route's `component`: for each part of an \
-             answer, without it `\"1s\"`.",
+            "For one call, in processor time, looked at every 4 milliseconds, or every 20 where it is \
+             at least `\"50ms\"` and `budget` is 100. Without it `\"5ms\"`, and `\"50ms\"` for a \
+             file of 1 MiB or more. Of a route's `component`: for each part of an answer, without it \
+             `\"1s\"`.",
         ),
         Key::new(
             "table_elements",

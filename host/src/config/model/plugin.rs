@@ -115,7 +115,7 @@ impl Grants {
 pub struct PluginLimits {
     /// Linear memory. None: by the [size of the file](PluginLimits::memory_of).
     pub memory: Option<u64>,
-    /// For one call in the data path, in processor time; looked at every 4 ms. None: by the
+    /// For one call in the data path, in processor time; looked at every 4 to 20 ms. None: by the
     /// [size of the file](PluginLimits::deadline_of).
     pub deadline: Option<Duration>,
     /// Elements of all tables together, default 10,000.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use wasmtime::UpdateDeadline;
 
-use super::super::clock::{EpochClock, FIRST_LOOK, TICK, nanos, processor_time};
+use super::super::clock::{EpochClock, FIRST_LOOK, TICK, Ticks, nanos, processor_time};
 use super::super::context::ExchangeAtHand;
 use super::super::imports::AT_HAND;
 
@@ -115,7 +115,7 @@ pub(in crate::plugin) async fn run<T>(
         reason = "who asks gives the call up when its time is over"
     )]
     poll_fn(|cx| {
-        clock.wake();
+        clock.wake(Ticks::Fine);
         watch.resume();
         let polled = match exchange {
             Some(exchange) => AT_HAND.set(exchange, || call.as_mut().poll(cx)),
