@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use super::turn;
 use super::unwinding::contained;
 use super::worker_config::RunInTrial;
 use crate::config::model::OnError;
@@ -89,6 +90,7 @@ impl HookRun {
 
     /// A further call about the same exchange at the same place.
     pub(crate) fn call(&self, now_us: u64) -> HookCall {
+        turn::passed();
         HookCall {
             exchange: self.exchange,
             place: self.place,

@@ -4,6 +4,7 @@
 //! Nothing here reads a file, waits on a lock or knows TOML: a worker is handed a
 //! [`Snapshot`](worker_config::Snapshot).
 
+mod turn; // the time, read once in a turn of a task
 pub(crate) mod wanted; // upstreams that requests have named, asked for
 pub(crate) mod scrapes; // what is counted, asked for by routes
 pub(crate) mod standing; // what requests and clients are doing, counted by each worker

@@ -2,9 +2,11 @@
 //! found at once, and a connection changes from one state to the next in a few steps.
 //!
 //! Those that are idle, and those that have not said a whole request, each stand in a queue in the
-//! order in which they came to do so. The queues are linked through the slots themselves.
+//! order in which they came to do so. Each request takes its connection out of one and puts it back at
+//! the end: what is left behind in the queue is not looked for, but passed over once it is met. So a
+//! request touches nothing of other connections.
 
-use std::num::NonZeroU32;
+use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -27,44 +29,63 @@ pub(super) struct Slots {
     slots: slab::Slab<Slot>,
     idle: Queue,
     opening: Queue,
-    /// How many times a slot has entered a queue.
-    entries: u64,
+    /// How many times a slot has changed what it does.
+    changes: u64,
 }
 
 struct Slot {
     waker: Option<Waker>,
     activity: Activity,
-    /// Which entry into a queue its last one was.
-    entry: u64,
-    /// Neighbours in the queue of its activity.
-    previous: Neighbour,
-    next: Neighbour,
+    /// Which of the changes of all slots its last one was.
+    change: u64,
 }
 
-/// Another slot, if there is one, in four bytes: each connection has two, idle or not.
-#[derive(Default, Clone, Copy)]
-struct Neighbour(Option<NonZeroU32>);
-
-impl From<Option<usize>> for Neighbour {
-    /// There are no more slots than descriptors, which the kernel counts in 32 bits.
-    fn from(slot: Option<usize>) -> Neighbour {
-        let number = slot.and_then(|slot| u32::try_from(slot + 1).ok());
-        Neighbour(number.and_then(NonZeroU32::new))
-    }
-}
-
-impl Neighbour {
-    fn slot(self) -> Option<usize> {
-        self.0.map(|number| number.get() as usize - 1)
-    }
-}
-
-/// The ends of a queue: the longest there first.
-#[derive(Default, Clone, Copy)]
+/// Slots, the longest there first.
+#[derive(Default)]
 struct Queue {
-    first: Option<usize>,
-    last: Option<usize>,
+    /// With those that have left meanwhile: by the time another one enters, as many again at most, and
+    /// [`LEFT`].
+    entered: VecDeque<Entry>,
+    /// Of those that have not left.
     length: usize,
+}
+
+/// A slot that has entered a queue, by which change; there until it changes once more.
+#[derive(Clone, Copy)]
+struct Entry {
+    change: u64,
+    slot: usize,
+}
+
+/// Entries of slots that have left a queue and are kept, however short it is.
+const LEFT: usize = 64;
+
+impl Entry {
+    fn is_there(&self, slots: &slab::Slab<Slot>) -> bool {
+        let slot = slots.get(self.slot);
+        slot.is_some_and(|slot| slot.change == self.change)
+    }
+}
+
+impl Queue {
+    fn enter(&mut self, entry: Entry, slots: &slab::Slab<Slot>) {
+        self.length += 1;
+        self.entered.push_back(entry);
+        if self.entered.len() > 2 * self.length + LEFT {
+            self.entered.retain(|entry| entry.is_there(slots));
+        }
+    }
+
+    /// The longest there.
+    fn first(&mut self, slots: &slab::Slab<Slot>) -> Option<usize> {
+        while let Some(first) = self.entered.front() {
+            if first.is_there(slots) {
+                return Some(first.slot);
+            }
+            self.entered.pop_front();
+        }
+        None
+    }
 }
 
 impl Slots {
@@ -72,9 +93,7 @@ impl Slots {
         let slot = self.slots.insert(Slot {
             waker: None,
             activity: Activity::Busy,
-            entry: 0,
-            previous: Neighbour::default(),
-            next: Neighbour::default(),
+            change: 0,
         });
         self.set(slot, activity);
         slot
@@ -104,12 +123,22 @@ impl Slots {
         if std::mem::discriminant(&before) == std::mem::discriminant(&activity) {
             return;
         }
-        self.unlink(slot);
-        self.slots[slot].activity = activity;
-        match activity {
-            Activity::Leaving | Activity::Busy => {}
-            Activity::Idle | Activity::Opening(_) => self.link(slot),
+        if let Some(left) = self.queue(before) {
+            left.length -= 1;
         }
+        self.changes += 1;
+        let entry = Entry {
+            change: self.changes,
+            slot,
+        };
+        let noted = &mut self.slots[slot];
+        (noted.activity, noted.change) = (activity, entry.change);
+        let queue = match activity {
+            Activity::Idle => &mut self.idle,
+            Activity::Opening(_) => &mut self.opening,
+            Activity::Busy | Activity::Leaving => return,
+        };
+        queue.enter(entry, &self.slots);
     }
 
     /// Has the slot's task woken when there is news for it.
@@ -122,7 +151,8 @@ impl Slots {
 
     /// Tells the connection that has been idle for longest to leave; false where none is idle.
     pub(super) fn evict_idle(&mut self) -> bool {
-        self.idle.first.is_some_and(|slot| {
+        let longest = self.idle.first(&self.slots);
+        longest.is_some_and(|slot| {
             self.evict(slot);
             true
         })
@@ -130,13 +160,13 @@ impl Slots {
 
     /// The present moment, for [`evict_idle_since`](Self::evict_idle_since).
     pub(super) fn mark(&self) -> u64 {
-        self.entries
+        self.changes
     }
 
     /// Tells every connection to leave that has been idle since a [`mark`](Self::mark).
     pub(super) fn evict_idle_since(&mut self, mark: u64) {
-        while let Some(slot) = self.idle.first
-            && self.slots[slot].entry <= mark
+        while let Some(slot) = self.idle.first(&self.slots)
+            && self.slots[slot].change <= mark
         {
             self.evict(slot);
         }
@@ -144,7 +174,7 @@ impl Slots {
 
     /// Tells the connection that has been opening for longest to leave, if it has since `before`.
     pub(super) fn evict_opening(&mut self, before: Instant) -> bool {
-        let slot = self.opening.first.filter(|slot| {
+        let slot = self.opening.first(&self.slots).filter(|slot| {
             matches!(self.slots[*slot].activity, Activity::Opening(since) if since <= before)
         });
         slot.is_some_and(|slot| {
@@ -175,46 +205,6 @@ impl Slots {
             Activity::Busy | Activity::Leaving => None,
         }
     }
-
-    fn link(&mut self, slot: usize) {
-        let Some(queue) = self.queue(self.slots[slot].activity) else {
-            return;
-        };
-        let last = queue.last.replace(slot);
-        queue.first.get_or_insert(slot);
-        queue.length += 1;
-        self.entries += 1;
-        let entry = self.entries;
-        self.slots[slot].entry = entry;
-        self.slots[slot].previous = last.into();
-        if let Some(last) = last {
-            self.slots[last].next = Some(slot).into();
-        }
-    }
-
-    fn unlink(&mut self, slot: usize) {
-        let activity = self.slots[slot].activity;
-        let (previous, next) = {
-            let slot = &mut self.slots[slot];
-            let previous = std::mem::take(&mut slot.previous);
-            (previous.slot(), std::mem::take(&mut slot.next).slot())
-        };
-        if let Some(queue) = self.queue(activity) {
-            queue.length -= 1;
-            if previous.is_none() {
-                queue.first = next;
-            }
-            if next.is_none() {
-                queue.last = previous;
-            }
-        }
-        if let Some(previous) = previous {
-            self.slots[previous].next = next.into();
-        }
-        if let Some(next) = next {
-            self.slots[next].previous = previous.into();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -243,8 +233,25 @@ mod tests {
 
     /// Each connection has one, and what it costs an idle one counts.
     #[test]
-    fn a_slot_fits_into_48_bytes() {
-        assert!(size_of::<Slot>() <= 48, "{}", size_of::<Slot>());
+    fn a_slot_fits_into_40_bytes_and_its_place_in_a_queue_into_16() {
+        let sizes = (size_of::<Slot>(), size_of::<Entry>());
+        assert!(sizes.0 <= 40 && sizes.1 <= 16, "{sizes:?}");
+    }
+
+    #[test]
+    fn a_queue_does_not_grow_with_the_number_of_requests() {
+        let mut slots = Slots::default();
+        let all: Vec<usize> = (0..100).map(|_| slots.insert(Activity::Idle)).collect();
+        for slot in all.iter().cycle().take(10_000) {
+            slots.set(*slot, Activity::Busy);
+            slots.set(*slot, Activity::Idle);
+            assert!(slots.idle.entered.len() <= 2 * all.len() + LEFT);
+        }
+        for slot in &all[1..] {
+            slots.set(*slot, Activity::Busy);
+        }
+        slots.set(all[1], Activity::Idle);
+        assert_eq!(slots.idle.entered.len(), 2);
     }
 
     #[test]

@@ -145,6 +145,7 @@ const FLOORS: &[&str] = &[
     "files",           // that routes answer with
     "access_log",      // lines of exchanges
     "traces",          // spans of exchanges
+    "data_plane/turn",
     "data_plane/wanted",
     "data_plane/scrapes",
     "data_plane/standing",

@@ -6,11 +6,15 @@ use std::time::Instant;
 
 use super::state::Exchange;
 use crate::data_plane::downstream::Session;
+use crate::data_plane::turn;
 use crate::data_plane::unwinding::contained;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::fault_injection;
 use crate::metrics::EndedRequest;
 use crate::plugin::ExchangeAtHand;
+
+/// Bytes of a body that may take a while to send within one turn.
+const MUCH: u64 = 64 << 10;
 
 /// Ends an exchange when it is dropped: once the client has its answer, or wherever the exchange is
 /// cut, be it by a stop or by a panic.
@@ -21,10 +25,10 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    pub(super) fn new(session: &Session<'_>, exchange: Exchange) -> Finish {
+    pub(super) fn new(session: &Session<'_>, exchange: Rc<Exchange>) -> Finish {
         session.worker.standing().answers();
         Finish {
-            exchange: Rc::new(exchange),
+            exchange,
             worker_config: session.worker_config.clone(),
             listener: session.listener,
         }
@@ -37,6 +41,16 @@ impl Finish {
     /// The exchange, while nothing else holds it: it can be changed until it is carried on.
     pub(super) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
         Rc::get_mut(&mut self.exchange)
+    }
+
+    /// The time of this turn, unless the exchange has begun in it, or has sent much in it.
+    fn now(&self) -> Instant {
+        let exchange = &self.exchange;
+        let now = turn::now();
+        match now == exchange.began || exchange.stats.body_sent.get() > MUCH {
+            true => Instant::now(),
+            false => now,
+        }
     }
 
     /// Tells the hooks that were asked.
@@ -93,7 +107,7 @@ impl Drop for Finish {
         if self.exchange.hooked.is_owed_an_end() {
             contained(|| self.tell_hooks());
         }
-        let now = Instant::now();
+        let now = self.now();
         self.count(now);
         self.trace(now);
         contained(|| self.log(now));

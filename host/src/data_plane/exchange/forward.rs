@@ -2,7 +2,7 @@
 //! the last.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::fault::{Fault, failure_status};
 use super::final_head::{HeadOutcome, read_final_head};
@@ -20,6 +20,7 @@ use crate::config::model::{ProxyLimits, Route};
 use crate::data_plane::body::{BodyPipe, Stage};
 use crate::data_plane::copy::CopyTimeouts;
 use crate::data_plane::downstream::Session;
+use crate::data_plane::turn;
 use crate::data_plane::upstream::{
     Attempt, AttemptError, Failure, Lease, MAX_CONNECTIONS, NoEndpoint, ReadLimits, Retry,
     StatusFailed, Timings, Upload, UploadRest, WorkerUpstream, keeps_connection, wait_for_endpoint,
@@ -272,7 +273,7 @@ impl Forwarding<'_, '_, '_> {
             outgoing,
         )
         .await?;
-        let received = Instant::now();
+        let received = turn::now();
         timings.header = received.saturating_duration_since(lease.picked_at);
         let (status, ended_at) = (head.status(), *timings);
         note_head(exchange, head, ended_at);
@@ -317,8 +318,7 @@ impl Forwarding<'_, '_, '_> {
             let endpoint = attempt.endpoint;
             let connection = attempt.finish(&buffers);
             if keeps {
-                self.upstream
-                    .keep_idle(endpoint, connection, Instant::now());
+                self.upstream.keep_idle(endpoint, connection, received);
             }
             return Ok(Answered::HandedOn { target, status });
         }

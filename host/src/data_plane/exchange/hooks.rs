@@ -21,6 +21,7 @@ use crate::config::model::{HookUse, OnError};
 use crate::data_plane::body::BodyPipe;
 use crate::data_plane::downstream::Session;
 use crate::data_plane::hook_requests::{Origin, carry_until};
+use crate::data_plane::turn;
 use crate::data_plane::worker_config::WorkerConfig;
 use crate::http::head::BadChange;
 use crate::metrics::HookVerdict;
@@ -77,6 +78,7 @@ pub(super) async fn ask(
         let Some((hook, in_trial)) = watch.hook(worker_config, place, finish.exchange()) else {
             continue;
         };
+        turn::passed();
         let call = HookCall {
             exchange: finish.exchange().number(),
             place: place.place_number,

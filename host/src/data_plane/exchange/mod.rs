@@ -144,7 +144,7 @@ fn begin(
     request: RequestHead,
     began: Instant,
 ) -> (Finish, Result<Admission, Fault>) {
-    let mut finish = Finish::new(session, Exchange::new(session, request, began));
+    let mut finish = Finish::new(session, Exchange::begin(session, request, began));
     // Nothing else holds it yet.
     let examined = (finish.exchange_mut()).map(|exchange| admit::examine(exchange, session));
     (finish, examined.unwrap_or(Err(Fault::Said(500))))
@@ -157,7 +157,7 @@ pub(crate) async fn reject(
     began: Instant,
     fault: Fault,
 ) -> ConnectionFate {
-    let finish = Finish::new(session, Exchange::new(session, request, began));
+    let finish = Finish::new(session, Exchange::begin(session, request, began));
     let delivered = refuse(session, finish.exchange(), &fault, None).await;
     end(session, finish, None, delivered)
 }

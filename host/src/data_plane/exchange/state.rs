@@ -214,7 +214,27 @@ pub(crate) struct AttemptStats {
 }
 
 impl Exchange {
+    /// [`new`](Self::new), where it stays: it is large, and would be copied twice to get there.
+    #[allow(
+        unsafe_code,
+        reason = "there is no safe way to fill what is counted in its place"
+    )]
+    pub(super) fn begin(
+        session: &Session<'_>,
+        request: RequestHead,
+        began: Instant,
+    ) -> Rc<Exchange> {
+        let mut place = Rc::<Exchange>::new_uninit();
+        let Some(vacant) = Rc::get_mut(&mut place) else {
+            return Rc::new(Exchange::new(session, request, began)); // it has no other owner
+        };
+        vacant.write(Exchange::new(session, request, began));
+        // SAFETY: it was written a moment ago.
+        unsafe { place.assume_init() }
+    }
+
     /// An exchange of which nothing is known but its client.
+    #[inline(always)]
     pub(crate) fn new(session: &Session<'_>, request: RequestHead, began: Instant) -> Exchange {
         Exchange {
             request,

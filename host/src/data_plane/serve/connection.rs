@@ -16,6 +16,7 @@ use super::http2;
 use crate::data_plane::downstream::{Client, ClientConnection, accept_tls, read_proxy_header};
 use crate::data_plane::drain::{ConnectionGuard, ListenerState};
 use crate::data_plane::stream::Stream;
+use crate::data_plane::turn;
 use crate::data_plane::worker::Worker;
 use crate::metrics::WorkerCells;
 
@@ -45,15 +46,13 @@ impl Connection {
     }
 }
 
-impl Future for Connection {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+impl Connection {
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match &mut *self {
+            match self {
                 Connection::Waits(http1) => {
                     let comes = ready!(http1.poll_next(cx));
-                    let waited = std::mem::replace(&mut *self, Connection::Ended);
+                    let waited = std::mem::replace(self, Connection::Ended);
                     if let (true, Connection::Waits(http1)) = (comes, waited) {
                         *self = Connection::Works(Box::pin(http1.serve()));
                     }
@@ -67,6 +66,14 @@ impl Future for Connection {
                 Connection::Ended => return Poll::Ready(()),
             }
         }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        turn::within(|| self.poll_on(cx))
     }
 }
 

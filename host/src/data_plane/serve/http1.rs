@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::discard::{self, Discarded};
 use super::http2;
@@ -11,6 +11,7 @@ use crate::data_plane::downstream::{ClientConnection, Session};
 use crate::data_plane::drain::{ConnectionGuard, PARTING, ShutdownSlot};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream, TimedOut};
+use crate::data_plane::turn;
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
@@ -130,7 +131,7 @@ impl Http1 {
     pub(super) async fn serve_requests(&mut self) -> Served {
         loop {
             let fate = {
-                let began = Instant::now();
+                let began = turn::now();
                 let mut session = self.connection.next_request(began);
                 let mut head = session.worker.take_request_head();
                 match read_head(&mut session, &self.guard, &mut head).await {
@@ -239,13 +240,13 @@ impl Wait {
             if idle && slot.poll_closing(cx).is_ready() {
                 self.is_parting = true;
                 let limit = limit(connection).min(PARTING);
-                self.due = Some(tokio::time::Instant::now() + limit);
+                self.due = Some((turn::now() + limit).into());
             }
         }
         let due = match self.due {
             Some(due) => due,
             None => {
-                let due = tokio::time::Instant::now() + limit(connection);
+                let due = (turn::now() + limit(connection)).into();
                 *self.due.insert(due)
             }
         };

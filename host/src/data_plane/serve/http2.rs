@@ -19,6 +19,7 @@ use crate::config::model;
 use crate::data_plane::downstream::{Client, ClientConnection};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
 use crate::data_plane::stream::{Alarm, Http2Stream, Meter, Metered, Reader, Stream, Writer};
+use crate::data_plane::turn;
 use crate::data_plane::worker::Worker;
 
 /// Body bytes that a stream, and all streams of a connection, may have sent us before they were
@@ -227,7 +228,7 @@ impl Http2Driver {
 
     /// Serves a request in a task of its own.
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let began = std::time::Instant::now();
+        let began = turn::now();
         self.guard.is_busy();
         self.guard.set_waiting(false);
         let requests_before = self.requests;

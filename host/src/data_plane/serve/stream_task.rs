@@ -6,7 +6,7 @@
 //! state is still in the processor's caches.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -17,6 +17,7 @@ use crate::data_plane::downstream::ClientConnection;
 use crate::data_plane::drain::ConnectionGuard;
 use crate::data_plane::exchange::{self, Fault};
 use crate::data_plane::stream::{Http2Stream, Meter};
+use crate::data_plane::turn;
 
 /// Tasks of a worker that wait for a request, at most; about 6 KiB each.
 const KEPT: usize = 64;
@@ -100,7 +101,10 @@ impl Accepted {
                 let place = Rc::new(Place::default());
                 place.give(self);
                 // A task moves what it runs when it begins and when it ends: no more than a pointer.
-                tokio::task::spawn_local(Box::pin(serve(place)));
+                let mut served = Box::pin(serve(place));
+                #[allow(clippy::disallowed_methods, reason = "what it serves bounds its waits")]
+                let turns = poll_fn(move |cx| turn::within(|| served.as_mut().poll(cx)));
+                tokio::task::spawn_local(turns);
             }
         }
     }

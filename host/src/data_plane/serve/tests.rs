@@ -357,10 +357,11 @@ fn bytes_held_in(state: State, most: i64) -> i64 {
     each
 }
 
-/// With its place in tables, which double when they grow: half of them may be empty.
+/// With its place in tables, which double when they grow: half of them may be empty. One of those is the
+/// queue of idle connections, which is not linked through them so that none touches another one.
 #[test]
 fn an_idle_connection_holds_little_more_than_a_kibibyte() {
-    let most = 1120;
+    let most = 1130;
     let each = bytes_held_in(State::Idle, most);
     assert!(each <= most, "{each} bytes");
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::data_plane::turn;
+
 /// A reusable timer for the waits of one connection.
 ///
 /// Most waits end long before their limit, so the timer is only moved when it would ring too late;
@@ -74,7 +76,7 @@ impl Alarm {
             if let Poll::Ready(value) = poll(cx) {
                 return Poll::Ready(Ok(value));
             }
-            let due = *due.get_or_insert_with(|| Instant::now() + limit);
+            let due = *due.get_or_insert_with(|| (turn::now() + limit).into());
             self.poll_due(cx, due).map(Err)
         })
         .await

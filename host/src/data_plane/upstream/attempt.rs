@@ -23,6 +23,7 @@ use super::upload::Upload;
 use crate::data_plane::body::ReceiveBuffer;
 use crate::data_plane::buffers::{Buffers, LentPipe};
 use crate::data_plane::stream::{Alarm, Http2Stream, Reader, StreamError, Writer};
+use crate::data_plane::turn;
 use crate::http::framing::Framing;
 use crate::http::head::{FieldName, HeadEnd, ResponseHead, Version, http2_request};
 
@@ -182,7 +183,7 @@ impl Attempt {
                 // Until all is sent, sending has its own limits.
                 ready!(sent);
                 upload.check_client(cx)?;
-                let due = *due.get_or_insert_with(|| Instant::now() + limits.read_timeout);
+                let due = *due.get_or_insert_with(|| (turn::now() + limits.read_timeout).into());
                 alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
             })
             .await;
@@ -226,7 +227,7 @@ impl Attempt {
             }
             ready!(sent);
             upload.check_client(cx)?;
-            let due = *due.get_or_insert_with(|| Instant::now() + limits.read_timeout);
+            let due = *due.get_or_insert_with(|| (turn::now() + limits.read_timeout).into());
             alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
         })
         .await;

@@ -29,6 +29,7 @@ use super::retry_budget::RetryBudget;
 use super::shared::Upstream;
 use super::target::Target;
 use crate::data_plane::process::Clock;
+use crate::data_plane::turn;
 use crate::metrics::PoolMetrics;
 use crate::plugin::{ExchangeAtHand, Pick};
 
@@ -357,7 +358,7 @@ impl WorkerUpstream {
         let mut missed = SmallVec::<[(Rc<WorkerGroup>, u32); 2]>::new();
         let at_hand = exchange.clone() as ExchangeAtHand;
         loop {
-            let picked_at = Instant::now();
+            let picked_at = turn::now();
             let now = clock.seconds_at(picked_at);
             let (group, last_resort) = match self.next_group(balance, now) {
                 Some(group) => (group, false),

@@ -16,6 +16,7 @@ use crate::data_plane::body::{
 };
 use crate::data_plane::buffers::{Buffers, LentPipe, ROUNDS};
 use crate::data_plane::stream::{Alarm, Writer};
+use crate::data_plane::turn;
 
 /// A request on its way to an endpoint.
 pub(crate) struct Upload<'a> {
@@ -435,7 +436,7 @@ impl<'a> Upload<'a> {
     fn poll_due(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
         // One deadline for whatever is waited for now, the client or the endpoint: set when the
         // wait begins, cleared by progress.
-        let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
+        let due = *self.due.get_or_insert_with(|| (turn::now() + limit).into());
         self.alarm.poll_due(cx, due).map(|_| ())
     }
 

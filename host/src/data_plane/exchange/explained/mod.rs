@@ -96,7 +96,7 @@ pub(crate) async fn explain(visit: Visit, head: &[u8], hooks: HookOf<'_>) -> io:
         exchange.remote_address().to_owned(),
         exchange.host.to_string(),
     );
-    let mut finish = Finish::new(&session, exchange);
+    let mut finish = Finish::new(&session, exchange.into());
     let looking_on = LookingOn::new(&worker_config, session.listener, hooks);
     let gone = match admission {
         Ok(Admission::Route(framing)) => {

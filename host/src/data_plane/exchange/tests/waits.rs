@@ -73,7 +73,7 @@ fn an_exchange_can_be_changed_until_something_else_holds_it() {
     run(async {
         let mut rig = Rig::new("192.0.2.7").await;
         let exchange = rig.examined("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
-        let mut finish = Finish::new(&rig.session(), exchange);
+        let mut finish = Finish::new(&rig.session(), exchange.into());
         assert!(finish.exchange_mut().is_some());
         let held = finish.exchange().clone();
         assert!(finish.exchange_mut().is_none());
