@@ -22,6 +22,7 @@ mod slots; // connections by what they are doing
 mod drain; // connections that are to end
 mod open_files; // that a worker answers with
 mod request_ids; // that nobody can guess
+mod host_names; // that were parsed before
 mod worker; // what the connections of one thread share
 mod hooked; // what hooks have to do with an exchange
 mod downstream; // the client's side of a connection

@@ -304,6 +304,12 @@ impl Clock {
     }
 
     pub(crate) fn micros(&self, moment: Instant) -> u64 {
-        self.since_1970(moment).as_micros() as u64
+        self.seconds_and_micros(moment).1
+    }
+
+    /// The same moment in whole seconds and in microseconds, both since 1970.
+    pub(crate) fn seconds_and_micros(&self, moment: Instant) -> (u64, u64) {
+        let since = self.since_1970(moment);
+        (since.as_secs(), since.as_micros() as u64)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::buffers::Buffers;
 use super::content_coding::Spare;
 use super::drain::Drain;
+use super::host_names::HostNames;
 use super::open_files::OpenFiles;
 use super::process::{Clock, Process};
 use super::request_ids::RequestIds;
@@ -43,6 +44,7 @@ pub(crate) struct Worker {
     response_heads: RefCell<Vec<ResponseHead>>,
     pub(crate) drain: Rc<Drain>,
     pub(crate) request_ids: RequestIds,
+    pub(crate) host_names: HostNames,
     pub(crate) client_connections: Rc<ClientConnections>,
     /// Exchanges and sessions that were numbered so far.
     numbered: Cell<u64>,
@@ -71,6 +73,7 @@ impl Worker {
             heads: RefCell::default(),
             response_heads: RefCell::default(),
             request_ids: RequestIds::new(),
+            host_names: HostNames::default(),
             client_connections: ClientConnections::new(),
             numbered: Cell::new(0),
         }

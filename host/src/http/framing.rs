@@ -66,22 +66,17 @@ pub fn of_response(head: &ResponseHead, method: &[u8]) -> Result<Framing, BadFra
 
 fn declared(fields: &Fields, version: Version) -> Result<Option<Framing>, BadFraming> {
     let (mut length, mut chunked) = (None, false);
-    for field in fields.iter() {
-        match field.known {
-            FieldName::ContentLength if length.is_some() => {
-                return Err(BadFraming::SeveralContentLengths);
-            }
-            FieldName::ContentLength => {
-                length = Some(decimal(field.value).ok_or(BadFraming::ContentLength)?)
-            }
-            FieldName::TransferEncoding
-                if chunked || !field.value.eq_ignore_ascii_case(b"chunked") =>
-            {
-                return Err(BadFraming::TransferEncoding);
-            }
-            FieldName::TransferEncoding => chunked = true,
-            _ => {}
+    for value in fields.known(FieldName::ContentLength) {
+        if length.is_some() {
+            return Err(BadFraming::SeveralContentLengths);
         }
+        length = Some(decimal(value).ok_or(BadFraming::ContentLength)?);
+    }
+    for value in fields.known(FieldName::TransferEncoding) {
+        if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(BadFraming::TransferEncoding);
+        }
+        chunked = true;
     }
     if version == Version::Http2 {
         return match chunked {

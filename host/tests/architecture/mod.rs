@@ -164,6 +164,7 @@ const FLOORS: &[&str] = &[
     "data_plane/drain",
     "data_plane/open_files",
     "data_plane/request_ids",
+    "data_plane/host_names",
     "data_plane/worker",
     "data_plane/hooked",
     "data_plane/downstream",

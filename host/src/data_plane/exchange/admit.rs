@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use super::conditions;
 use super::fault::Fault;
@@ -12,7 +13,7 @@ use super::state::{Exchange, Uri};
 use crate::config::model::{PathPattern, RealIp, RealIpHeader};
 use crate::data_plane::downstream::Session;
 use crate::data_plane::worker_config::WorkerConfig;
-use crate::http::authority::{Authority, BadAuthority};
+use crate::http::authority::BadAuthority;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{FieldName, Version};
 use crate::http::headers::is_method;
@@ -214,7 +215,7 @@ fn check_host_of_connection(exchange: &Exchange, session: &Session<'_>) -> Resul
 
 /// Fills in host, path and query (RFC 9112 section 3.2).
 fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
-    let request = &exchange.request;
+    let (request, host_names) = (&exchange.request, &exchange.worker.host_names);
     if !is_method(request.method()) {
         return Err(BadRequest::Method.into());
     }
@@ -235,13 +236,13 @@ fn name_target(exchange: &mut Exchange) -> Result<(), Fault> {
         (None, _) => None,
         // An empty one is for targets without an authority, which HTTP's are not (RFC 9110 section
         // 7.2).
-        (Some(host), None) => Some(Authority::parse(host).map_err(BadRequest::Host)?),
+        (Some(host), None) => Some(host_names.host_of(host).map_err(BadRequest::Host)?),
     };
     // Whatever `Host` says, an absolute target says it better (RFC 9112 section 3.2.2).
     let (host, place) = match (&target.form, host) {
-        (TargetForm::Absolute(asked, place), _) => (Box::from(&*asked.host), Some(place.clone())),
-        (_, Some(host)) => (Box::from(&*host.host), None),
-        (_, None) => (Box::default(), None),
+        (TargetForm::Absolute(asked, place), _) => (Rc::from(&*asked.host), Some(place.clone())),
+        (_, Some(host)) => (host, None),
+        (_, None) => (host_names.none(), None),
     };
     let path = target.path();
     let normalised = match path::normalise(path.as_bytes()).map_err(BadRequest::Target)? {

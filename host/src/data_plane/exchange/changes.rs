@@ -4,6 +4,8 @@
 //! As in nginx, `$request` and `$request_uri` tell what was received, and all else what became of
 //! it.
 
+use std::rc::Rc;
+
 use super::state::Exchange;
 use crate::http::authority::Authority;
 use crate::http::head::{BadChange, FieldChanges, FieldName, FieldOperation, RequestChanges};
@@ -123,7 +125,7 @@ impl Exchange {
 }
 
 /// The host that a route is found by from now on; none where that stays.
-fn changed_host(changes: &FieldChanges) -> Result<Option<Box<str>>, BadChange> {
+fn changed_host(changes: &FieldChanges) -> Result<Option<Rc<str>>, BadChange> {
     let last = changes.iter().rev().find(|change| {
         change.operation == FieldOperation::Set && FieldName::of(change.name) == FieldName::Host
     });

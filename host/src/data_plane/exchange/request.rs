@@ -330,8 +330,7 @@ impl<'a> Listed<'a> {
         // field.
         let only_options = fields
             .known(FieldName::Connection)
-            .flat_map(list_members)
-            .all(usual);
+            .all(|value| list_members(value).all(usual));
         Listed {
             fields: (!only_options).then_some(fields),
         }

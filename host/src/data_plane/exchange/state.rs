@@ -34,7 +34,7 @@ const MAX_LINE_SHOWN: usize = 1024;
 pub(crate) struct Exchange {
     pub(crate) request: RequestHead,
     /// Lower case, without port; empty where the request named none.
-    pub(crate) host: Box<str>,
+    pub(crate) host: Rc<str>,
     /// The path, decoded and normalised; none where that is what was received.
     pub(crate) normalised: Option<Box<[u8]>>,
     pub(crate) uri: Uri,
@@ -238,7 +238,7 @@ impl Exchange {
     pub(crate) fn new(session: &Session<'_>, request: RequestHead, began: Instant) -> Exchange {
         Exchange {
             request,
-            host: Box::default(),
+            host: session.worker.host_names.none(),
             normalised: None,
             uri: Uri::default(),
             framing: None,

@@ -14,7 +14,7 @@ use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use tokio::time::Instant;
 
-use super::stream_task::{Accepted, OpenStream, OpenStreams};
+use super::stream_task::{self, Accepted, OpenStream, OpenStreams};
 use crate::config::model;
 use crate::data_plane::downstream::{Client, ClientConnection};
 use crate::data_plane::drain::{ConnectionGuard, PARTING};
@@ -249,14 +249,13 @@ impl Http2Driver {
             (Reader::Http2(stream.clone()), Writer::Http2(stream.clone())),
         );
         connection.requests = requests_before;
-        let accepted = Accepted {
+        stream_task::begin(|| Accepted {
             request,
             began,
             stream,
             connection,
             meter: self.meter.clone(),
             open: OpenStream::new(&self.streams, &self.guard),
-        };
-        accepted.begin();
+        });
     }
 }

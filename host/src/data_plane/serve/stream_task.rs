@@ -88,30 +88,35 @@ pub(super) struct Accepted {
     pub(super) open: OpenStream,
 }
 
-impl Accepted {
-    /// Serves it in a task of its own.
-    pub(super) fn begin(self) {
-        let waiting = WAITING.with_borrow_mut(|waiting| {
-            // Whatever has ended with its event loop is passed over.
-            std::iter::from_fn(|| waiting.pop()).find_map(|place| place.upgrade())
-        });
-        match waiting {
-            Some(place) => place.give(self),
-            None => {
-                let place = Rc::new(Place::default());
-                place.give(self);
-                // A task moves what it runs when it begins and when it ends: no more than a pointer.
-                let mut served = Box::pin(serve(place));
-                #[allow(clippy::disallowed_methods, reason = "what it serves bounds its waits")]
-                let turns = poll_fn(move |cx| turn::within(|| served.as_mut().poll(cx)));
-                tokio::task::spawn_local(turns);
+/// Serves a request in a task of its own. It is made where the task finds it: it is large.
+#[inline]
+pub(super) fn begin(accepted: impl FnOnce() -> Accepted) {
+    let waiting = WAITING.with_borrow_mut(|waiting| {
+        // Whatever has ended with its event loop is passed over.
+        std::iter::from_fn(|| waiting.pop()).find_map(|place| place.upgrade())
+    });
+    match waiting {
+        Some(place) => {
+            *place.given.borrow_mut() = Some(accepted());
+            if let Some(waker) = &*place.waker.borrow() {
+                waker.wake_by_ref();
             }
+        }
+        None => {
+            let place = Rc::new(Place {
+                given: RefCell::new(Some(accepted())),
+                waker: RefCell::default(),
+            });
+            // A task moves what it runs when it begins and when it ends: no more than a pointer.
+            let mut served = Box::pin(serve(place));
+            #[allow(clippy::disallowed_methods, reason = "what it serves bounds its waits")]
+            let turns = poll_fn(move |cx| turn::within(|| served.as_mut().poll(cx)));
+            tokio::task::spawn_local(turns);
         }
     }
 }
 
 /// Where a task gets its requests.
-#[derive(Default)]
 struct Place {
     given: RefCell<Option<Accepted>>,
     /// Of the task, once it has waited.
@@ -119,13 +124,6 @@ struct Place {
 }
 
 impl Place {
-    fn give(&self, accepted: Accepted) {
-        self.given.replace(Some(accepted));
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-
     fn is_given(&self) -> bool {
         self.given.borrow().is_some()
     }

@@ -359,7 +359,7 @@ impl WorkerUpstream {
         let at_hand = exchange.clone() as ExchangeAtHand;
         loop {
             let picked_at = turn::now();
-            let now = clock.seconds_at(picked_at);
+            let (now, now_us) = clock.seconds_and_micros(picked_at);
             let (group, last_resort) = match self.next_group(balance, now) {
                 Some(group) => (group, false),
                 None => {
@@ -373,7 +373,7 @@ impl WorkerUpstream {
             let pick = Pick {
                 lease,
                 attempt,
-                now_us: clock.micros(picked_at),
+                now_us,
                 random: fastrand::u64(..),
             };
             balance.forget_response_headers();

@@ -235,8 +235,7 @@ impl Fields {
     /// Whether a comma-separated field lists a token, in any case (RFC 9110 section 5.6.1).
     pub fn lists(&self, known: FieldName, token: &[u8]) -> bool {
         self.known(known)
-            .flat_map(list_members)
-            .any(|member| member.eq_ignore_ascii_case(token))
+            .any(|value| list_members(value).any(|member| member.eq_ignore_ascii_case(token)))
     }
 
     /// A field that is there more than once though a request has one at most.
