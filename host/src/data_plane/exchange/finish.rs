@@ -43,11 +43,12 @@ impl Finish {
         Rc::get_mut(&mut self.exchange)
     }
 
-    /// The time of this turn, unless the exchange has begun in it, or has sent much in it.
+    /// The time of this turn; the clock's where the exchange has begun in it or has sent much in it, and
+    /// where it has spans, whose ends the clock tells.
     fn now(&self) -> Instant {
-        let exchange = &self.exchange;
-        let now = turn::now();
-        match now == exchange.began || exchange.stats.body_sent.get() > MUCH {
+        let (exchange, now) = (&self.exchange, turn::now());
+        let is_near = now == exchange.began || exchange.stats.body_sent.get() > MUCH;
+        match is_near || self.worker_config.snapshot.traces.is_some() {
             true => Instant::now(),
             false => now,
         }

@@ -164,17 +164,17 @@ impl Forwarding<'_, '_, '_> {
                 Attempted::Answered(Forwarded::Delivered(passed.delivered))
             }
             Ok(Answered::HandedOn { target, status }) => {
-                stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
+                stats.attempt(|stats| stats.response = lease.since_pick());
                 lease.end(Ending::Completed, status, timings, &clock);
                 Attempted::Answered(Forwarded::HandedOn(target))
             }
             Ok(Answered::Intercepted { status }) => {
-                stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
+                stats.attempt(|stats| stats.response = lease.since_pick());
                 lease.end(Ending::Completed, status, timings, &clock);
                 Attempted::Failed(Fault::Intercepted(status))
             }
             Ok(Answered::TryNext { ending, status }) => {
-                stats.attempt(|stats| stats.response = lease.picked_at.elapsed());
+                stats.attempt(|stats| stats.response = lease.since_pick());
                 self.exchange.balance.note_failure(FailureKind::Status);
                 if ending == Ending::Failed {
                     lease.note_error(&StatusFailed(status), &clock);
@@ -187,7 +187,7 @@ impl Forwarding<'_, '_, '_> {
                 let verdict = self.retry.after_error(&error);
                 let status = failure_status(&error.failure);
                 stats.attempt(|stats| {
-                    (stats.response, stats.status) = (lease.picked_at.elapsed(), status);
+                    (stats.response, stats.status) = (lease.since_pick(), status);
                 });
                 stats.answered.set(false);
                 log_refusal(&mut self.retry, self.exchange, &lease);
@@ -233,12 +233,15 @@ impl Forwarding<'_, '_, '_> {
         )
         .await?;
         if !attempt.is_cached() {
-            timings.connect = lease.picked_at.elapsed();
+            timings.connect = lease.since_pick();
         }
         (exchange.stats).attempt(|stats| stats.connect = Some(timings.connect));
 
         let Session {
-            incoming, outgoing, ..
+            incoming,
+            outgoing,
+            alarm,
+            ..
         } = &mut *self.session;
         let mut upload = Upload::new(
             if message.http2 { &[] } else { message.head },
@@ -255,7 +258,7 @@ impl Forwarding<'_, '_, '_> {
             message.upgrade.is_none().then_some(message.trailers),
             limits.send_timeout,
             self.body_timeout,
-            &buffers,
+            (alarm, &buffers),
         );
         let read_limits = ReadLimits {
             read_timeout: limits.read_timeout,
@@ -274,7 +277,7 @@ impl Forwarding<'_, '_, '_> {
         )
         .await?;
         let received = turn::now();
-        timings.header = received.saturating_duration_since(lease.picked_at);
+        timings.header = lease.since_pick();
         let (status, ended_at) = (head.status(), *timings);
         note_head(exchange, head, ended_at);
 

@@ -14,6 +14,7 @@ use crate::config::model::Route;
 use crate::data_plane::body::{BodyPipe, Coding, Encoder};
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::downstream::Outgoing;
+use crate::data_plane::turn;
 use crate::data_plane::upstream::{
     BodyFailure, Connection, EndpointId, Errno, Failure, keeps_connection,
 };
@@ -132,7 +133,7 @@ pub(super) async fn pass_on(
         length: body.length,
         ended: match is_whole {
             true => plan.received,
-            false => Instant::now(),
+            false => turn::now(),
         },
     };
     // Bytes past the end would be taken for the next answer.

@@ -8,6 +8,7 @@ use crate::data_plane::body::Incoming;
 use crate::data_plane::buffers::Buffers;
 use crate::data_plane::copy::{CopyEnds, CopyHalf, CopyTimeouts, copy_both};
 use crate::data_plane::downstream::Outgoing;
+use crate::data_plane::turn;
 use crate::data_plane::upstream::Attempt;
 
 /// What a tunnel needs to know beside its two connections.
@@ -82,6 +83,6 @@ pub(super) async fn run(
         received: received_before + length,
         sent: sent_before + up.moved,
         length,
-        ended: std::time::Instant::now(),
+        ended: turn::now(),
     }
 }

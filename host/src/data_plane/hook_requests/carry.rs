@@ -291,7 +291,7 @@ impl Carrying {
             Some(&[]),
             self.limits.send_timeout,
             self.limits.send_timeout,
-            &buffers,
+            (&mut alarm, &buffers),
         );
         let mut head = ResponseHead::default();
         let framing = self

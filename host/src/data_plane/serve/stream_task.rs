@@ -16,7 +16,7 @@ use h2::Reason;
 use crate::data_plane::downstream::ClientConnection;
 use crate::data_plane::drain::ConnectionGuard;
 use crate::data_plane::exchange::{self, Fault};
-use crate::data_plane::stream::{Http2Stream, Meter};
+use crate::data_plane::stream::{Alarm, Http2Stream, Meter};
 use crate::data_plane::turn;
 
 /// Tasks of a worker that wait for a request, at most; about 6 KiB each.
@@ -153,6 +153,7 @@ impl Place {
 
 /// Serves one request after the other.
 async fn serve(place: Rc<Place>) {
+    let mut alarm = Alarm::default();
     while place.is_given() || place.wait() {
         #[allow(
             clippy::disallowed_methods,
@@ -168,6 +169,7 @@ async fn serve(place: Rc<Place>) {
             meter,
             open: _open,
         } = given.await;
+        std::mem::swap(&mut connection.alarm, &mut alarm);
         let mut session = connection.next_request(began);
         let mut head = session.worker.take_request_head();
         let protocol = request.extensions.get::<h2::ext::Protocol>();
@@ -192,5 +194,7 @@ async fn serve(place: Rc<Place>) {
             tokio::task::yield_now().await;
             stream.reset(Reason::INTERNAL_ERROR);
         }
+        // It is set for this task, which the next request finds it in.
+        std::mem::swap(&mut connection.alarm, &mut alarm);
     }
 }

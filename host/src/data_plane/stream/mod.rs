@@ -218,14 +218,15 @@ impl Reader {
     /// False if there is something to read, or the end, or an error. Costs a system call only if
     /// the kernel has reported something since the last read.
     pub(crate) fn is_silent(&self) -> bool {
-        let readable = self.poll_readable(&mut Context::from_waker(Waker::noop()));
         match self {
             Reader::Tcp(_) | Reader::Unix(_) => {
-                readable.is_pending()
-                    || matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+                matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
-            // What is not for us, such as a session ticket, was taken in by looking.
-            Reader::Tls(_) | Reader::Http2(_) => readable.is_pending(),
+            // What is not for us, such as a session ticket, is taken in by looking.
+            Reader::Tls(_) | Reader::Http2(_) => {
+                let nobody = &mut Context::from_waker(Waker::noop());
+                self.poll_readable(nobody).is_pending()
+            }
         }
     }
 
@@ -300,7 +301,8 @@ impl Reader {
         }
     }
 
-    /// How many bytes a socket has to read, of one.
+    /// How many bytes a socket has to read, of one. A system call, and only if the kernel has reported
+    /// something since the last read.
     fn peek(&self) -> io::Result<usize> {
         match self {
             Reader::Tcp(half) => half

@@ -159,12 +159,7 @@ impl Attempt {
             if self.unread().len() >= limits.header_size {
                 return Err(Failure::HeaderTooLarge);
             }
-            let Connection {
-                reader,
-                writer,
-                alarm,
-                ..
-            } = &mut *self.connection;
+            let Connection { reader, writer, .. } = &mut *self.connection;
             let buffer = &mut self.buffer;
             #[allow(
                 clippy::disallowed_methods,
@@ -184,7 +179,7 @@ impl Attempt {
                 ready!(sent);
                 upload.check_client(cx)?;
                 let due = *due.get_or_insert_with(|| (turn::now() + limits.read_timeout).into());
-                alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
+                (upload.poll_alarm(cx, due)).map(|()| Err(Failure::ReadTimeout))
             })
             .await;
             match read {
@@ -213,7 +208,7 @@ impl Attempt {
         head: &mut ResponseHead,
         limits: &ReadLimits,
     ) -> Result<(), Failure> {
-        let Connection { writer, alarm, .. } = &mut *self.connection;
+        let Connection { writer, .. } = &mut *self.connection;
         let mut due = None;
         #[allow(
             clippy::disallowed_methods,
@@ -228,7 +223,7 @@ impl Attempt {
             ready!(sent);
             upload.check_client(cx)?;
             let due = *due.get_or_insert_with(|| (turn::now() + limits.read_timeout).into());
-            alarm.poll_due(cx, due).map(|_| Err(Failure::ReadTimeout))
+            (upload.poll_alarm(cx, due)).map(|()| Err(Failure::ReadTimeout))
         })
         .await;
         match read {

@@ -14,6 +14,7 @@ use super::group::WorkerGroup;
 use super::load::Admitted;
 use super::trial::Chosen;
 use crate::data_plane::process::Clock;
+use crate::data_plane::turn;
 use crate::data_plane::unwinding::contained;
 use crate::fault_injection;
 use crate::metrics::UpstreamMetrics;
@@ -74,6 +75,11 @@ impl Choice {
 }
 
 impl Lease {
+    /// How long ago its endpoint was chosen, by the [time of the turn](turn::now).
+    pub(crate) fn since_pick(&self) -> Duration {
+        turn::now().saturating_duration_since(self.picked_at)
+    }
+
     /// Of an endpoint that was acquired for it.
     pub(super) fn new(
         group: Rc<WorkerGroup>,

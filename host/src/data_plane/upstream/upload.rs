@@ -35,7 +35,7 @@ pub(crate) struct Upload<'a> {
     /// Something of the rest was read, and cannot be sent again.
     pub(super) consumed: bool,
     pub(crate) bytes_sent: u64,
-    alarm: Alarm,
+    alarm: &'a mut Alarm,
     due: Option<Instant>,
     send_timeout: Duration,
     body_timeout: Duration,
@@ -73,7 +73,8 @@ enum UploadState {
 
 impl<'a> Upload<'a> {
     /// `rest`: what is still to be read from the client after `body`; only where there is a client. `end`:
-    /// the trailer lines of a request that HTTP/2 carries and that is there as a whole.
+    /// the trailer lines of a request that HTTP/2 carries and that is there as a whole. `alarm`: for all
+    /// waits of the attempt up to its answer's head, best that of the task, which has it at hand.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of a request, each borrowed for its own time"
@@ -86,7 +87,7 @@ impl<'a> Upload<'a> {
         end: Option<&'a [u8]>,
         send_timeout: Duration,
         body_timeout: Duration,
-        buffers: &'a Buffers,
+        (alarm, buffers): (&'a mut Alarm, &'a Buffers),
     ) -> Upload<'a> {
         let rest = rest.map(|rest| Rest {
             body: rest.body,
@@ -98,7 +99,6 @@ impl<'a> Upload<'a> {
             pipe: None,
         });
         let (written, bytes_sent, state, consumed) = (0, 0, UploadState::Sending, false);
-        let (alarm, due) = (Alarm::default(), None);
         Upload {
             head,
             body,
@@ -110,7 +110,7 @@ impl<'a> Upload<'a> {
             consumed,
             bytes_sent,
             alarm,
-            due,
+            due: None,
             send_timeout,
             body_timeout,
             buffers,
@@ -433,11 +433,16 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// Rings at `due`, in the task that sends.
+    pub(super) fn poll_alarm(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        self.alarm.poll_due(cx, due).map(|_| ())
+    }
+
     fn poll_due(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
         // One deadline for whatever is waited for now, the client or the endpoint: set when the
         // wait begins, cleared by progress.
         let due = *self.due.get_or_insert_with(|| (turn::now() + limit).into());
-        self.alarm.poll_due(cx, due).map(|_| ())
+        self.poll_alarm(cx, due)
     }
 
     /// Whether an answer is worth having. A failure to write is no obstacle, the endpoint may have
