@@ -48,8 +48,15 @@ pub(super) struct Failed {
     /// An order had begun: a failure once whoever has the lock finds it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_under_way: bool,
+    /// Orders in a row that came too early; no failures.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) early: u32,
     /// See [`fingerprint`].
     settings: String,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Failed {
@@ -60,8 +67,14 @@ impl Failed {
             next,
             error: one_line(error, MOST_OF_ERROR),
             is_under_way: false,
+            early: 0,
             settings,
         }
+    }
+
+    /// Besides, so many orders in a row came too early.
+    pub(super) fn early(self, early: u32) -> Failed {
+        Failed { early, ..self }
     }
 
     /// An order that begins; what is kept of it if nobody comes to tell how it ended.

@@ -35,9 +35,6 @@ const ORDER: Duration = Duration::from_secs(300);
 /// (RFC 9773 section 4.3).
 const ASK: Duration = Duration::from_secs(6 * 3600);
 const ASK_LEAST: Duration = Duration::from_secs(60);
-/// Seconds after its begin for which a certificate is young: another one in its place is not followed
-/// at once by a third.
-const YOUNG: i64 = 86_400;
 /// Bytes of a certificate's file.
 const MOST: u64 = 1 << 20;
 
@@ -90,6 +87,8 @@ pub(super) struct Certificate {
     ask_at: Instant,
     held_until: Option<Instant>,
     failures: u32,
+    /// How often in a row the authority's window had it ordered anew before half of its life was over.
+    early: u32,
     last_error: Option<String>,
     asked: Vec<Asker>,
 }
@@ -111,6 +110,7 @@ impl Certificate {
             ask_at: Instant::now(),
             held_until: None,
             failures: 0,
+            early: 0,
             last_error: None,
             asked: Vec::new(),
         }
@@ -137,9 +137,18 @@ impl Certificate {
         true
     }
 
-    fn is_young(&self) -> bool {
-        let begun = self.facts.as_ref().map(|facts| facts.not_before);
-        begun.is_some_and(|begun| begun > renewal::now().saturating_sub(YOUNG))
+    /// Whether nothing but the authority's window has it ordered, and that before half of its life is
+    /// over.
+    fn is_early(&self) -> bool {
+        let (now, of_window) = (
+            renewal::now(),
+            self.asked.is_empty() && self.due() > i64::MIN,
+        );
+        let facts = self.facts.as_ref().filter(|_| of_window);
+        facts.is_some_and(|facts| {
+            let life = facts.not_after.saturating_sub(facts.not_before);
+            now.saturating_sub(facts.not_before) < life / 2
+        })
     }
 
     /// In seconds since 1970.
@@ -160,7 +169,7 @@ impl Certificate {
             return;
         }
         self.held_until = failed.left().map(in_seconds);
-        self.failures = failed.failures;
+        (self.failures, self.early) = (failed.failures, failed.early);
         self.last_error = Some(failed.error).filter(|error| !error.is_empty());
     }
 
@@ -376,7 +385,7 @@ impl Authority {
                 return;
             }
         }
-        if self.was_interrupted(domain) {
+        if self.is_left_alone(domain) {
             return;
         }
         let begun = self.begin(domain);
@@ -412,15 +421,16 @@ impl Authority {
         }
     }
 
-    /// Whether an order is to be left alone as one was under way when its process died: whoever has the
-    /// lock finds it so.
-    fn was_interrupted(&mut self, domain: &str) -> bool {
+    /// Whether an order is to be left alone, as one was under way when its process died, or as another
+    /// process was early with it a moment ago: whoever has the lock finds it so.
+    fn is_left_alone(&mut self, domain: &str) -> bool {
         let Some(certificate) = self.certificates.get_mut(domain) else {
             return false;
         };
         let own = fingerprint(&self.settings, Some(certificate.key_type));
         let failed = Attempts::read(&self.settings).domains.remove(domain);
-        let Some(failed) = failed.filter(|failed| failed.is_under_way && failed.is_of(&own)) else {
+        let heeded = |failed: &Failed| failed.is_under_way || failed.early > 0;
+        let Some(failed) = failed.filter(|failed| heeded(failed) && failed.is_of(&own)) else {
             return false;
         };
         certificate.remember(failed);
@@ -430,9 +440,12 @@ impl Authority {
         if !certificate.asked.is_empty() {
             return false;
         }
-        let wait = until.saturating_duration_since(Instant::now()).as_secs();
-        let error = certificate.last_error.as_deref().unwrap_or_default();
-        tracing::warn!("certificate for `{domain}` not ordered: {error}; next attempt in {wait}s");
+        if let Some(error) = &certificate.last_error {
+            let wait = until.saturating_duration_since(Instant::now()).as_secs();
+            tracing::warn!(
+                "certificate for `{domain}` not ordered: {error}; next attempt in {wait}s"
+            );
+        }
         true
     }
 
@@ -468,7 +481,8 @@ impl Authority {
             (false, None) => None,
             (_, held) => {
                 let held = held.map(moment_of);
-                Some(Failed::now(certificate.failures, held, error, own))
+                let failed = Failed::now(certificate.failures, held, error, own);
+                Some(failed.early(certificate.early))
             }
         };
         Attempts::change(&self.settings, |attempts| {
@@ -525,15 +539,26 @@ impl Authority {
             return;
         };
         let failures = certificate.failures;
-        let was_early = certificate.asked.is_empty() && certificate.is_young();
+        certificate.early = match certificate.is_early() {
+            true => certificate.early.saturating_add(1),
+            false => 0,
+        };
         certificate.look();
+        // What the new one's window is, nobody has said yet.
+        certificate.suggested = None;
         certificate.last_error = None;
         (self.failures, self.held_until) = (0, None);
-        if was_early || certificate.due() <= renewal::now() {
-            // Of an authority, or a machine, whose clock is wrong, or of one whose windows have passed
-            // whatever it issues: not to be ordered again and again.
+        let by_life = certificate.facts.as_ref();
+        let by_life = by_life.map_or(i64::MIN, |facts| renewal::due(facts, None));
+        if certificate.due() <= renewal::now() {
+            // Of an authority, or a machine, whose clock is wrong: not to be ordered again and again.
             certificate.failures = failures.saturating_add(1);
             let pause = renewal::pause(certificate.failures, None);
+            certificate.held_until = Some(Instant::now() + pause);
+        } else if certificate.early > 0 {
+            // Its window may have passed as well, as of an authority that is wrong about all of them.
+            let left = u64::try_from(by_life.saturating_sub(renewal::now())).unwrap_or_default();
+            let pause = renewal::pause(certificate.early, None).min(Duration::from_secs(left));
             certificate.held_until = Some(Instant::now() + pause);
         }
         let end = certificate

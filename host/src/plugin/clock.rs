@@ -54,6 +54,15 @@ impl Ticks {
             false => Ticks::Fine,
         }
     }
+
+    /// How many there are in a span of time at the least, rounded up.
+    fn within(self, span: Duration) -> u64 {
+        let interval = match self {
+            Ticks::Fine => TICK,
+            Ticks::Coarse => TICK * COARSE,
+        };
+        u64::try_from(span.as_nanos().div_ceil(interval.as_nanos())).unwrap_or(u64::MAX)
+    }
 }
 
 /// Advances the engine's epoch, tick by tick, while plugins are called.
@@ -129,6 +138,22 @@ impl ClockState {
             clock.unpark();
         }
     }
+
+    /// Waits until then; false where a call comes before that has to be looked at often.
+    fn rest_until(&self, moment: Instant) -> bool {
+        while !self.stop.load(Relaxed) {
+            let left = moment.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // Calls that begin wake it as well, once in a period.
+            thread::park_timeout(left);
+            if self.wanted_fine.load(Relaxed) {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
@@ -141,14 +166,12 @@ fn tick(state: &ClockState, engine: &EngineWeak, period: u32) {
             if is_fine {
                 thread::sleep(TICK);
                 passed += 1;
-            } else {
-                thread::park_timeout(TICK * COARSE);
-                if state.wanted_fine.load(Relaxed) {
-                    // Not at once, which would meet the very call that wants it.
-                    last = Instant::now();
-                    continue;
-                }
+            } else if state.rest_until(last + TICK * COARSE) {
                 passed += COARSE;
+            } else {
+                // Not at once, which would meet the very call that wants it.
+                last = Instant::now();
+                continue;
             }
             let now = Instant::now();
             let interval = (now - last).clamp(TICK, LONGEST_INTERVAL);
@@ -212,8 +235,9 @@ impl Stopwatch {
     }
 
     /// The ticks that the call was given are over: gives it as many as it has time left, if any.
-    /// `interval`: the time between the last two ticks.
-    pub(super) fn look(&mut self, interval: Duration) -> UpdateDeadline {
+    /// `interval`: the time between the last two ticks. The next ones may be as far apart as the call
+    /// allows them to be.
+    pub(super) fn look(&mut self, interval: Duration, next: Ticks) -> UpdateDeadline {
         let now = processor_time();
         if self.ends.is_none() {
             self.interval = interval;
@@ -221,7 +245,7 @@ impl Stopwatch {
         let ends = *self.ends.get_or_insert(now + self.allowance);
         match ends.saturating_sub(now) {
             Duration::ZERO => UpdateDeadline::Interrupt,
-            left => UpdateDeadline::Continue(ticks(left, interval)),
+            left => UpdateDeadline::Continue(next.within(left)),
         }
     }
 }
@@ -233,12 +257,6 @@ pub(super) fn processor_time() -> Duration {
 
 pub(super) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Ticks in a span of time, rounded up, where so much is between two of them.
-fn ticks(span: Duration, interval: Duration) -> u64 {
-    let interval = interval.max(TICK).as_nanos();
-    u64::try_from(span.as_nanos().div_ceil(interval)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -332,8 +350,9 @@ mod tests {
     fn a_call_for_which_ticks_are_coarse_ends_in_time() {
         let mut watch = Stopwatch::default();
         watch.start(LONG_DEADLINE);
-        let coarse = TICK * COARSE;
-        assert!(matches!(watch.look(coarse), UpdateDeadline::Continue(3)));
+        // However close the last two ticks were.
+        let looked = watch.look(TICK, Ticks::Coarse);
+        assert!(matches!(looked, UpdateDeadline::Continue(3)));
     }
 
     #[test]
@@ -359,13 +378,22 @@ mod tests {
         let mut watch = Stopwatch::default();
         watch.start(Duration::from_millis(5));
         assert!(watch.take_charge().is_none(), "no tick met it");
-        assert!(matches!(watch.look(TICK), UpdateDeadline::Continue(2)));
+        assert!(matches!(
+            watch.look(TICK, Ticks::Fine),
+            UpdateDeadline::Continue(2)
+        ));
         thread::sleep(Duration::from_millis(20));
-        assert!(matches!(watch.look(TICK), UpdateDeadline::Continue(1..=2)));
+        assert!(matches!(
+            watch.look(TICK, Ticks::Fine),
+            UpdateDeadline::Continue(1..=2)
+        ));
 
         let until = processor_time() + Duration::from_millis(6);
         while processor_time() < until {}
-        assert!(matches!(watch.look(TICK), UpdateDeadline::Interrupt));
+        assert!(matches!(
+            watch.look(TICK, Ticks::Fine),
+            UpdateDeadline::Interrupt
+        ));
         assert!(watch.take_charge() >= Some(2 * TICK));
         assert_eq!(watch.take_charge(), None, "it is charged once");
     }

@@ -380,7 +380,7 @@ fn instantiate(
         let interval = clock.interval();
         let state = store.data_mut();
         let waits = state.call_watch.look();
-        Ok(waits.unwrap_or_else(|| state.watch.look(interval)))
+        Ok(waits.unwrap_or_else(|| state.watch.look(interval, ticks)))
     });
     inner.clock.wake(ticks);
     store.data_mut().watch.start(inner.setup_deadline);

@@ -105,7 +105,7 @@ fn an_order_that_was_under_way_when_its_process_died_is_a_failure_and_one_given_
     // As long as the lock is held, nobody knows.
     let mut next = started(&settings, KeyType::Ecdsa);
     assert_eq!(next.next_due().as_deref(), Some(DOMAIN));
-    assert!(next.was_interrupted(DOMAIN));
+    assert!(next.is_left_alone(DOMAIN));
     assert_eq!(
         (next.next_due(), next.certificates[DOMAIN].failures),
         (None, 1)
@@ -113,8 +113,71 @@ fn an_order_that_was_under_way_when_its_process_died_is_a_failure_and_one_given_
     // Who asks for it is not kept waiting.
     let asker = oneshot::channel().0;
     next.hear(Told::Renew(DOMAIN.to_owned(), asker));
-    assert!(!next.was_interrupted(DOMAIN));
+    assert!(!next.is_left_alone(DOMAIN));
     drop(begun);
     let mut next = started(&settings, KeyType::Ecdsa);
-    assert!(!next.was_interrupted(DOMAIN));
+    assert!(!next.is_left_alone(DOMAIN));
+}
+
+/// A certificate that began and ends so many seconds from now, that nothing holds up and that its
+/// window wants renewed.
+fn wanted_by_its_window(authority: &mut Authority, (begins, ends): (i64, i64)) -> &mut Certificate {
+    let (certificate, now) = (
+        authority.certificates.get_mut(DOMAIN).unwrap(),
+        renewal::now(),
+    );
+    certificate.facts = Some(CertificateFacts {
+        key_type: Some(KeyType::Ecdsa),
+        names: Vec::new(),
+        issuer: String::new(),
+        not_before: now + begins,
+        not_after: now + ends,
+        serial: Vec::new(),
+        authority_key: None,
+    });
+    (certificate.suggested, certificate.held_until) = (Some(now - 1), None);
+    certificate
+}
+
+#[test]
+fn what_its_window_wants_again_and_again_is_left_alone_for_longer_and_longer_by_all_processes() {
+    let store = tempfile::tempdir().unwrap();
+    let settings = settings(store.path());
+    let mut other = started(&settings, KeyType::Ecdsa);
+    let mut authority = started(&settings, KeyType::Ecdsa);
+    for (early, least) in [(1, 60), (2, 240), (3, 960)] {
+        wanted_by_its_window(&mut authority, (-3600, 90 * 86_400));
+        authority.succeeded(DOMAIN);
+        authority.remember(DOMAIN);
+        let certificate = &authority.certificates[DOMAIN];
+        let held = certificate.held_until.unwrap() - Instant::now();
+        assert!(held.as_secs() + 1 >= least && held.as_secs() < 2 * least);
+        // It is no failure: the next order is answered as the one before.
+        assert_eq!((certificate.early, certificate.failures), (early, 0));
+        assert!(other.is_left_alone(DOMAIN));
+        let (of_other, next) = (
+            &other.certificates[DOMAIN],
+            started(&settings, KeyType::Ecdsa),
+        );
+        let next = &next.certificates[DOMAIN];
+        assert_eq!((of_other.early, next.early), (early, early));
+        assert!(of_other.held_until.is_some() && next.held_until.is_some());
+        assert!(of_other.last_error.is_none() && next.last_error.is_none());
+    }
+    // One that is renewed in its time is none of that.
+    wanted_by_its_window(&mut authority, (-14 * 3600, 10 * 3600));
+    authority.succeeded(DOMAIN);
+    let certificate = &authority.certificates[DOMAIN];
+    assert_eq!((certificate.early, certificate.held_until), (0, None));
+}
+
+#[test]
+fn a_pause_does_not_outlast_the_time_at_which_its_life_has_it_renewed() {
+    let store = tempfile::tempdir().unwrap();
+    let mut authority = started(&settings(store.path()), KeyType::Ecdsa);
+    wanted_by_its_window(&mut authority, (-600, 3000)).early = 100;
+    // The one in its place has as long to live.
+    authority.succeeded(DOMAIN);
+    let held = authority.certificates[DOMAIN].held_until.unwrap() - Instant::now();
+    assert!((1600..=1800).contains(&held.as_secs()), "{held:?}");
 }

@@ -131,6 +131,8 @@ impl Http1 {
     pub(super) async fn serve_requests(&mut self) -> Served {
         loop {
             let fate = {
+                // Those of one turn are not begun at the same moment.
+                turn::passed();
                 let began = turn::now();
                 let mut session = self.connection.next_request(began);
                 let mut head = session.worker.take_request_head();
