@@ -1,9 +1,9 @@
 //! One request of HTTP/2, in a task that is kept for the next one.
 //!
-//! The state of an exchange has several KiB. To have it allocated, moved and freed for each request
-//! is a good part of what HTTP/2 costs; a connection of HTTP/1 keeps it from one request to the next.
-//! A task belongs to no connection: the next request of any gets the one that was done last, whose
-//! state is still in the processor's caches.
+//! The state of an exchange has several KiB: it need not be allocated, moved and freed for each
+//! request, nor the timer that goes with it. A connection of HTTP/1 keeps both from one request to the
+//! next. A task belongs to no connection: the next request of any gets the one that was done last,
+//! whose state is still in the processor's caches.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
