@@ -173,7 +173,12 @@ impl Drop for Child {
 
 /// Runs a command to its end, within [`PATIENCE`]: its exit code, stdout and stderr. A command
 /// ended by a signal (also that of an expired patience) has code -1.
-pub fn run(mut command: Command) -> (i32, String, String) {
+pub fn run(command: Command) -> (i32, String, String) {
+    run_within(command, PATIENCE)
+}
+
+/// As [`run`], with a patience of its own.
+pub fn run_within(mut command: Command, patience: Duration) -> (i32, String, String) {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -183,7 +188,7 @@ pub fn run(mut command: Command) -> (i32, String, String) {
         .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let stdout = collect_all(process.stdout.take().expect("stdout is piped"));
     let stderr = collect_all(process.stderr.take().expect("stderr is piped"));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let status = loop {
         if let Some(status) = process.try_wait().expect("the child can be waited for") {
             break status;

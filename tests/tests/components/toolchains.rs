@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use waypost_tests::languages::Language;
-use waypost_tests::{child, plugin, proxy, waypost};
+use waypost_tests::{PATIENCE, child, plugin, proxy, waypost};
 
 /// Has a component answer some clients.
 async fn answers(file: &Path, text: &str) {
@@ -13,7 +13,8 @@ async fn answers(file: &Path, text: &str) {
          limits = {{ compile_time = \"120s\" }}\n",
         file.display()
     );
-    // Compiled beforehand, at a low priority and so behind all other specs: that takes its time.
+    // Compiled beforehand, at a low priority and so behind all other specs: some fourteen seconds of a
+    // processor, of which there may be a tenth.
     let directory = tempfile::TempDir::new().expect("there is room for a directory");
     std::fs::write(directory.path().join("waypost.toml"), &configuration).expect("it is ours");
     let mut check = std::process::Command::new(waypost());
@@ -21,7 +22,7 @@ async fn answers(file: &Path, text: &str) {
         .args(["check", "-c", "waypost.toml"])
         .current_dir(directory.path())
         .env("XDG_CACHE_HOME", waypost().with_file_name("specs-cache"));
-    let checked = tokio::task::spawn_blocking(move || child::run(check));
+    let checked = tokio::task::spawn_blocking(move || child::run_within(check, 5 * PATIENCE));
     let (code, _, said) = checked.await.expect("it can be waited for");
     assert_eq!(code, 0, "{said}");
     let proxy = proxy::run(&configuration, &[]).await;
