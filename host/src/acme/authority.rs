@@ -140,15 +140,13 @@ impl Certificate {
     /// Whether nothing but the authority's window has it ordered, and that before half of its life is
     /// over.
     fn is_early(&self) -> bool {
-        let (now, of_window) = (
-            renewal::now(),
-            self.asked.is_empty() && self.due() > i64::MIN,
-        );
-        let facts = self.facts.as_ref().filter(|_| of_window);
-        facts.is_some_and(|facts| {
-            let life = facts.not_after.saturating_sub(facts.not_before);
-            now.saturating_sub(facts.not_before) < life / 2
-        })
+        // One without a certificate, or with another key than is wanted, has always been due.
+        let of_window = self.asked.is_empty() && self.due() > i64::MIN;
+        of_window
+            && self.facts.as_ref().is_some_and(|facts| {
+                let life = facts.not_after.saturating_sub(facts.not_before);
+                renewal::now().saturating_sub(facts.not_before) < life / 2
+            })
     }
 
     /// In seconds since 1970.
@@ -548,17 +546,16 @@ impl Authority {
         certificate.suggested = None;
         certificate.last_error = None;
         (self.failures, self.held_until) = (0, None);
-        let by_life = certificate.facts.as_ref();
-        let by_life = by_life.map_or(i64::MIN, |facts| renewal::due(facts, None));
-        if certificate.due() <= renewal::now() {
+        let left = certificate.due().saturating_sub(renewal::now());
+        if left <= 0 {
             // Of an authority, or a machine, whose clock is wrong: not to be ordered again and again.
             certificate.failures = failures.saturating_add(1);
             let pause = renewal::pause(certificate.failures, None);
             certificate.held_until = Some(Instant::now() + pause);
         } else if certificate.early > 0 {
             // Its window may have passed as well, as of an authority that is wrong about all of them.
-            let left = u64::try_from(by_life.saturating_sub(renewal::now())).unwrap_or_default();
-            let pause = renewal::pause(certificate.early, None).min(Duration::from_secs(left));
+            let left = Duration::from_secs(left.unsigned_abs());
+            let pause = renewal::pause(certificate.early, None).min(left);
             certificate.held_until = Some(Instant::now() + pause);
         }
         let end = certificate

@@ -27,8 +27,7 @@ pub(super) enum Activity {
 #[derive(Default)]
 pub(super) struct Slots {
     slots: slab::Slab<Slot>,
-    idle: Queue,
-    opening: Queue,
+    queues: Queues,
     /// How many times a slot has changed what it does.
     changes: u64,
 }
@@ -38,6 +37,22 @@ struct Slot {
     activity: Activity,
     /// Which of the changes of all slots its last one was.
     change: u64,
+}
+
+#[derive(Default)]
+struct Queues {
+    idle: Queue,
+    opening: Queue,
+}
+
+impl Queues {
+    fn of(&mut self, activity: Activity) -> Option<&mut Queue> {
+        match activity {
+            Activity::Idle => Some(&mut self.idle),
+            Activity::Opening(_) => Some(&mut self.opening),
+            Activity::Busy | Activity::Leaving => None,
+        }
+    }
 }
 
 /// Slots, the longest there first.
@@ -110,7 +125,7 @@ impl Slots {
 
     /// How many are idle.
     pub(super) fn idle(&self) -> usize {
-        self.idle.length
+        self.queues.idle.length
     }
 
     pub(super) fn activity(&self, slot: usize) -> Activity {
@@ -123,7 +138,7 @@ impl Slots {
         if std::mem::discriminant(&before) == std::mem::discriminant(&activity) {
             return;
         }
-        if let Some(left) = self.queue(before) {
+        if let Some(left) = self.queues.of(before) {
             left.length -= 1;
         }
         self.changes += 1;
@@ -133,12 +148,9 @@ impl Slots {
         };
         let noted = &mut self.slots[slot];
         (noted.activity, noted.change) = (activity, entry.change);
-        let queue = match activity {
-            Activity::Idle => &mut self.idle,
-            Activity::Opening(_) => &mut self.opening,
-            Activity::Busy | Activity::Leaving => return,
-        };
-        queue.enter(entry, &self.slots);
+        if let Some(queue) = self.queues.of(activity) {
+            queue.enter(entry, &self.slots);
+        }
     }
 
     /// Has the slot's task woken when there is news for it.
@@ -151,7 +163,7 @@ impl Slots {
 
     /// Tells the connection that has been idle for longest to leave; false where none is idle.
     pub(super) fn evict_idle(&mut self) -> bool {
-        let longest = self.idle.first(&self.slots);
+        let longest = self.queues.idle.first(&self.slots);
         longest.is_some_and(|slot| {
             self.evict(slot);
             true
@@ -165,7 +177,7 @@ impl Slots {
 
     /// Tells every connection to leave that has been idle since a [`mark`](Self::mark).
     pub(super) fn evict_idle_since(&mut self, mark: u64) {
-        while let Some(slot) = self.idle.first(&self.slots)
+        while let Some(slot) = self.queues.idle.first(&self.slots)
             && self.slots[slot].change <= mark
         {
             self.evict(slot);
@@ -174,7 +186,7 @@ impl Slots {
 
     /// Tells the connection that has been opening for longest to leave, if it has since `before`.
     pub(super) fn evict_opening(&mut self, before: Instant) -> bool {
-        let slot = self.opening.first(&self.slots).filter(|slot| {
+        let slot = self.queues.opening.first(&self.slots).filter(|slot| {
             matches!(self.slots[*slot].activity, Activity::Opening(since) if since <= before)
         });
         slot.is_some_and(|slot| {
@@ -195,14 +207,6 @@ impl Slots {
             if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
-        }
-    }
-
-    fn queue(&mut self, activity: Activity) -> Option<&mut Queue> {
-        match activity {
-            Activity::Idle => Some(&mut self.idle),
-            Activity::Opening(_) => Some(&mut self.opening),
-            Activity::Busy | Activity::Leaving => None,
         }
     }
 }
@@ -245,13 +249,13 @@ mod tests {
         for slot in all.iter().cycle().take(10_000) {
             slots.set(*slot, Activity::Busy);
             slots.set(*slot, Activity::Idle);
-            assert!(slots.idle.entered.len() <= 2 * all.len() + LEFT);
+            assert!(slots.queues.idle.entered.len() <= 2 * all.len() + LEFT);
         }
         for slot in &all[1..] {
             slots.set(*slot, Activity::Busy);
         }
         slots.set(all[1], Activity::Idle);
-        assert_eq!(slots.idle.entered.len(), 2);
+        assert_eq!(slots.queues.idle.entered.len(), 2);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //!
 //! A thread advances the engine's epoch every 4 milliseconds: more often would cost a busy worker
 //! more than the plugins do. Every 20, while only such plugins are called as are neither charged nor
-//! cut soon ([`Ticks`]): the thread's turns are a hundredth of what a busy worker takes. A call that is under way when it does begins to be measured, in
-//! processor time of its thread: on a busy machine a worker may well be away for longer than a
-//! deadline, and that must not count as the plugin's fault. Calls that are over by then, which is
-//! all of them, cost no system call.
+//! cut soon ([`Ticks`]): the thread's turns are a hundredth of what a busy worker takes. A call that
+//! is under way when it does begins to be measured, in processor time of its thread: on a busy
+//! machine a worker may well be away for longer than a deadline, and that must not count as the
+//! plugin's fault. Calls that are over by then, which is all of them, cost no system call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -111,9 +111,17 @@ impl EpochClock {
     /// instructions if it does.
     #[inline]
     pub(super) fn wake(&self, ticks: Ticks) {
-        self.shared.want(&self.shared.wanted, &self.thread);
+        self.want(&self.shared.wanted);
         if ticks == Ticks::Fine {
-            self.shared.want(&self.shared.wanted_fine, &self.thread);
+            self.want(&self.shared.wanted_fine);
+        }
+    }
+
+    #[inline]
+    fn want(&self, wanted: &AtomicBool) {
+        if !wanted.load(Relaxed) {
+            wanted.store(true, Relaxed);
+            self.thread.unpark();
         }
     }
 
@@ -131,14 +139,6 @@ impl Drop for EpochClock {
 }
 
 impl ClockState {
-    #[inline]
-    fn want(&self, wanted: &AtomicBool, clock: &Thread) {
-        if !wanted.load(Relaxed) {
-            wanted.store(true, Relaxed);
-            clock.unpark();
-        }
-    }
-
     /// Waits until then; false where a call comes before that has to be looked at often.
     fn rest_until(&self, moment: Instant) -> bool {
         while !self.stop.load(Relaxed) {
@@ -269,6 +269,7 @@ mod tests {
     use wasmtime::{Instance, Module, Store, Trap};
 
     use super::super::engine_config::engine_config;
+    use super::super::options::PluginOptions;
     use super::super::waiting;
     use super::*;
 
@@ -344,6 +345,10 @@ mod tests {
         assert_eq!(Ticks::of(short, 100), Ticks::Fine);
         assert_eq!(Ticks::of(long, 99), Ticks::Fine);
         assert_eq!(Ticks::of(long, 100), Ticks::Coarse);
+        // For the sake of which there are coarse ones.
+        let stock = PluginOptions::stock();
+        let deadline = stock.limits.deadline.unwrap();
+        assert_eq!(Ticks::of(deadline, stock.budget_of(false)), Ticks::Coarse);
     }
 
     #[test]

@@ -258,7 +258,8 @@ impl Forwarding<'_, '_, '_> {
             message.upgrade.is_none().then_some(message.trailers),
             limits.send_timeout,
             self.body_timeout,
-            (alarm, &buffers),
+            alarm,
+            &buffers,
         );
         let read_limits = ReadLimits {
             read_timeout: limits.read_timeout,

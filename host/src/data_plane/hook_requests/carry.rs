@@ -291,7 +291,8 @@ impl Carrying {
             Some(&[]),
             self.limits.send_timeout,
             self.limits.send_timeout,
-            (&mut alarm, &buffers),
+            &mut alarm,
+            &buffers,
         );
         let mut head = ResponseHead::default();
         let framing = self

@@ -44,9 +44,7 @@ impl Connection {
             false => Connection::Works(Box::pin(open(worker, client, stream, guard))),
         }
     }
-}
 
-impl Connection {
     fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self {

@@ -42,11 +42,16 @@ impl OpenStreams {
         if self.number.get() == 0 {
             return Poll::Ready(());
         }
-        match &mut *self.waker.borrow_mut() {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        keep_waker(&self.waker, cx);
         Poll::Pending
+    }
+}
+
+/// Whom to wake from now on; most often the one that is noted already.
+fn keep_waker(noted: &RefCell<Option<Waker>>, cx: &Context<'_>) {
+    match &mut *noted.borrow_mut() {
+        Some(waker) => waker.clone_from(cx.waker()),
+        none => *none = Some(cx.waker().clone()),
     }
 }
 
@@ -132,10 +137,7 @@ impl Place {
         if let Some(accepted) = self.given.take() {
             return Poll::Ready(accepted);
         }
-        match &mut *self.waker.borrow_mut() {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        keep_waker(&self.waker, cx);
         Poll::Pending
     }
 

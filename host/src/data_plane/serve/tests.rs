@@ -21,11 +21,12 @@ use super::connection::Connection;
 use super::http1::Http1;
 use crate::access_log::AccessLogs;
 use crate::data_plane::downstream::Client;
-use crate::data_plane::drain::ConnectionGuard;
+use crate::data_plane::drain::{ConnectionGuard, ShutdownSlot};
+use crate::data_plane::process::Process;
 use crate::data_plane::stream::Stream;
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker::tests::{Builder, allocated_bytes, allocator_calls, process};
-use crate::data_plane::worker_config::ListenerId;
+use crate::data_plane::worker_config::{ListenerId, Snapshot};
 
 /// A future whose polls are counted by what they allocate and free.
 struct Counted<'a> {
@@ -78,6 +79,41 @@ fn read_head(stream: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
+/// A worker's event loop.
+fn event_loop() -> tokio::runtime::LocalRuntime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let built = builder.enable_all().build_local(Default::default());
+    built.unwrap()
+}
+
+/// A worker, and what accepts connections for it.
+struct Accepting {
+    worker: Rc<Worker>,
+    slot: ShutdownSlot,
+    _logs: AccessLogs,
+}
+
+impl Accepting {
+    async fn of(snapshot: Arc<Snapshot>, process: Arc<Process>) -> Accepting {
+        let logs = AccessLogs::start().unwrap();
+        let worker = Rc::new(Worker::new(0, snapshot, process, logs.buffers()).await);
+        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
+        Accepting {
+            worker,
+            slot: slot.unwrap(),
+            _logs: logs,
+        }
+    }
+
+    /// A connection that it has accepted.
+    fn accepted(&self, stream: UnixStream) -> Connection {
+        stream.set_nonblocking(true).unwrap();
+        let stream = Stream::unix(tokio::net::UnixStream::from_std(stream).unwrap());
+        let guard = ConnectionGuard::new(&self.slot);
+        Connection::new(self.worker.clone(), Client::unix(1), stream, guard)
+    }
+}
+
 /// How often a connection that carries so many requests to a server allocates and frees.
 fn calls_for(requests: usize) -> u64 {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -92,20 +128,11 @@ fn calls_for(requests: usize) -> u64 {
          [[route]]\npath = \"/\"\nproxy = \"http://u\"\n"
     ));
     let calls = Cell::new(0);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())
-        .unwrap();
+    let runtime = event_loop();
     runtime.block_on(async {
-        let logs = AccessLogs::start().unwrap();
-        let worker = Rc::new(Worker::new(0, snapshot, process(), logs.buffers()).await);
-        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
-        let guard = ConnectionGuard::new(&slot.unwrap());
-        ours.set_nonblocking(true).unwrap();
-        let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
-        let connection = Connection::new(worker, Client::unix(1), stream, guard);
+        let accepting = Accepting::of(snapshot, process()).await;
         let connection = Counted {
-            future: Box::pin(connection),
+            future: Box::pin(accepting.accepted(ours)),
             calls: &calls,
         };
         connection.await;
@@ -187,25 +214,13 @@ fn tasks_kept(requests: usize, times: usize) -> usize {
         "[[listen]]\naddress = \"127.0.0.1:0\"\n\
          [[route]]\npath = \"/\"\nproxy = \"http://{address}\"\n"
     ));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())
-        .unwrap();
+    let runtime = event_loop();
     let kept = runtime.block_on(async {
-        let logs = AccessLogs::start().unwrap();
-        let worker = Rc::new(Worker::new(0, snapshot, process(), logs.buffers()).await);
-        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
-        let guard = ConnectionGuard::new(&slot.unwrap());
-        ours.set_nonblocking(true).unwrap();
-        let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
-        let before = tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks();
-        Connection::new(worker, Client::unix(1), stream, guard).await;
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-            - before
+        let accepting = Accepting::of(snapshot, process()).await;
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let before = metrics.num_alive_tasks();
+        accepting.accepted(ours).await;
+        metrics.num_alive_tasks() - before
     });
     client.join().unwrap();
     server.join().unwrap();
@@ -309,21 +324,12 @@ fn bytes_held_in(state: State, most: i64) -> i64 {
          [[route]]\npath = \"/\"\nproxy = \"http://u\"\n\
          [[route]]\npath = \"/own\"\nreturn = {{ status = 200, body = \"ok\" }}\n"
     ));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())
-        .unwrap();
+    let runtime = event_loop();
     let each = runtime.block_on(async {
-        let logs = AccessLogs::start().unwrap();
-        let worker = Rc::new(Worker::new(0, snapshot, process(), logs.buffers()).await);
-        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
-        let slot = slot.unwrap();
+        let accepting = Accepting::of(snapshot, process()).await;
         let open = || {
             let (ours, theirs) = UnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
-            let guard = ConnectionGuard::new(&slot);
-            let connection = Connection::new(worker.clone(), Client::unix(1), stream, guard);
+            let connection = accepting.accepted(ours);
             (tokio::task::spawn_local(connection), theirs)
         };
         // What is made once is there behind the first.
@@ -403,21 +409,12 @@ fn a_request_to_a_server_counts_nothing_as_held_that_other_workers_hold() {
          [upstream.u]\nservers = [\"{address}\"]\nretry_budget = {{ ratio = \"20%\" }}\n\
          [[route]]\npath = \"/\"\nproxy = \"http://u\"\n"
     ));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())
-        .unwrap();
+    let runtime = event_loop();
     runtime.block_on(async {
-        let (logs, process) = (AccessLogs::start().unwrap(), process());
-        let worker = Worker::new(0, snapshot.clone(), process.clone(), logs.buffers()).await;
-        let worker = Rc::new(worker);
-        let slot = worker.drain.open(ListenerId(1), &worker.worker_config());
+        let process = process();
+        let accepting = Accepting::of(snapshot.clone(), process.clone()).await;
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let stream = Stream::unix(tokio::net::UnixStream::from_std(ours).unwrap());
-        let guard = ConnectionGuard::new(&slot.unwrap());
-        let connection = Connection::new(worker.clone(), Client::unix(1), stream, guard);
-        let _task = tokio::task::spawn_local(connection);
+        let _task = tokio::task::spawn_local(accepting.accepted(ours));
         let held = || {
             let upstream = &snapshot.upstreams[0];
             let (endpoint, _) = upstream.endpoints().next().unwrap();

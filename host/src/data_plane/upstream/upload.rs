@@ -87,7 +87,8 @@ impl<'a> Upload<'a> {
         end: Option<&'a [u8]>,
         send_timeout: Duration,
         body_timeout: Duration,
-        (alarm, buffers): (&'a mut Alarm, &'a Buffers),
+        alarm: &'a mut Alarm,
+        buffers: &'a Buffers,
     ) -> Upload<'a> {
         let rest = rest.map(|rest| Rest {
             body: rest.body,
