@@ -73,6 +73,21 @@ impl Outgoing {
         written
     }
 
+    /// As [`Outgoing::write_while`], for what ends a message: a small one may leave a little later,
+    /// and whether it does shows at what is done next.
+    ///
+    /// # Errors
+    /// As [`Outgoing::write_alone`].
+    pub(crate) async fn write_last(
+        &mut self,
+        first: &[u8],
+        second: &[u8],
+        meanwhile: impl FnMut(&mut Context<'_>),
+    ) -> io::Result<()> {
+        self.writer.defer_next(self.send_timeout);
+        self.write_while(first, second, meanwhile).await
+    }
+
     /// Writes bytes in full, behind which a file is sent at once: they wait for it in the kernel.
     /// For a bare socket.
     ///

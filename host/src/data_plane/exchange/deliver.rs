@@ -125,7 +125,10 @@ impl Delivery<'_> {
                 piece = &[];
             }
             let meanwhile = |cx: &mut Context<'_>| meanwhile.poll(cx);
-            let written = self.outgoing.write_while(out, piece, meanwhile).await;
+            let written = match done {
+                true => self.outgoing.write_last(out, piece, meanwhile).await,
+                false => self.outgoing.write_while(out, piece, meanwhile).await,
+            };
             // Also where the write has failed: the access log tells how much has left.
             sent.count(self.exchange, self.outgoing);
             source.consume(consumed);

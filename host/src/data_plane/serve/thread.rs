@@ -19,7 +19,7 @@ use super::{accept, room};
 use crate::access_log::LogBuffers;
 use crate::allocator;
 use crate::data_plane::process::Process;
-use crate::data_plane::stream::Socket;
+use crate::data_plane::stream::{Deferring, Socket, settled, trim_deferred};
 use crate::data_plane::upstream::PolicyStates;
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::{ListenerId, Pace, Snapshot};
@@ -83,6 +83,7 @@ pub(crate) fn run(
         tasks.spawn_local(housekeeping(worker.clone()));
         tasks.spawn_local(ticking(worker.clone()));
         tasks.spawn_local(room::for_others(worker.clone()));
+        let _deferring = Deferring::begin(&mut tasks);
         let retired = worker.retired.clone();
         tasks.spawn_local(async move { retired.free().await });
         // Those that could not be accepted on yet.
@@ -155,6 +156,7 @@ async fn housekeeping(worker: Rc<Worker>) {
         allocator::give_back();
         if trimmed.elapsed() >= TRIMMING {
             worker.buffers.trim();
+            trim_deferred();
             trimmed = Instant::now();
         }
         let (worker_config, mut pace) = (worker.worker_config(), Pace::default());
@@ -205,7 +207,7 @@ async fn drain_until_done(worker: &Worker, orders: &mut UnboundedReceiver<Order>
     worker.drain.begin();
     let stopped = async { while !matches!(orders.recv().await, None | Some(Order::Stop)) {} };
     tokio::select! {
-        () = worker.drain.done() => {}
+        () = async { worker.drain.done().await; settled().await } => {}
         () = worker.drain.evict_slow() => {}
         () = stopped => {}
     }

@@ -1,18 +1,17 @@
 //! What can be done with a socket that has neither TLS nor HTTP/2 above it: the kernel's own calls.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::task::{Context, Poll, ready};
+use std::os::fd::BorrowedFd;
+use std::task::{Context, Poll};
 
 use rustix::net::SendFlags;
-use tokio::io::Interest;
 
 use super::Writer;
 
 impl Writer {
     /// Whether it is such a socket.
     pub(crate) fn is_bare(&self) -> bool {
-        matches!(self, Writer::Tcp(_) | Writer::Unix(_))
+        matches!(self, Writer::Socket(_))
     }
 
     /// Has a call made on the socket when it takes bytes, and again when it does not after all
@@ -23,25 +22,12 @@ impl Writer {
     pub(crate) fn poll_call<T>(
         &self,
         cx: &mut Context<'_>,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        loop {
-            let called = match self {
-                Writer::Tcp(half) => {
-                    let socket = half.as_ref();
-                    ready!(socket.poll_write_ready(cx))?;
-                    socket.try_io(Interest::WRITABLE, || call(socket.as_fd()))
-                }
-                Writer::Unix(half) => {
-                    let socket = half.as_ref();
-                    ready!(socket.poll_write_ready(cx))?;
-                    socket.try_io(Interest::WRITABLE, || call(socket.as_fd()))
-                }
-                Writer::Tls(_) | Writer::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
-            };
-            match called {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                called => return Poll::Ready(called),
+        match self {
+            Writer::Socket(socket) => socket.poll_call(cx, call),
+            Writer::Tls(_) | Writer::Http2(_) => {
+                Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
             }
         }
     }

@@ -6,6 +6,9 @@
 //! worker's thread.
 
 mod transport; // sockets
+mod socket_reader; // what is read from one
+mod socket_writer; // what is written to one
+mod deferred; // a little later
 mod bare; // what can be done with a socket that nothing is above
 mod splice; // from one such socket to another
 mod tls; // TLS over one
@@ -21,18 +24,23 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 pub(crate) use alarm::{Alarm, TimedOut};
+pub(crate) use deferred::{Deferring, settled, trim_deferred};
 pub(crate) use http2::{Http2Stream, StreamError};
 pub(crate) use metered::{Meter, Metered, PREFACE};
 pub(crate) use socket::{Acceptor, Socket};
 pub(crate) use splice::{SplicePipe, is_refused};
 pub(crate) use transport::Transport;
+
+use socket_reader::SocketReader;
+use socket_writer::SocketWriter;
 
 /// A connection as a whole.
 #[derive(Debug)]
@@ -43,8 +51,7 @@ pub(crate) enum Stream {
 
 /// The direction from the peer to us.
 pub(crate) enum Reader {
-    Tcp(tcp::OwnedReadHalf),
-    Unix(unix::OwnedReadHalf),
+    Socket(SocketReader),
     Tls(Rc<RefCell<TlsStream<Transport>>>),
     Http2(Rc<Http2Stream>),
 }
@@ -61,30 +68,24 @@ pub(crate) enum Peeked {
 
 /// The direction from us to the peer.
 pub(crate) enum Writer {
-    Tcp(tcp::OwnedWriteHalf),
-    Unix(unix::OwnedWriteHalf),
+    Socket(SocketWriter),
     Tls(Rc<RefCell<TlsStream<Transport>>>),
     Http2(Rc<Http2Stream>),
 }
 
 impl Stream {
     pub(crate) fn tcp(stream: TcpStream) -> Stream {
-        Stream::Plain(Transport::Tcp(stream))
+        Stream::Plain(Transport::tcp(stream))
     }
 
     pub(crate) fn unix(stream: UnixStream) -> Stream {
-        Stream::Plain(Transport::Unix(stream))
+        Stream::Plain(Transport::unix(stream))
     }
 
     pub(crate) fn split(self) -> (Reader, Writer) {
         match self {
-            Stream::Plain(Transport::Tcp(stream)) => {
-                let (reader, writer) = stream.into_split();
-                (Reader::Tcp(reader), Writer::Tcp(writer))
-            }
-            Stream::Plain(Transport::Unix(stream)) => {
-                let (reader, writer) = stream.into_split();
-                (Reader::Unix(reader), Writer::Unix(writer))
+            Stream::Plain(Transport { reader, writer }) => {
+                (Reader::Socket(reader), Writer::Socket(writer))
             }
             Stream::Tls(stream) => {
                 let shared = Rc::new(RefCell::new(*stream));
@@ -97,11 +98,8 @@ impl Stream {
     /// HTTP/2.
     pub(crate) fn reunite(reader: Reader, writer: Writer) -> Option<Stream> {
         match (reader, writer) {
-            (Reader::Tcp(reader), Writer::Tcp(writer)) => {
-                reader.reunite(writer).ok().map(Stream::tcp)
-            }
-            (Reader::Unix(reader), Writer::Unix(writer)) => {
-                reader.reunite(writer).ok().map(Stream::unix)
+            (Reader::Socket(reader), Writer::Socket(writer)) => {
+                Some(Stream::Plain(Transport { reader, writer }))
             }
             (Reader::Tls(shared), Writer::Tls(other)) => {
                 drop(other);
@@ -186,8 +184,7 @@ impl Reader {
         let most = most.min(spare.len());
         let mut spare = ReadBuf::uninit(&mut spare[..most]);
         ready!(match self {
-            Reader::Tcp(half) => Pin::new(half).poll_read(cx, &mut spare),
-            Reader::Unix(half) => Pin::new(half).poll_read(cx, &mut spare),
+            Reader::Socket(socket) => socket.poll_read(cx, &mut spare),
             Reader::Tls(shared) => tls::poll_read(&mut shared.borrow_mut(), cx, &mut spare),
             Reader::Http2(_) => return Poll::Ready(Ok(0)),
         })?;
@@ -208,8 +205,7 @@ impl Reader {
     /// meanwhile.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Reader::Tcp(half) => half.as_ref().poll_read_ready(cx),
-            Reader::Unix(half) => half.as_ref().poll_read_ready(cx),
+            Reader::Socket(socket) => socket.poll_ready(cx),
             Reader::Tls(shared) => tls::poll_some(&mut shared.borrow_mut(), cx).map_ok(|_| ()),
             Reader::Http2(stream) => stream.poll_readable(cx),
         }
@@ -219,7 +215,7 @@ impl Reader {
     /// the kernel has reported something since the last read.
     pub(crate) fn is_silent(&self) -> bool {
         match self {
-            Reader::Tcp(_) | Reader::Unix(_) => {
+            Reader::Socket(_) => {
                 matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             // What is not for us, such as a session ticket, is taken in by looking.
@@ -250,8 +246,7 @@ impl Reader {
             come.is_ok_and(|come| come > 0)
         };
         match self {
-            Reader::Tcp(half) => hangs_up(half.as_ref().as_fd()),
-            Reader::Unix(half) => hangs_up(half.as_ref().as_fd()),
+            Reader::Socket(socket) => hangs_up(socket.as_fd()),
             Reader::Tls(shared) => hangs_up(tls::socket(&shared.borrow())),
             Reader::Http2(_) => false,
         }
@@ -266,7 +261,7 @@ impl Reader {
             Err(_) => Peeked::Broken,
         };
         match self {
-            Reader::Tcp(_) | Reader::Unix(_) => {}
+            Reader::Socket(_) => {}
             Reader::Tls(shared) => {
                 return tls::poll_some(&mut shared.borrow_mut(), cx).map(peeked);
             }
@@ -297,7 +292,7 @@ impl Reader {
     pub(crate) fn poll_trailers(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
         match self {
             Reader::Http2(stream) => stream.poll_trailers(cx),
-            Reader::Tcp(_) | Reader::Unix(_) | Reader::Tls(_) => Poll::Ready(Ok(Vec::new())),
+            Reader::Socket(_) | Reader::Tls(_) => Poll::Ready(Ok(Vec::new())),
         }
     }
 
@@ -305,12 +300,7 @@ impl Reader {
     /// something since the last read.
     fn peek(&self) -> io::Result<usize> {
         match self {
-            Reader::Tcp(half) => half
-                .as_ref()
-                .try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
-            Reader::Unix(half) => half
-                .as_ref()
-                .try_io(Interest::READABLE, || peek(half.as_ref().as_fd())),
+            Reader::Socket(socket) => socket.call(peek),
             Reader::Tls(_) | Reader::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -319,7 +309,7 @@ impl Reader {
     pub(crate) fn http2(&self) -> Option<&Rc<Http2Stream>> {
         match self {
             Reader::Http2(stream) => Some(stream),
-            Reader::Tcp(_) | Reader::Unix(_) | Reader::Tls(_) => None,
+            Reader::Socket(_) | Reader::Tls(_) => None,
         }
     }
 }
@@ -339,29 +329,43 @@ impl Writer {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match (self, first, second) {
-            (Writer::Tcp(half), bytes, []) | (Writer::Tcp(half), [], bytes) => {
-                Pin::new(half).poll_write(cx, bytes)
-            }
-            (Writer::Unix(half), bytes, []) | (Writer::Unix(half), [], bytes) => {
-                Pin::new(half).poll_write(cx, bytes)
-            }
-            (Writer::Tcp(half), ..) => Pin::new(half)
-                .poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)]),
-            (Writer::Unix(half), ..) => Pin::new(half)
-                .poll_write_vectored(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)]),
-            (Writer::Tls(shared), ..) => {
-                tls::poll_write(&mut shared.borrow_mut(), cx, first, second)
-            }
-            (Writer::Http2(stream), ..) => stream.poll_write(cx, first, second),
+        match self {
+            Writer::Socket(socket) => match (first, second) {
+                (bytes, []) | ([], bytes) => socket.poll_write(cx, &[io::IoSlice::new(bytes)]),
+                _ => socket.poll_write(cx, &[io::IoSlice::new(first), io::IoSlice::new(second)]),
+            },
+            Writer::Tls(shared) => tls::poll_write(&mut shared.borrow_mut(), cx, first, second),
+            Writer::Http2(stream) => stream.poll_write(cx, first, second),
         }
     }
 
-    /// Sends what was taken and not sent yet. Only TLS keeps anything back that its peer needs us
-    /// to wait for.
+    /// The next write is of a message that is there as a whole and need not leave at once. If it is
+    /// small, all of it is taken, and leaves as soon as the tasks that are ready have had their turn.
+    /// It is not to be waited for; what the kernel does not take of it then has `send_timeout` to get
+    /// on.
+    pub(crate) fn defer_next(&self, send_timeout: Duration) {
+        match self {
+            Writer::Socket(socket) => socket.defer_next(send_timeout),
+            Writer::Tls(shared) => tls::defer_next(&shared.borrow(), send_timeout),
+            Writer::Http2(_) => {}
+        }
+    }
+
+    /// Why what was [deferred](Writer::defer_next) could not be sent, told once: here, or by what is done
+    /// next. The other direction has ended then.
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        match self {
+            Writer::Socket(socket) => socket.take_failure(),
+            Writer::Tls(shared) => tls::take_failure(&shared.borrow()),
+            Writer::Http2(_) => None,
+        }
+    }
+
+    /// Sends what was taken and not sent yet, but for what was deferred. Only TLS keeps anything back
+    /// that its peer needs us to wait for.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Writer::Tcp(_) | Writer::Unix(_) | Writer::Http2(_) => Poll::Ready(Ok(())),
+            Writer::Socket(_) | Writer::Http2(_) => Poll::Ready(Ok(())),
             Writer::Tls(shared) => Pin::new(&mut *shared.borrow_mut()).poll_flush(cx),
         }
     }
@@ -369,8 +373,7 @@ impl Writer {
     /// Tells the peer that nothing more will come.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Writer::Tcp(half) => Pin::new(half).poll_shutdown(cx),
-            Writer::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Writer::Socket(socket) => socket.poll_shutdown(cx),
             Writer::Tls(shared) => Pin::new(&mut *shared.borrow_mut()).poll_shutdown(cx),
             Writer::Http2(stream) => Poll::Ready(stream.end(&[]).map_err(io::Error::from)),
         }
@@ -423,7 +426,7 @@ impl Writer {
     pub(crate) fn end(&self, trailer_lines: &[u8]) -> Result<(), StreamError> {
         match self {
             Writer::Http2(stream) => stream.end(trailer_lines),
-            Writer::Tcp(_) | Writer::Unix(_) | Writer::Tls(_) => Ok(()),
+            Writer::Socket(_) | Writer::Tls(_) => Ok(()),
         }
     }
 
@@ -439,7 +442,7 @@ impl Writer {
     pub(crate) fn http2(&self) -> Option<&Rc<Http2Stream>> {
         match self {
             Writer::Http2(stream) => Some(stream),
-            Writer::Tcp(_) | Writer::Unix(_) | Writer::Tls(_) => None,
+            Writer::Socket(_) | Writer::Tls(_) => None,
         }
     }
 }

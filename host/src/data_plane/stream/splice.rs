@@ -11,12 +11,11 @@
 //! steps over it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
-use tokio::io::Interest;
 
 use super::{Reader, Writer, peek};
 
@@ -69,7 +68,7 @@ pub(crate) fn is_refused(error: &io::Error) -> bool {
 impl Reader {
     /// Whether nothing is between it and its socket.
     pub(crate) fn is_bare(&self) -> bool {
-        matches!(self, Reader::Tcp(_) | Reader::Unix(_))
+        matches!(self, Reader::Socket(_))
     }
 
     /// Moves what the socket has into an empty pipe, `most` bytes at most; 0 at the end. None where
@@ -85,28 +84,17 @@ impl Reader {
     ) -> Poll<io::Result<Option<usize>>> {
         debug_assert!(pipe.filled == 0, "or nobody can tell what is waited for");
         let most = most.min(PIPE);
-        loop {
-            ready!(self.poll_readable(cx))?;
-            let into = &pipe.into;
-            let moved = match self {
-                Reader::Tcp(half) => {
-                    let socket = half.as_ref();
-                    socket.try_io(Interest::READABLE, || move_some(socket.as_fd(), into, most))
-                }
-                Reader::Unix(half) => {
-                    let socket = half.as_ref();
-                    socket.try_io(Interest::READABLE, || move_some(socket.as_fd(), into, most))
-                }
-                Reader::Tls(_) | Reader::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
-            };
-            match moved {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                moved => {
-                    pipe.filled += moved.as_ref().ok().copied().flatten().unwrap_or_default();
-                    return Poll::Ready(moved);
-                }
+        let into = &pipe.into;
+        let moved = ready!(match self {
+            Reader::Socket(reader) => {
+                reader.poll_call(cx, |socket| move_some(socket, into, most))
             }
-        }
+            Reader::Tls(_) | Reader::Http2(_) => {
+                Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+            }
+        });
+        pipe.filled += moved.as_ref().ok().copied().flatten().unwrap_or_default();
+        Poll::Ready(moved)
     }
 }
 

@@ -1,31 +1,47 @@
-//! A connected socket, of whatever kind.
+//! A connected socket, of whatever kind: its two directions, with or without TLS above them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// What carries bytes, with or without TLS above it.
+use super::socket_reader::SocketReader;
+use super::socket_writer::SocketWriter;
+
+/// What carries bytes.
 #[derive(Debug)]
-pub(crate) enum Transport {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub(crate) struct Transport {
+    pub(super) reader: SocketReader,
+    pub(super) writer: SocketWriter,
 }
 
 impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Transport::Tcp(stream) => stream.as_fd(),
-            Transport::Unix(stream) => stream.as_fd(),
-        }
+        self.reader.as_fd()
     }
 }
 
 impl Transport {
+    pub(crate) fn tcp(stream: TcpStream) -> Transport {
+        let (reader, writer) = stream.into_split();
+        Transport {
+            reader: SocketReader::Tcp(reader),
+            writer: SocketWriter::tcp(writer),
+        }
+    }
+
+    pub(crate) fn unix(stream: UnixStream) -> Transport {
+        let (reader, writer) = stream.into_split();
+        Transport {
+            reader: SocketReader::Unix(reader),
+            writer: SocketWriter::unix(writer),
+        }
+    }
+
     /// Looks at what is there without taking it: how many bytes, as far as they fit; 0 at the end
     /// of the stream.
     pub(crate) fn poll_peek(
@@ -33,26 +49,10 @@ impl Transport {
         cx: &mut Context<'_>,
         bytes: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut peek = |fd: BorrowedFd<'_>| {
-            let (peeked, _) = rustix::net::recv(fd, &mut *bytes, RecvFlags::PEEK)?;
+        self.reader.poll_call(cx, |socket| {
+            let (peeked, _) = rustix::net::recv(socket, &mut *bytes, RecvFlags::PEEK)?;
             Ok(peeked)
-        };
-        loop {
-            let peeked = match self {
-                Transport::Tcp(stream) => {
-                    ready!(stream.poll_read_ready(cx))?;
-                    stream.try_io(Interest::READABLE, || peek(stream.as_fd()))
-                }
-                Transport::Unix(stream) => {
-                    ready!(stream.poll_read_ready(cx))?;
-                    stream.try_io(Interest::READABLE, || peek(stream.as_fd()))
-                }
-            };
-            match peeked {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                peeked => return Poll::Ready(peeked),
-            }
-        }
+        })
     }
 }
 
@@ -62,10 +62,7 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Transport::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
+        self.get_mut().reader.poll_read(cx, buffer)
     }
 }
 
@@ -75,10 +72,8 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Transport::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        let pieces = &[io::IoSlice::new(bytes)];
+        self.get_mut().writer.poll_write(cx, pieces)
     }
 
     fn poll_write_vectored(
@@ -86,25 +81,19 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
-            Transport::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
-        }
+        self.get_mut().writer.poll_write(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// Nothing is kept back here.
+    /// Nothing is kept back here but for a moment.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        self.get_mut().writer.poll_shutdown(cx)
     }
 }

@@ -354,8 +354,8 @@ impl Attempt {
     }
 
     /// So much was read of the body: 0 at its end.
-    fn note_read(&mut self, read: usize, upload: &Upload<'_>) -> Result<usize, BodyFailure> {
-        if read == 0 && upload.met_a_reset() {
+    fn note_read(&mut self, read: usize, upload: &mut Upload<'_>) -> Result<usize, BodyFailure> {
+        if read == 0 && upload.met_a_reset(&self.connection.writer) {
             // The kernel tells of a reset once, and the upload was told: this is no orderly end.
             return Err(BodyFailure::Read(io::ErrorKind::ConnectionReset.into()));
         }

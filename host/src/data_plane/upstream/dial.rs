@@ -141,9 +141,9 @@ async fn transport(address: &Address) -> io::Result<Transport> {
             let stream = TcpStream::connect(address).await?;
             // Requests are written whole: nothing is gained by waiting for more.
             stream.set_nodelay(true)?;
-            Transport::Tcp(stream)
+            Transport::tcp(stream)
         }
-        Address::Unix(path) => Transport::Unix(UnixStream::connect(path).await?),
+        Address::Unix(path) => Transport::unix(UnixStream::connect(path).await?),
     })
 }
 

@@ -145,6 +145,7 @@ impl<'a> Upload<'a> {
     /// failure.
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<()> {
         if self.is_over() {
+            self.note_deferred(writer);
             return Poll::Ready(());
         }
         self.state = match ready!(self.poll_send(cx, writer)) {
@@ -152,6 +153,16 @@ impl<'a> Upload<'a> {
             Err(failure) => UploadState::Failed(Some(failure)),
         };
         Poll::Ready(())
+    }
+
+    /// Notes where what was sent has not left after all.
+    fn note_deferred(&mut self, writer: &Writer) {
+        if let (UploadState::Sent, Some(error)) = (&self.state, writer.take_failure()) {
+            self.state = UploadState::Failed(Some(match error.kind() {
+                io::ErrorKind::TimedOut => Failure::SendTimeout,
+                _ => Failure::Send(error),
+            }));
+        }
     }
 
     /// As [`Upload::poll_drive`], while the response is on its way to the client. Where the
@@ -173,7 +184,8 @@ impl<'a> Upload<'a> {
 
     /// Sending failed because the endpoint had reset the connection without ending its direction.
     /// Behind an orderly end, a write that fails is told EPIPE instead.
-    pub(super) fn met_a_reset(&self) -> bool {
+    pub(super) fn met_a_reset(&mut self, writer: &Writer) -> bool {
+        self.note_deferred(writer);
         matches!(&self.state, UploadState::Failed(Some(Failure::Send(error)))
             if error.kind() == io::ErrorKind::ConnectionReset)
     }
@@ -200,6 +212,9 @@ impl<'a> Upload<'a> {
         // carries END_STREAM.
         if let (None, Some([]), Some(stream)) = (&self.rest, self.end, writer.http2()) {
             stream.end_with_next_write();
+        }
+        if self.written == 0 && self.rest.is_none() {
+            writer.defer_next(self.send_timeout);
         }
         // `written` counts through the head and on into the body. What is left of each goes out in
         // one call.

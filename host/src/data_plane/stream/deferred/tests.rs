@@ -1,0 +1,324 @@
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test that waits in vain is given up"
+)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream as Peer;
+
+use tokio::net::UnixStream;
+
+use super::super::{Reader, SplicePipe, Stream, Writer};
+use super::*;
+
+/// Longer than any test needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs on a thread whose small messages are deferred.
+fn on_worker(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(Default::default());
+    runtime.unwrap().block_on(async {
+        let mut tasks = JoinSet::new();
+        let _deferring = Deferring::begin(&mut tasks);
+        others_have_their_turn().await;
+        tokio::time::timeout(PATIENCE, test).await.unwrap();
+    });
+}
+
+async fn others_have_their_turn() {
+    tokio::task::spawn_local(async {}).await.unwrap();
+}
+
+/// A connection, and its peer, who does not wait for anything.
+fn pair() -> ((Reader, Writer), Peer) {
+    let (ours, theirs) = Peer::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let ours = Stream::unix(UnixStream::from_std(ours).unwrap());
+    (ours.split(), theirs)
+}
+
+fn received(peer: &mut Peer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match peer.read_to_end(&mut bytes) {
+        Ok(_) => bytes.extend_from_slice(b"<end>"),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+    }
+    bytes
+}
+
+/// Sends until the kernel takes no more; how many bytes that were.
+async fn fill(writer: &Writer) -> usize {
+    let fill = |socket: BorrowedFd<'_>| {
+        let mut filled = 0;
+        for size in [4096, 1] {
+            while let Ok(sent) = send(socket, &[b'f'; 4096][..size]) {
+                filled += sent;
+            }
+        }
+        Ok(filled)
+    };
+    poll_fn(|cx| writer.poll_call(cx, fill)).await.unwrap()
+}
+
+/// Writes a whole message; whether it is deferred.
+async fn defer(writer: &mut Writer, first: &[u8], second: &[u8], send_timeout: Duration) -> bool {
+    writer.defer_next(send_timeout);
+    let written = poll_fn(|cx| writer.poll_write(cx, first, second)).await;
+    assert_eq!(written.unwrap(), first.len() + second.len());
+    let message = [first, second].concat();
+    DEFERRED.with_borrow(|deferred| deferred.bytes.ends_with(&message))
+}
+
+async fn write(writer: &mut Writer, bytes: &[u8]) -> io::Result<usize> {
+    poll_fn(|cx| writer.poll_write(cx, bytes, &[])).await
+}
+
+#[test]
+fn a_message_leaves_behind_the_tasks_that_are_ready() {
+    on_worker(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        let mut other = peer.try_clone().unwrap();
+        let ready = tokio::task::spawn_local(async move { received(&mut other) });
+        assert!(defer(&mut writer, b"he", b"ad", PATIENCE).await);
+        let late = tokio::task::spawn_local(async move { received(&mut peer) });
+        assert_eq!(ready.await.unwrap(), b"");
+        assert_eq!(late.await.unwrap(), b"head");
+    });
+}
+
+#[test]
+fn messages_leave_in_their_order_and_one_each() {
+    on_worker(async {
+        let mut pairs: Vec<_> = (0..3).map(|_| pair()).collect();
+        for (number, ((_, writer), _)) in pairs.iter_mut().enumerate() {
+            assert!(defer(writer, &[b'0' + number as u8; 4000], b"", PATIENCE).await);
+        }
+        others_have_their_turn().await;
+        for (number, (_, peer)) in pairs.iter_mut().enumerate() {
+            assert_eq!(received(peer), [b'0' + number as u8; 4000]);
+        }
+        let ((_, writer), peer) = &mut pairs[1];
+        assert!(defer(writer, b"next", b"", PATIENCE).await);
+        others_have_their_turn().await;
+        assert_eq!(received(peer), b"next");
+    });
+}
+
+#[test]
+fn where_nobody_sends_what_is_large_or_need_not_wait_leaves_at_once() {
+    on_worker(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        assert!(!defer(&mut writer, &[0; SMALL / 2], &[0; SMALL / 2 + 1], PATIENCE).await);
+        assert_eq!(received(&mut peer).len(), SMALL + 1);
+        assert!(defer(&mut writer, &[0; SMALL / 2], &[0; SMALL / 2], PATIENCE).await);
+        assert_eq!(received(&mut peer), b"");
+        others_have_their_turn().await;
+        assert_eq!(received(&mut peer).len(), SMALL);
+        assert!(defer(&mut writer, b"more", b"", PATIENCE).await);
+        // Nobody has asked for it.
+        assert_eq!(write(&mut writer, b"and more").await.unwrap(), 8);
+        assert_eq!(received(&mut peer), b"moreand more");
+    });
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(Default::default());
+    runtime.unwrap().block_on(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        assert!(!defer(&mut writer, b"head", b"", PATIENCE).await);
+        assert_eq!(received(&mut peer), b"head");
+    });
+}
+
+#[test]
+fn messages_of_one_connection_leave_together_unless_another_one_s_is_between_them() {
+    on_worker(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        let ((_other_reader, mut other), mut other_peer) = pair();
+        assert!(defer(&mut writer, b"1", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"2", b"", PATIENCE).await);
+        assert_eq!(DEFERRED.with_borrow(|deferred| deferred.messages.len()), 1);
+        assert_eq!(received(&mut peer), b"");
+        assert!(defer(&mut other, b"other", b"", PATIENCE).await);
+        assert!(!defer(&mut writer, b"3", b"", PATIENCE).await);
+        assert_eq!(received(&mut peer), b"123");
+        assert!(defer(&mut writer, b"4", b"", PATIENCE).await);
+        others_have_their_turn().await;
+        assert_eq!(received(&mut peer), b"4");
+        assert_eq!(received(&mut other_peer), b"other");
+        // No more of them than one message may have.
+        assert!(defer(&mut writer, &[0; SMALL / 2], b"", PATIENCE).await);
+        assert!(defer(&mut writer, &[0; SMALL / 2], b"", PATIENCE).await);
+        assert_eq!(received(&mut peer), b"");
+        assert!(!defer(&mut writer, b"more", b"", PATIENCE).await);
+        assert_eq!(received(&mut peer).len(), SMALL + 4);
+    });
+}
+
+#[test]
+fn as_many_as_may_wait_leave_before_one_more_does() {
+    on_worker(async {
+        let mut pairs: Vec<_> = (0..=MESSAGES).map(|_| pair()).collect();
+        let mut first = pairs[0].1.try_clone().unwrap();
+        for ((_, writer), _) in &mut pairs {
+            assert_eq!(received(&mut first), b"");
+            assert!(defer(writer, b"head", b"", PATIENCE).await);
+        }
+        let (last, others) = pairs.split_last_mut().unwrap();
+        for (_, peer) in others {
+            assert_eq!(received(peer), b"head");
+        }
+        assert_eq!(received(&mut last.1), b"");
+        others_have_their_turn().await;
+        assert_eq!(received(&mut last.1), b"head");
+        // As many bytes as may wait.
+        for (number, ((_, writer), _)) in pairs[..=BYTES / SMALL].iter_mut().enumerate() {
+            assert!(defer(writer, &[number as u8; SMALL], b"", PATIENCE).await);
+        }
+        assert_eq!(received(&mut pairs[0].1).len(), SMALL);
+        assert_eq!(received(&mut pairs[BYTES / SMALL].1), b"");
+    });
+}
+
+#[test]
+fn one_that_has_waited_for_long_leaves_before_the_next_one_waits() {
+    on_worker(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        let ((_other_reader, mut other), mut other_peer) = pair();
+        assert!(defer(&mut writer, b"head", b"", PATIENCE).await);
+        let deferred = Instant::now();
+        while deferred.elapsed() < LONGEST {}
+        assert!(defer(&mut other, b"other", b"", PATIENCE).await);
+        assert_eq!(received(&mut peer), b"head");
+        assert_eq!(received(&mut other_peer), b"");
+    });
+}
+
+#[test]
+fn whatever_is_done_next_is_done_behind_a_deferred_message() {
+    on_worker(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        assert!(defer(&mut writer, b"head ", b"", PATIENCE).await);
+        assert_eq!(write(&mut writer, b"body ").await.unwrap(), 5);
+        assert_eq!(received(&mut peer), b"head body ");
+
+        assert!(defer(&mut writer, b"head ", b"", PATIENCE).await);
+        let ahead = poll_fn(|cx| writer.poll_write_ahead(cx, b"ahead "));
+        assert_eq!(ahead.await.unwrap(), 6);
+        assert_eq!(received(&mut peer), b"head ahead ");
+
+        let ((source, _source_writer), mut source_peer) = pair();
+        source_peer.write_all(b"spliced").unwrap();
+        let mut pipe = SplicePipe::new().unwrap();
+        let moved = poll_fn(|cx| source.poll_splice(cx, &mut pipe, 64)).await;
+        assert_eq!(moved.unwrap(), Some(7));
+        assert!(defer(&mut writer, b"head ", b"", PATIENCE).await);
+        let moved = poll_fn(|cx| writer.poll_splice(cx, &mut pipe)).await;
+        assert_eq!(moved.unwrap(), 7);
+        assert_eq!(received(&mut peer), b"head spliced");
+
+        assert!(defer(&mut writer, b"last", b"", PATIENCE).await);
+        poll_fn(|cx| writer.poll_shutdown(cx)).await.unwrap();
+        assert_eq!(received(&mut peer), b"last<end>");
+        others_have_their_turn().await;
+    });
+}
+
+#[test]
+fn a_connection_that_is_closed_sends_what_was_deferred_first() {
+    on_worker(async {
+        let ((reader, mut writer), mut peer) = pair();
+        assert!(defer(&mut writer, b"last", b"", PATIENCE).await);
+        drop((reader, writer));
+        others_have_their_turn().await;
+        assert_eq!(received(&mut peer), b"last<end>");
+    });
+}
+
+#[test]
+fn a_connection_is_whole_again_behind_a_deferred_message() {
+    on_worker(async {
+        let ((reader, mut writer), mut peer) = pair();
+        assert!(defer(&mut writer, b"head", b"", PATIENCE).await);
+        assert!(Stream::reunite(reader, writer).is_some());
+        assert_eq!(received(&mut peer), b"head<end>");
+    });
+}
+
+#[test]
+fn what_the_kernel_does_not_take_follows_and_what_comes_next_waits_for_it() {
+    on_worker(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        let filled = fill(&writer).await;
+        assert!(defer(&mut writer, b"deferred", b"", PATIENCE).await);
+        others_have_their_turn().await;
+        let next =
+            tokio::task::spawn_local(async move { (write(&mut writer, b"next").await, writer) });
+        others_have_their_turn().await;
+        assert!(!next.is_finished());
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"next") {
+            bytes.extend(received(&mut peer));
+            others_have_their_turn().await;
+        }
+        assert_eq!(next.await.unwrap().0.unwrap(), 4);
+        assert_eq!(&bytes[filled..], b"deferrednext");
+    });
+}
+
+#[test]
+fn it_is_settled_once_the_rest_of_what_was_deferred_is_sent() {
+    on_worker(async {
+        settled().await;
+        let ((reader, mut writer), mut peer) = pair();
+        let filled = fill(&writer).await;
+        assert!(defer(&mut writer, b"deferred", b"", PATIENCE).await);
+        // Closed, it is sent nevertheless.
+        drop((reader, writer));
+        let settles = tokio::task::spawn_local(settled());
+        others_have_their_turn().await;
+        assert!(!settles.is_finished());
+        let mut bytes = received(&mut peer);
+        settles.await.unwrap();
+        bytes.extend(received(&mut peer));
+        assert_eq!(&bytes[filled..], b"deferred<end>");
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_take_it_in_time_is_given_up() {
+    on_worker(async {
+        let ((mut reader, mut writer), _peer) = pair();
+        fill(&writer).await;
+        let soon = Duration::from_millis(1);
+        assert!(defer(&mut writer, b"deferred", b"", soon).await);
+        let mut bytes = Vec::with_capacity(8);
+        let read = poll_fn(|cx| reader.poll_read(cx, &mut bytes, 8)).await;
+        assert_eq!(read.unwrap(), 0, "who reads learns of it");
+        let failure = writer.take_failure().unwrap();
+        assert_eq!(failure.kind(), io::ErrorKind::TimedOut);
+        assert!(writer.take_failure().is_none());
+        assert!(write(&mut writer, b"next").await.is_err());
+        settled().await;
+    });
+}
+
+#[test]
+fn that_a_message_could_not_be_sent_shows_at_what_is_done_next() {
+    on_worker(async {
+        for _ in 0..2 {
+            let ((mut reader, mut writer), peer) = pair();
+            drop(peer);
+            assert!(defer(&mut writer, b"deferred", b"", PATIENCE).await);
+            others_have_their_turn().await;
+            writer.defer_next(PATIENCE);
+            let error = write(&mut writer, b"next").await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+            assert!(writer.take_failure().is_none(), "told once");
+            let mut bytes = Vec::with_capacity(8);
+            let read = poll_fn(|cx| reader.poll_read(cx, &mut bytes, 8)).await;
+            assert_eq!(read.unwrap(), 0);
+        }
+    });
+}
