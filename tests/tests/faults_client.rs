@@ -318,6 +318,59 @@ async fn a_client_that_does_not_read_is_given_up_and_frees_the_server() {
     recovers(&proxy, &origin).await;
 }
 
+/// Answers that are small, each, and together more than the kernel holds for a client that does not
+/// read.
+const UNREAD: usize = 800;
+
+/// The origin of those: each has its number all over.
+async fn numbers() -> Origin {
+    origin::answers(|request| match request.target.as_str() {
+        "/good" => Answer::ok("fine"),
+        target => Answer::ok(target.repeat(15_000 / target.len())),
+    })
+    .await
+}
+
+/// Asks for them one by one, without reading.
+async fn asks_without_reading(client: &mut Client) {
+    client.wire.read_little();
+    for number in 0..UNREAD {
+        client
+            .send(format!("GET /{number:04} HTTP/1.1\r\nHost: test\r\n\r\n"))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn answers_that_a_client_reads_late_come_whole_and_in_their_order() {
+    let origin = numbers().await;
+    let proxy = proxy::to([&origin]).start().await;
+    let mut client = proxy.client().await;
+    asks_without_reading(&mut client).await;
+    // Some have been answered, and the rest waits for the client to read.
+    origin.received(100).await;
+    for number in 0..UNREAD {
+        let expected = format!("/{number:04}").repeat(3000);
+        let response = client.response().await;
+        assert!(response.text() == expected, "at {number}: {response:?}");
+    }
+    assert_eq!(client.get("/good").await.text(), "fine");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_none_of_many_small_answers_is_given_up() {
+    let origin = numbers().await;
+    let proxy = strict(&origin).start().await;
+    let mut client = proxy.client().await;
+    asks_without_reading(&mut client).await;
+    proxy.log_contains("client timed out").await;
+    recovers(&proxy, &origin).await;
+    assert!(
+        origin.requests().len() < UNREAD,
+        "the kernel held all of them"
+    );
+}
+
 #[tokio::test]
 async fn a_body_for_a_server_that_does_not_read_is_bounded() {
     // The origin reads the head and nothing more; the proxy must neither read on for ever nor wait

@@ -73,19 +73,31 @@ impl Outgoing {
         written
     }
 
-    /// As [`Outgoing::write_while`], for what ends a message: a small one may leave a little later,
-    /// and whether it does shows at what is done next.
+    /// The next write ends a message, and nothing else is done with the connection behind it before it
+    /// is [settled](Outgoing::settle): it may leave a little later.
+    pub(crate) fn defer_next(&self) {
+        if !self.broken {
+            self.writer.defer_next();
+        }
+    }
+
+    /// Sends what is deferred, and waits until the kernel has it, as for a write.
     ///
     /// # Errors
-    /// As [`Outgoing::write_alone`].
-    pub(crate) async fn write_last(
-        &mut self,
-        first: &[u8],
-        second: &[u8],
-        meanwhile: impl FnMut(&mut Context<'_>),
-    ) -> io::Result<()> {
-        self.writer.defer_next(self.send_timeout);
-        self.write_while(first, second, meanwhile).await
+    /// As [`Outgoing::write_while`].
+    pub(crate) async fn settle(&mut self) -> io::Result<()> {
+        loop {
+            let settle = |cx: &mut Context<'_>| self.writer.poll_settle(cx);
+            let settled = self.alarm.poll_within(self.send_timeout, settle).await;
+            match settled.map_err(io::Error::from).flatten() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.broken = true;
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Writes bytes in full, behind which a file is sent at once: they wait for it in the kernel.

@@ -124,11 +124,11 @@ impl Delivery<'_> {
                 out.extend_from_slice(piece);
                 piece = &[];
             }
+            if done && !meanwhile.is_owed() {
+                self.outgoing.defer_next();
+            }
             let meanwhile = |cx: &mut Context<'_>| meanwhile.poll(cx);
-            let written = match done {
-                true => self.outgoing.write_last(out, piece, meanwhile).await,
-                false => self.outgoing.write_while(out, piece, meanwhile).await,
-            };
+            let written = self.outgoing.write_while(out, piece, meanwhile).await;
             // Also where the write has failed: the access log tells how much has left.
             sent.count(self.exchange, self.outgoing);
             source.consume(consumed);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::state::Exchange;
 use crate::data_plane::downstream::Session;
+use crate::data_plane::stream::send_deferred;
 use crate::data_plane::turn;
 use crate::data_plane::unwinding::contained;
 use crate::data_plane::worker_config::WorkerConfig;
@@ -56,6 +57,8 @@ impl Finish {
 
     /// Tells the hooks that were asked.
     fn tell_hooks(&self) {
+        // The client need not wait for them.
+        send_deferred();
         let exchange = &self.exchange;
         let at_hand: ExchangeAtHand = exchange.clone();
         let now_us = exchange.worker.clock.micros(Instant::now());

@@ -275,6 +275,15 @@ impl<'m> Meanwhile<'m, '_> {
         })
     }
 
+    /// Whether there is something left that has to go on.
+    pub(super) fn is_owed(&self) -> bool {
+        match self {
+            Meanwhile::Upload { upload, .. } => !upload.is_sent(),
+            Meanwhile::Dropping { .. } | Meanwhile::Component(_) => true,
+            Meanwhile::Nothing => false,
+        }
+    }
+
     /// To be called each time that the task is woken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         match self {

@@ -18,7 +18,7 @@ use super::room;
 use crate::data_plane::downstream::{Client, LocalEnd};
 use crate::data_plane::drain::{ConnectionGuard, ShutdownSlot};
 use crate::data_plane::relay;
-use crate::data_plane::stream::{Acceptor, Stream};
+use crate::data_plane::stream::{Acceptor, Stream, in_turn};
 use crate::data_plane::worker::Worker;
 use crate::fault_injection;
 
@@ -69,7 +69,10 @@ pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSl
                 let worker = worker.clone();
                 let worker_config = listener.worker_config();
                 if worker_config.stream_at(listener.position()).is_some() {
-                    tokio::task::spawn_local(relay::run(worker, client, stream, guard));
+                    let mut session = Box::pin(relay::run(worker, client, stream, guard));
+                    #[allow(clippy::disallowed_methods, reason = "a session bounds its waits")]
+                    let turns = poll_fn(move |cx| in_turn(|| session.as_mut().poll(cx)));
+                    tokio::task::spawn_local(turns);
                 } else {
                     tokio::task::spawn_local(Connection::new(worker, client, stream, guard));
                 }

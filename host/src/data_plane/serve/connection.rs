@@ -15,8 +15,7 @@ use super::http1::Http1;
 use super::http2;
 use crate::data_plane::downstream::{Client, ClientConnection, accept_tls, read_proxy_header};
 use crate::data_plane::drain::{ConnectionGuard, ListenerState};
-use crate::data_plane::stream::Stream;
-use crate::data_plane::turn;
+use crate::data_plane::stream::{Stream, in_turn};
 use crate::data_plane::worker::Worker;
 use crate::metrics::WorkerCells;
 
@@ -71,7 +70,7 @@ impl Future for Connection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        turn::within(|| self.poll_on(cx))
+        in_turn(|| self.poll_on(cx))
     }
 }
 

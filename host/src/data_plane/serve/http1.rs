@@ -1,6 +1,7 @@
 //! HTTP/1 from a client: one request after the other until either side closes.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::data_plane::drain::{ConnectionGuard, PARTING, ShutdownSlot};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream, TimedOut};
 use crate::data_plane::turn;
+use crate::data_plane::upstream::Errno;
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
@@ -88,7 +90,12 @@ impl Http1 {
     /// The state of an exchange is large. It is there from the first byte of a request, stays while one
     /// comes after the other, and is given back then: idle connections are small.
     pub(super) async fn serve(mut self: Box<Self>) -> Option<Box<Http1>> {
-        let fate = match self.serve_requests().await {
+        let served = self.serve_requests().await;
+        // Whatever comes next, it comes behind the answer.
+        if !self.settle().await {
+            return None;
+        }
+        let fate = match served {
             Served::AllThatCame => {
                 self.is_cold = true;
                 return Some(self);
@@ -165,6 +172,31 @@ impl Http1 {
         }
     }
 
+    /// Sends the answer before if it is deferred, and waits until the kernel has all of it; false where
+    /// it cannot be sent.
+    async fn settle(&mut self) -> bool {
+        if !self.connection.outgoing.writer.is_deferred() {
+            return true;
+        }
+        self.guard.is_busy();
+        let settled = Box::pin(self.connection.outgoing.settle()).await;
+        settled.inspect_err(|error| self.say_unsent(error)).is_ok()
+    }
+
+    fn say_unsent(&self, error: &io::Error) {
+        let context = self.connection.client().context();
+        match error.kind() {
+            io::ErrorKind::TimedOut => {
+                let timed_out = "client timed out (110: Connection timed out)";
+                tracing::info!("{timed_out} while sending to client{context}");
+            }
+            _ => tracing::info!(
+                "send() failed ({}) while sending to client{context}",
+                Errno(error)
+            ),
+        }
+    }
+
     /// Serves the connection in the protocol that its first bytes have begun.
     async fn serve_http2(self: Box<Self>) {
         let Http1 {
@@ -180,17 +212,26 @@ impl Http1 {
         }
     }
 
-    /// Waits for a request's first byte, without a buffer; false if none will come.
+    /// Waits for a request's first byte, without a buffer; false if none will come. The answer before has
+    /// left then: whatever takes its time with the next one must not keep it.
     ///
     /// # Errors
     /// [`TimedOut`]
-    #[allow(clippy::disallowed_methods, reason = "by `limit`")]
     async fn await_request(&mut self, limit: Duration) -> Result<bool, TimedOut> {
-        poll_fn(|cx| self.poll_request(cx, |_| limit)).await
+        loop {
+            #[allow(clippy::disallowed_methods, reason = "by `limit`")]
+            let comes = poll_fn(|cx| self.poll_request(cx, |_| limit)).await?;
+            if !self.connection.outgoing.writer.is_deferred() {
+                return Ok(comes);
+            }
+            if !self.settle().await {
+                return Ok(false);
+            }
+        }
     }
 
     /// As [`await_request`](Self::await_request); `limit` is asked once there is something to wait
-    /// for.
+    /// for. Ready as well where the answer before is stuck.
     fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -215,7 +256,10 @@ impl Http1 {
             }
             guard.set_waiting(true);
         }
-        let waited = wait.poll(cx, (connection, guard.slot()), idle, limit);
+        let waited = match connection.outgoing.writer.is_stuck() {
+            true => Poll::Ready(Ok(true)),
+            false => wait.poll(cx, (connection, guard.slot()), idle, limit),
+        };
         if waited.is_ready() {
             *wait = Wait::default();
             guard.set_waiting(false);

@@ -16,8 +16,7 @@ use h2::Reason;
 use crate::data_plane::downstream::ClientConnection;
 use crate::data_plane::drain::ConnectionGuard;
 use crate::data_plane::exchange::{self, Fault};
-use crate::data_plane::stream::{Alarm, Http2Stream, Meter};
-use crate::data_plane::turn;
+use crate::data_plane::stream::{Alarm, Http2Stream, Meter, in_turn};
 
 /// Tasks of a worker that wait for a request, at most; about 6 KiB each.
 const KEPT: usize = 64;
@@ -115,7 +114,7 @@ pub(super) fn begin(accepted: impl FnOnce() -> Accepted) {
             // A task moves what it runs when it begins and when it ends: no more than a pointer.
             let mut served = Box::pin(serve(place));
             #[allow(clippy::disallowed_methods, reason = "what it serves bounds its waits")]
-            let turns = poll_fn(move |cx| turn::within(|| served.as_mut().poll(cx)));
+            let turns = poll_fn(move |cx| in_turn(|| served.as_mut().poll(cx)));
             tokio::task::spawn_local(turns);
         }
     }

@@ -19,7 +19,7 @@ use super::{accept, room};
 use crate::access_log::LogBuffers;
 use crate::allocator;
 use crate::data_plane::process::Process;
-use crate::data_plane::stream::{Deferring, Socket, settled, trim_deferred};
+use crate::data_plane::stream::{Deferring, Socket, trim_deferred};
 use crate::data_plane::upstream::PolicyStates;
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker_config::{ListenerId, Pace, Snapshot};
@@ -207,7 +207,7 @@ async fn drain_until_done(worker: &Worker, orders: &mut UnboundedReceiver<Order>
     worker.drain.begin();
     let stopped = async { while !matches!(orders.recv().await, None | Some(Order::Stop)) {} };
     tokio::select! {
-        () = async { worker.drain.done().await; settled().await } => {}
+        () = worker.drain.done() => {}
         () = worker.drain.evict_slow() => {}
         () = stopped => {}
     }

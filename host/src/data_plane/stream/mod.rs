@@ -24,7 +24,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,7 +31,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 pub(crate) use alarm::{Alarm, TimedOut};
-pub(crate) use deferred::{Deferring, settled, trim_deferred};
+pub(crate) use deferred::{Deferring, in_turn, send_deferred, trim_deferred};
 pub(crate) use http2::{Http2Stream, StreamError};
 pub(crate) use metered::{Meter, Metered, PREFACE};
 pub(crate) use socket::{Acceptor, Socket};
@@ -341,23 +340,43 @@ impl Writer {
 
     /// The next write is of a message that is there as a whole and need not leave at once. If it is
     /// small, all of it is taken, and leaves as soon as the tasks that are ready have had their turn.
-    /// It is not to be waited for; what the kernel does not take of it then has `send_timeout` to get
-    /// on.
-    pub(crate) fn defer_next(&self, send_timeout: Duration) {
+    /// Where it then does not leave, the task is woken, and the writer [is stuck](Writer::is_stuck).
+    pub(crate) fn defer_next(&self) {
         match self {
-            Writer::Socket(socket) => socket.defer_next(send_timeout),
-            Writer::Tls(shared) => tls::defer_next(&shared.borrow(), send_timeout),
+            Writer::Socket(socket) => socket.defer_next(),
+            Writer::Tls(shared) => tls::writer(&shared.borrow()).defer_next(),
             Writer::Http2(_) => {}
         }
     }
 
-    /// Why what was [deferred](Writer::defer_next) could not be sent, told once: here, or by what is done
-    /// next. The other direction has ended then.
-    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+    /// Whether something is still deferred, or is stuck.
+    pub(crate) fn is_deferred(&self) -> bool {
         match self {
-            Writer::Socket(socket) => socket.take_failure(),
-            Writer::Tls(shared) => tls::take_failure(&shared.borrow()),
-            Writer::Http2(_) => None,
+            Writer::Socket(socket) => socket.is_deferred(),
+            Writer::Tls(shared) => tls::writer(&shared.borrow()).is_deferred(),
+            Writer::Http2(_) => false,
+        }
+    }
+
+    /// Whether something that was deferred was sent and has not left as a whole.
+    pub(crate) fn is_stuck(&self) -> bool {
+        match self {
+            Writer::Socket(socket) => socket.is_stuck(),
+            Writer::Tls(shared) => tls::writer(&shared.borrow()).is_stuck(),
+            Writer::Http2(_) => false,
+        }
+    }
+
+    /// Sends what was deferred, or some of what has not left of it: true once the kernel has all, and
+    /// false where it is to be asked again.
+    ///
+    /// # Errors
+    /// Where it cannot be sent.
+    pub(crate) fn poll_settle(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match self {
+            Writer::Socket(socket) => socket.poll_settle(cx),
+            Writer::Tls(shared) => tls::writer(&shared.borrow()).poll_settle(cx),
+            Writer::Http2(_) => Poll::Ready(Ok(true)),
         }
     }
 

@@ -8,12 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
+use rustix::net::SendFlags;
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::{tcp, unix};
 
-use super::deferred::{self, Number};
+use super::deferred::{self, Number, Stuck};
 
 /// A socket's direction to its peer.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct SocketWriter {
     /// Of the last message that was deferred; 0 where the kernel has all for certain.
     deferred: Cell<Number>,
     /// See [`defer_next`](Self::defer_next).
-    defers: Cell<Option<Duration>>,
+    defers_next: Cell<bool>,
     /// What is deferred is a thread's own.
     _of_thread: PhantomData<Rc<()>>,
 }
@@ -31,8 +31,6 @@ pub(crate) struct SocketWriter {
 enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
-    /// It was taken out of its writer, which is about to be dropped.
-    Gone,
 }
 
 impl SocketWriter {
@@ -48,36 +46,65 @@ impl SocketWriter {
         SocketWriter {
             half,
             deferred: Cell::new(0),
-            defers: Cell::new(None),
+            defers_next: Cell::new(false),
             _of_thread: PhantomData,
         }
     }
 
     /// The next write is of a whole message: if that is small, it is [deferred](super::deferred), and
-    /// taken whole. What the kernel does not take of it then has `send_timeout` to get on.
-    pub(super) fn defer_next(&self, send_timeout: Duration) {
-        self.defers.set(Some(send_timeout));
+    /// taken whole.
+    pub(super) fn defer_next(&self) {
+        self.defers_next.set(true);
+    }
+
+    /// See [`Writer::is_deferred`](super::Writer::is_deferred).
+    pub(super) fn is_deferred(&self) -> bool {
+        self.deferred.get() != 0 && deferred::is_known(self.deferred.get())
+    }
+
+    /// See [`Writer::is_stuck`](super::Writer::is_stuck).
+    pub(super) fn is_stuck(&self) -> bool {
+        self.deferred.get() != 0 && deferred::is_stuck(self.deferred.get())
+    }
+
+    /// See [`Writer::poll_settle`](super::Writer::poll_settle).
+    pub(super) fn poll_settle(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let number = self.deferred.get();
+        let stuck = match number {
+            0 => None,
+            number => deferred::take_stuck(number),
+        };
+        let Some(stuck) = stuck else {
+            self.deferred.set(0);
+            return Poll::Ready(Ok(true));
+        };
+        let mut rest = match stuck {
+            Stuck::Rest(rest) => rest,
+            Stuck::Failed(error) => return Poll::Ready(Err(error)),
+        };
+        let sent = self.poll_try(cx, |socket| {
+            Ok(rustix::net::send(socket, &rest, SendFlags::NOSIGNAL)?)
+        });
+        let sent = match sent {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => {
+                deferred::keep_rest(number, rest);
+                return Poll::Pending;
+            }
+        };
+        rest.drain(..sent);
+        if !rest.is_empty() {
+            deferred::keep_rest(number, rest);
+        }
+        Poll::Ready(Ok(false))
     }
 
     /// Ready once the kernel has all that was deferred, which leaves now.
-    ///
-    /// # Errors
-    /// Where it could not be sent. Told once.
-    pub(super) fn poll_clear(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.deferred.get() == 0 {
-            return Poll::Ready(Ok(()));
+    fn poll_clear(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.deferred.get() != 0 {
+            ready!(self.poll_settle(cx))?;
         }
-        let sent = ready!(deferred::poll_sent(self.deferred.get(), cx));
-        self.deferred.set(0);
-        Poll::Ready(sent)
-    }
-
-    /// See [`Writer::take_failure`](super::Writer::take_failure).
-    pub(super) fn take_failure(&self) -> Option<io::Error> {
-        match self.deferred.get() {
-            0 => None,
-            number => deferred::check(number).err(),
-        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes some of the pieces, behind all that was deferred.
@@ -89,22 +116,25 @@ impl SocketWriter {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(send_timeout) = self.defers.take()
-            && let Some(length) = self.defer(pieces, send_timeout)
+        if self.defers_next.take()
+            && let Some(length) = self.defer(cx, pieces)
         {
             return Poll::Ready(Ok(length));
         }
         ready!(self.poll_clear(cx))?;
-        let half = self.half.pinned()?;
+        let half: Pin<&mut (dyn AsyncWrite + Unpin)> = match &mut self.half {
+            WriteHalf::Tcp(half) => Pin::new(half),
+            WriteHalf::Unix(half) => Pin::new(half),
+        };
         match pieces {
             [piece] => half.poll_write(cx, piece),
             _ => half.poll_write_vectored(cx, pieces),
         }
     }
 
-    fn defer(&self, pieces: &[io::IoSlice<'_>], send_timeout: Duration) -> Option<usize> {
-        let (last, socket) = (self.deferred.get(), self.half.socket()?);
-        let number = deferred::defer(last, socket, pieces, send_timeout)?;
+    fn defer(&self, cx: &Context<'_>, pieces: &[io::IoSlice<'_>]) -> Option<usize> {
+        let socket = self.half.socket();
+        let number = deferred::defer(self.deferred.get(), socket, pieces, cx.waker())?;
         self.deferred.set(number);
         Some(pieces.iter().map(|piece| piece.len()).sum())
     }
@@ -115,16 +145,27 @@ impl SocketWriter {
     /// As [`poll_write`](Self::poll_write).
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_clear(cx))?;
-        self.half.pinned()?.poll_shutdown(cx)
+        match &mut self.half {
+            WriteHalf::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            WriteHalf::Unix(half) => Pin::new(half).poll_shutdown(cx),
+        }
     }
 
     /// See [`Writer::poll_call`](super::Writer::poll_call).
     pub(super) fn poll_call<T>(
         &self,
         cx: &mut Context<'_>,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         ready!(self.poll_clear(cx))?;
+        self.poll_try(cx, call)
+    }
+
+    fn poll_try<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
         loop {
             let called = match &self.half {
                 WriteHalf::Tcp(half) => {
@@ -137,7 +178,6 @@ impl SocketWriter {
                     ready!(socket.poll_write_ready(cx))?;
                     socket.try_io(Interest::WRITABLE, || call(socket.as_fd()))
                 }
-                WriteHalf::Gone => Err(gone()),
             };
             match called {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -149,36 +189,18 @@ impl SocketWriter {
 
 impl Drop for SocketWriter {
     fn drop(&mut self) {
-        let number = self.deferred.take();
-        if number != 0 && !deferred::leave(number) {
-            // The rest still follows: the direction ends with the task that sends it.
-            match std::mem::replace(&mut self.half, WriteHalf::Gone) {
-                WriteHalf::Tcp(half) => half.forget(),
-                WriteHalf::Unix(half) => half.forget(),
-                WriteHalf::Gone => {}
-            }
+        if self.deferred.get() != 0 {
+            // The fields, and the socket with them, are dropped behind this.
+            deferred::forget(self.deferred.get());
         }
     }
 }
 
 impl WriteHalf {
-    fn pinned(&mut self) -> io::Result<Pin<&mut (dyn AsyncWrite + Unpin)>> {
+    fn socket(&self) -> BorrowedFd<'_> {
         match self {
-            WriteHalf::Tcp(half) => Ok(Pin::new(half)),
-            WriteHalf::Unix(half) => Ok(Pin::new(half)),
-            WriteHalf::Gone => Err(gone()),
+            WriteHalf::Tcp(half) => half.as_ref().as_fd(),
+            WriteHalf::Unix(half) => half.as_ref().as_fd(),
         }
     }
-
-    fn socket(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            WriteHalf::Tcp(half) => Some(half.as_ref().as_fd()),
-            WriteHalf::Unix(half) => Some(half.as_ref().as_fd()),
-            WriteHalf::Gone => None,
-        }
-    }
-}
-
-fn gone() -> io::Error {
-    io::ErrorKind::NotConnected.into()
 }

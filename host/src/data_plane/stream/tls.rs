@@ -4,27 +4,21 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use super::Transport;
+use super::socket_writer::SocketWriter;
 
 /// The socket beneath.
 pub(super) fn socket(stream: &TlsStream<Transport>) -> BorrowedFd<'_> {
     stream.get_ref().0.as_fd()
 }
 
-/// See [`Writer::defer_next`](super::Writer::defer_next). All that is written meanwhile is of the
-/// message: its records, and what rustls had to say before.
-pub(super) fn defer_next(stream: &TlsStream<Transport>, send_timeout: Duration) {
-    stream.get_ref().0.writer.defer_next(send_timeout);
-}
-
-/// See [`Writer::take_failure`](super::Writer::take_failure).
-pub(super) fn take_failure(stream: &TlsStream<Transport>) -> Option<io::Error> {
-    stream.get_ref().0.writer.take_failure()
+/// The direction of the socket beneath to the peer. What is deferred on it are records.
+pub(super) fn writer(stream: &TlsStream<Transport>) -> &SocketWriter {
+    &stream.get_ref().0.writer
 }
 
 /// Ready with how many bytes can be read at once, 0 for the end. Takes in what is not for the

@@ -195,8 +195,10 @@ impl Pool {
     /// requests or its age, or the upstream no longer has its endpoint. Where the pool is full, the
     /// oldest connection is closed.
     pub(crate) fn put(&mut self, endpoint: EndpointId, connection: Box<Connection>, now: Instant) {
-        let worn =
-            connection.requests >= self.max_requests || now - connection.opened > self.max_age;
+        // One whose endpoint has answered before it had all of the request is of no use.
+        let worn = connection.requests >= self.max_requests
+            || now - connection.opened > self.max_age
+            || connection.writer.is_stuck();
         if self.capacity == 0 || worn || connection.is_scarce() || self.stack(endpoint).is_none() {
             return;
         }

@@ -4,7 +4,7 @@
 //! Driven by the code that waits for the endpoint's answer: there is one task for both directions.
 
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -144,8 +144,12 @@ impl<'a> Upload<'a> {
     /// Sends what can be sent now; ready when there is nothing more to do, be it because of a
     /// failure.
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Poll<()> {
+        if let UploadState::Sent = self.state
+            && writer.is_stuck()
+        {
+            self.state = UploadState::Sending;
+        }
         if self.is_over() {
-            self.note_deferred(writer);
             return Poll::Ready(());
         }
         self.state = match ready!(self.poll_send(cx, writer)) {
@@ -153,16 +157,6 @@ impl<'a> Upload<'a> {
             Err(failure) => UploadState::Failed(Some(failure)),
         };
         Poll::Ready(())
-    }
-
-    /// Notes where what was sent has not left after all.
-    fn note_deferred(&mut self, writer: &Writer) {
-        if let (UploadState::Sent, Some(error)) = (&self.state, writer.take_failure()) {
-            self.state = UploadState::Failed(Some(match error.kind() {
-                io::ErrorKind::TimedOut => Failure::SendTimeout,
-                _ => Failure::Send(error),
-            }));
-        }
     }
 
     /// As [`Upload::poll_drive`], while the response is on its way to the client. Where the
@@ -185,7 +179,13 @@ impl<'a> Upload<'a> {
     /// Sending failed because the endpoint had reset the connection without ending its direction.
     /// Behind an orderly end, a write that fails is told EPIPE instead.
     pub(super) fn met_a_reset(&mut self, writer: &Writer) -> bool {
-        self.note_deferred(writer);
+        if let UploadState::Sent = self.state
+            && writer.is_stuck()
+            && let nobody = &mut Context::from_waker(Waker::noop())
+            && let Poll::Ready(Err(error)) = writer.poll_settle(nobody)
+        {
+            self.state = UploadState::Failed(Some(Failure::Send(error)));
+        }
         matches!(&self.state, UploadState::Failed(Some(Failure::Send(error)))
             if error.kind() == io::ErrorKind::ConnectionReset)
     }
@@ -214,7 +214,7 @@ impl<'a> Upload<'a> {
             stream.end_with_next_write();
         }
         if self.written == 0 && self.rest.is_none() {
-            writer.defer_next(self.send_timeout);
+            writer.defer_next();
         }
         // `written` counts through the head and on into the body. What is left of each goes out in
         // one call.
@@ -441,6 +441,17 @@ impl<'a> Upload<'a> {
         cx: &mut Context<'_>,
         writer: &mut Writer,
     ) -> Poll<Result<(), Failure>> {
+        // Of a request that was deferred.
+        while writer.is_stuck() {
+            match writer.poll_settle(cx) {
+                Poll::Ready(Ok(_)) => self.due = None,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Send(error))),
+                Poll::Pending => {
+                    let due = self.poll_due(cx, self.send_timeout);
+                    return due.map(|()| Err(Failure::SendTimeout));
+                }
+            }
+        }
         match writer.poll_flush(cx) {
             Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Failure::Send)),
             Poll::Pending => self

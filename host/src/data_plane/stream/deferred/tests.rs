@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as Peer;
+use std::task::Context;
 
 use tokio::net::UnixStream;
 
@@ -54,7 +55,8 @@ async fn fill(writer: &Writer) -> usize {
     let fill = |socket: BorrowedFd<'_>| {
         let mut filled = 0;
         for size in [4096, 1] {
-            while let Ok(sent) = send(socket, &[b'f'; 4096][..size]) {
+            let bytes = &[b'f'; 4096][..size];
+            while let Ok(sent) = rustix::net::send(socket, bytes, SendFlags::DONTWAIT) {
                 filled += sent;
             }
         }
@@ -64,8 +66,8 @@ async fn fill(writer: &Writer) -> usize {
 }
 
 /// Writes a whole message; whether it is deferred.
-async fn defer(writer: &mut Writer, first: &[u8], second: &[u8], send_timeout: Duration) -> bool {
-    writer.defer_next(send_timeout);
+async fn defer(writer: &mut Writer, first: &[u8], second: &[u8]) -> bool {
+    writer.defer_next();
     let written = poll_fn(|cx| writer.poll_write(cx, first, second)).await;
     assert_eq!(written.unwrap(), first.len() + second.len());
     let message = [first, second].concat();
@@ -82,7 +84,7 @@ fn a_message_leaves_behind_the_tasks_that_are_ready() {
         let ((_reader, mut writer), mut peer) = pair();
         let mut other = peer.try_clone().unwrap();
         let ready = tokio::task::spawn_local(async move { received(&mut other) });
-        assert!(defer(&mut writer, b"he", b"ad", PATIENCE).await);
+        assert!(defer(&mut writer, b"he", b"ad").await);
         let late = tokio::task::spawn_local(async move { received(&mut peer) });
         assert_eq!(ready.await.unwrap(), b"");
         assert_eq!(late.await.unwrap(), b"head");
@@ -94,14 +96,14 @@ fn messages_leave_in_their_order_and_one_each() {
     on_worker(async {
         let mut pairs: Vec<_> = (0..3).map(|_| pair()).collect();
         for (number, ((_, writer), _)) in pairs.iter_mut().enumerate() {
-            assert!(defer(writer, &[b'0' + number as u8; 4000], b"", PATIENCE).await);
+            assert!(defer(writer, &[b'0' + number as u8; 4000], b"").await);
         }
         others_have_their_turn().await;
         for (number, (_, peer)) in pairs.iter_mut().enumerate() {
             assert_eq!(received(peer), [b'0' + number as u8; 4000]);
         }
         let ((_, writer), peer) = &mut pairs[1];
-        assert!(defer(writer, b"next", b"", PATIENCE).await);
+        assert!(defer(writer, b"next", b"").await);
         others_have_their_turn().await;
         assert_eq!(received(peer), b"next");
     });
@@ -111,13 +113,13 @@ fn messages_leave_in_their_order_and_one_each() {
 fn where_nobody_sends_what_is_large_or_need_not_wait_leaves_at_once() {
     on_worker(async {
         let ((_reader, mut writer), mut peer) = pair();
-        assert!(!defer(&mut writer, &[0; SMALL / 2], &[0; SMALL / 2 + 1], PATIENCE).await);
+        assert!(!defer(&mut writer, &[0; SMALL / 2], &[0; SMALL / 2 + 1]).await);
         assert_eq!(received(&mut peer).len(), SMALL + 1);
-        assert!(defer(&mut writer, &[0; SMALL / 2], &[0; SMALL / 2], PATIENCE).await);
+        assert!(defer(&mut writer, &[0; SMALL / 2], &[0; SMALL / 2]).await);
         assert_eq!(received(&mut peer), b"");
         others_have_their_turn().await;
         assert_eq!(received(&mut peer).len(), SMALL);
-        assert!(defer(&mut writer, b"more", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"more", b"").await);
         // Nobody has asked for it.
         assert_eq!(write(&mut writer, b"and more").await.unwrap(), 8);
         assert_eq!(received(&mut peer), b"moreand more");
@@ -126,33 +128,8 @@ fn where_nobody_sends_what_is_large_or_need_not_wait_leaves_at_once() {
     let runtime = builder.enable_all().build_local(Default::default());
     runtime.unwrap().block_on(async {
         let ((_reader, mut writer), mut peer) = pair();
-        assert!(!defer(&mut writer, b"head", b"", PATIENCE).await);
+        assert!(!defer(&mut writer, b"head", b"").await);
         assert_eq!(received(&mut peer), b"head");
-    });
-}
-
-#[test]
-fn messages_of_one_connection_leave_together_unless_another_one_s_is_between_them() {
-    on_worker(async {
-        let ((_reader, mut writer), mut peer) = pair();
-        let ((_other_reader, mut other), mut other_peer) = pair();
-        assert!(defer(&mut writer, b"1", b"", PATIENCE).await);
-        assert!(defer(&mut writer, b"2", b"", PATIENCE).await);
-        assert_eq!(DEFERRED.with_borrow(|deferred| deferred.messages.len()), 1);
-        assert_eq!(received(&mut peer), b"");
-        assert!(defer(&mut other, b"other", b"", PATIENCE).await);
-        assert!(!defer(&mut writer, b"3", b"", PATIENCE).await);
-        assert_eq!(received(&mut peer), b"123");
-        assert!(defer(&mut writer, b"4", b"", PATIENCE).await);
-        others_have_their_turn().await;
-        assert_eq!(received(&mut peer), b"4");
-        assert_eq!(received(&mut other_peer), b"other");
-        // No more of them than one message may have.
-        assert!(defer(&mut writer, &[0; SMALL / 2], b"", PATIENCE).await);
-        assert!(defer(&mut writer, &[0; SMALL / 2], b"", PATIENCE).await);
-        assert_eq!(received(&mut peer), b"");
-        assert!(!defer(&mut writer, b"more", b"", PATIENCE).await);
-        assert_eq!(received(&mut peer).len(), SMALL + 4);
     });
 }
 
@@ -163,7 +140,7 @@ fn as_many_as_may_wait_leave_before_one_more_does() {
         let mut first = pairs[0].1.try_clone().unwrap();
         for ((_, writer), _) in &mut pairs {
             assert_eq!(received(&mut first), b"");
-            assert!(defer(writer, b"head", b"", PATIENCE).await);
+            assert!(defer(writer, b"head", b"").await);
         }
         let (last, others) = pairs.split_last_mut().unwrap();
         for (_, peer) in others {
@@ -174,7 +151,7 @@ fn as_many_as_may_wait_leave_before_one_more_does() {
         assert_eq!(received(&mut last.1), b"head");
         // As many bytes as may wait.
         for (number, ((_, writer), _)) in pairs[..=BYTES / SMALL].iter_mut().enumerate() {
-            assert!(defer(writer, &[number as u8; SMALL], b"", PATIENCE).await);
+            assert!(defer(writer, &[number as u8; SMALL], b"").await);
         }
         assert_eq!(received(&mut pairs[0].1).len(), SMALL);
         assert_eq!(received(&mut pairs[BYTES / SMALL].1), b"");
@@ -186,10 +163,10 @@ fn one_that_has_waited_for_long_leaves_before_the_next_one_waits() {
     on_worker(async {
         let ((_reader, mut writer), mut peer) = pair();
         let ((_other_reader, mut other), mut other_peer) = pair();
-        assert!(defer(&mut writer, b"head", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"head", b"").await);
         let deferred = Instant::now();
         while deferred.elapsed() < LONGEST {}
-        assert!(defer(&mut other, b"other", b"", PATIENCE).await);
+        assert!(defer(&mut other, b"other", b"").await);
         assert_eq!(received(&mut peer), b"head");
         assert_eq!(received(&mut other_peer), b"");
     });
@@ -199,11 +176,11 @@ fn one_that_has_waited_for_long_leaves_before_the_next_one_waits() {
 fn whatever_is_done_next_is_done_behind_a_deferred_message() {
     on_worker(async {
         let ((_reader, mut writer), mut peer) = pair();
-        assert!(defer(&mut writer, b"head ", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"head ", b"").await);
         assert_eq!(write(&mut writer, b"body ").await.unwrap(), 5);
         assert_eq!(received(&mut peer), b"head body ");
 
-        assert!(defer(&mut writer, b"head ", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"head ", b"").await);
         let ahead = poll_fn(|cx| writer.poll_write_ahead(cx, b"ahead "));
         assert_eq!(ahead.await.unwrap(), 6);
         assert_eq!(received(&mut peer), b"head ahead ");
@@ -213,12 +190,12 @@ fn whatever_is_done_next_is_done_behind_a_deferred_message() {
         let mut pipe = SplicePipe::new().unwrap();
         let moved = poll_fn(|cx| source.poll_splice(cx, &mut pipe, 64)).await;
         assert_eq!(moved.unwrap(), Some(7));
-        assert!(defer(&mut writer, b"head ", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"head ", b"").await);
         let moved = poll_fn(|cx| writer.poll_splice(cx, &mut pipe)).await;
         assert_eq!(moved.unwrap(), 7);
         assert_eq!(received(&mut peer), b"head spliced");
 
-        assert!(defer(&mut writer, b"last", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"last", b"").await);
         poll_fn(|cx| writer.poll_shutdown(cx)).await.unwrap();
         assert_eq!(received(&mut peer), b"last<end>");
         others_have_their_turn().await;
@@ -229,7 +206,7 @@ fn whatever_is_done_next_is_done_behind_a_deferred_message() {
 fn a_connection_that_is_closed_sends_what_was_deferred_first() {
     on_worker(async {
         let ((reader, mut writer), mut peer) = pair();
-        assert!(defer(&mut writer, b"last", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"last", b"").await);
         drop((reader, writer));
         others_have_their_turn().await;
         assert_eq!(received(&mut peer), b"last<end>");
@@ -240,21 +217,38 @@ fn a_connection_that_is_closed_sends_what_was_deferred_first() {
 fn a_connection_is_whole_again_behind_a_deferred_message() {
     on_worker(async {
         let ((reader, mut writer), mut peer) = pair();
-        assert!(defer(&mut writer, b"head", b"", PATIENCE).await);
+        assert!(defer(&mut writer, b"head", b"").await);
         assert!(Stream::reunite(reader, writer).is_some());
         assert_eq!(received(&mut peer), b"head<end>");
     });
 }
 
+/// Waits until the task is woken because something is stuck.
+async fn stuck(writer: &Writer) {
+    let looks = |_: &mut Context<'_>| match writer.is_stuck() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    };
+    poll_fn(looks).await;
+}
+
 #[test]
-fn what_the_kernel_does_not_take_follows_and_what_comes_next_waits_for_it() {
+fn what_the_kernel_does_not_take_wakes_its_task_and_leaves_before_what_comes_next() {
     on_worker(async {
         let ((_reader, mut writer), mut peer) = pair();
         let filled = fill(&writer).await;
-        assert!(defer(&mut writer, b"deferred", b"", PATIENCE).await);
-        others_have_their_turn().await;
-        let next =
-            tokio::task::spawn_local(async move { (write(&mut writer, b"next").await, writer) });
+        assert!(defer(&mut writer, b"deferred", b"").await);
+        assert!(writer.is_deferred() && !writer.is_stuck());
+        stuck(&writer).await;
+        assert!(writer.is_deferred());
+        let nobody = &mut Context::from_waker(Waker::noop());
+        assert!(writer.poll_settle(nobody).is_pending());
+        assert!(writer.is_stuck());
+        let next = tokio::task::spawn_local(async move {
+            let written = write(&mut writer, b"next").await;
+            assert!(!writer.is_deferred());
+            (written, writer)
+        });
         others_have_their_turn().await;
         assert!(!next.is_finished());
         let mut bytes = Vec::new();
@@ -268,57 +262,73 @@ fn what_the_kernel_does_not_take_follows_and_what_comes_next_waits_for_it() {
 }
 
 #[test]
-fn it_is_settled_once_the_rest_of_what_was_deferred_is_sent() {
+fn a_message_that_the_kernel_takes_in_part_is_settled_by_and_by() {
     on_worker(async {
-        settled().await;
-        let ((reader, mut writer), mut peer) = pair();
-        let filled = fill(&writer).await;
-        assert!(defer(&mut writer, b"deferred", b"", PATIENCE).await);
-        // Closed, it is sent nevertheless.
-        drop((reader, writer));
-        let settles = tokio::task::spawn_local(settled());
-        others_have_their_turn().await;
-        assert!(!settles.is_finished());
-        let mut bytes = received(&mut peer);
-        settles.await.unwrap();
+        let ((_reader, mut writer), mut peer) = pair();
+        fill(&writer).await;
+        let message = [b'd'; SMALL];
+        assert!(defer(&mut writer, &message, b"").await);
+        stuck(&writer).await;
+        let mut bytes = Vec::new();
+        let mut settles = 0;
+        while {
+            bytes.extend(received(&mut peer));
+            let settled = poll_fn(|cx| Poll::Ready(writer.poll_settle(cx))).await;
+            settles += 1;
+            !matches!(settled, Poll::Ready(Ok(true)))
+        } {
+            others_have_their_turn().await;
+        }
         bytes.extend(received(&mut peer));
-        assert_eq!(&bytes[filled..], b"deferred<end>");
+        assert!(!writer.is_deferred() && settles > 1);
+        assert!(bytes.ends_with(&message));
+        // What nobody has deferred is settled.
+        let settled = poll_fn(|cx| writer.poll_settle(cx)).await;
+        assert!(settled.unwrap());
     });
 }
 
 #[test]
-fn a_peer_that_does_not_take_it_in_time_is_given_up() {
+fn what_is_stuck_is_forgotten_with_its_connection() {
     on_worker(async {
-        let ((mut reader, mut writer), _peer) = pair();
+        let ((reader, mut writer), _peer) = pair();
         fill(&writer).await;
-        let soon = Duration::from_millis(1);
-        assert!(defer(&mut writer, b"deferred", b"", soon).await);
-        let mut bytes = Vec::with_capacity(8);
-        let read = poll_fn(|cx| reader.poll_read(cx, &mut bytes, 8)).await;
-        assert_eq!(read.unwrap(), 0, "who reads learns of it");
-        let failure = writer.take_failure().unwrap();
-        assert_eq!(failure.kind(), io::ErrorKind::TimedOut);
-        assert!(writer.take_failure().is_none());
-        assert!(write(&mut writer, b"next").await.is_err());
-        settled().await;
+        assert!(defer(&mut writer, b"deferred", b"").await);
+        stuck(&writer).await;
+        drop((reader, writer));
+        DEFERRED.with_borrow(|deferred| {
+            assert!(deferred.stuck.is_empty() && deferred.messages.is_empty());
+        });
     });
 }
 
 #[test]
 fn that_a_message_could_not_be_sent_shows_at_what_is_done_next() {
     on_worker(async {
-        for _ in 0..2 {
-            let ((mut reader, mut writer), peer) = pair();
-            drop(peer);
-            assert!(defer(&mut writer, b"deferred", b"", PATIENCE).await);
-            others_have_their_turn().await;
-            writer.defer_next(PATIENCE);
-            let error = write(&mut writer, b"next").await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-            assert!(writer.take_failure().is_none(), "told once");
-            let mut bytes = Vec::with_capacity(8);
-            let read = poll_fn(|cx| reader.poll_read(cx, &mut bytes, 8)).await;
-            assert_eq!(read.unwrap(), 0);
-        }
+        let ((_reader, mut writer), peer) = pair();
+        drop(peer);
+        assert!(defer(&mut writer, b"deferred", b"").await);
+        stuck(&writer).await;
+        writer.defer_next();
+        let error = write(&mut writer, b"next").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(!writer.is_deferred(), "told once");
+    });
+}
+
+#[test]
+fn one_that_has_waited_for_long_leaves_at_the_end_of_a_turn() {
+    on_worker(async {
+        let ((_reader, mut writer), mut peer) = pair();
+        assert!(defer(&mut writer, b"head", b"").await);
+        in_turn(|| ());
+        assert_eq!(received(&mut peer), b"");
+        let deferred = Instant::now();
+        while deferred.elapsed() < LONGEST {}
+        in_turn(|| ());
+        assert_eq!(received(&mut peer), b"head");
+        assert!(defer(&mut writer, b"next", b"").await);
+        send_deferred();
+        assert_eq!(received(&mut peer), b"next");
     });
 }
