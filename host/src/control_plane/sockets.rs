@@ -250,6 +250,9 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<std::ne
     if shared {
         socket.set_reuse_port(true)?;
     }
+    // What is sent is written whole: nothing is gained by waiting for more. Connections have it from
+    // their listener.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
@@ -307,5 +310,21 @@ fn nobody_listens(address: &socket2::SockAddr) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
         Ok(()) | Err(_) => Err(io::Error::other("another process listens there")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_listener_accepts_sends_at_once() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), 1, true).unwrap();
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 }

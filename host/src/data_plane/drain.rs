@@ -59,6 +59,14 @@ impl ConnectionGuard {
         self.slot.set(Activity::Busy);
     }
 
+    /// Its answer is still to leave: as [`is_busy`](Self::is_busy), but if it was told to make room, it
+    /// does so then.
+    pub(crate) fn is_sending(&self) {
+        if self.slot.activity() != Activity::Leaving {
+            self.slot.set(Activity::Busy);
+        }
+    }
+
     /// All that was asked is answered.
     pub(crate) fn is_idle(&self) {
         self.slot.set(Activity::Idle);

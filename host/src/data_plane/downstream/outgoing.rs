@@ -73,8 +73,8 @@ impl Outgoing {
         written
     }
 
-    /// The next write ends a message, and nothing else is done with the connection behind it before it
-    /// is [settled](Outgoing::settle): it may leave a little later.
+    /// The next write, of something, ends a message, and nothing else is done with the connection behind
+    /// it before it is [settled](Outgoing::settle): it may leave a little later.
     pub(crate) fn defer_next(&self) {
         if !self.broken {
             self.writer.defer_next();

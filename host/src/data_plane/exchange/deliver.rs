@@ -124,7 +124,8 @@ impl Delivery<'_> {
                 out.extend_from_slice(piece);
                 piece = &[];
             }
-            if done && !meanwhile.is_owed() {
+            let writes = !out.is_empty() || !piece.is_empty();
+            if done && writes && !meanwhile.is_owed() {
                 self.outgoing.defer_next();
             }
             let meanwhile = |cx: &mut Context<'_>| meanwhile.poll(cx);

@@ -13,12 +13,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use super::connection::Connection;
 use super::room;
 use crate::data_plane::downstream::{Client, LocalEnd};
 use crate::data_plane::drain::{ConnectionGuard, ShutdownSlot};
 use crate::data_plane::relay;
-use crate::data_plane::stream::{Acceptor, Stream, in_turn};
+use crate::data_plane::stream::{Acceptor, Stream, in_turn, sends_at_once};
 use crate::data_plane::worker::Worker;
 use crate::fault_injection;
 
@@ -37,10 +39,10 @@ enum Next {
 pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSlot) {
     let listener = slot.listener().clone();
     let mut short_of_descriptors = false;
-    let mut local = None;
+    let mut common = Common::of(&acceptor);
     loop {
         let next = {
-            let mut accepting = pin!(accept(&worker, &acceptor, &mut local));
+            let mut accepting = pin!(accept(&worker, &acceptor, &mut common));
             #[allow(
                 clippy::disallowed_methods,
                 reason = "a listener waits for as long as it takes"
@@ -95,22 +97,66 @@ pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSl
     }
 }
 
-/// Takes the next connection. `last`: our end of the one before, most often the same.
+/// What is known of a listener's next connection without asking the kernel.
+struct Common {
+    /// Its options are its listener's, which sends at once.
+    sends_at_once: bool,
+    local: KnownEnd,
+}
+
+/// What is known of our end of it.
+enum KnownEnd {
+    /// The listener's own address.
+    All(Rc<LocalEnd>),
+    /// The listener has any address. That of the connection before is most often the same.
+    Last(Option<Rc<LocalEnd>>),
+}
+
+impl Common {
+    fn of(acceptor: &Acceptor) -> Common {
+        let Acceptor::Tcp(socket) = acceptor else {
+            return Common {
+                sends_at_once: true,
+                local: KnownEnd::Last(None),
+            };
+        };
+        let address = socket.local_addr().ok();
+        let own = address.filter(|address| !address.ip().is_unspecified());
+        Common {
+            sends_at_once: sends_at_once(socket),
+            local: own.map_or(KnownEnd::Last(None), |own| {
+                KnownEnd::All(LocalEnd::new(own))
+            }),
+        }
+    }
+
+    fn local(&mut self, stream: &TcpStream) -> io::Result<Rc<LocalEnd>> {
+        let last = match &mut self.local {
+            KnownEnd::All(local) => return Ok(local.clone()),
+            KnownEnd::Last(last) => last,
+        };
+        let address = stream.local_addr()?;
+        Ok(match last {
+            Some(local) if local.is_at(address) => local.clone(),
+            _ => last.insert(LocalEnd::new(address)).clone(),
+        })
+    }
+}
+
+/// Takes the next connection.
 async fn accept(
     worker: &Worker,
     acceptor: &Acceptor,
-    last: &mut Option<Rc<LocalEnd>>,
+    common: &mut Common,
 ) -> io::Result<(Client, Stream)> {
     match acceptor {
         Acceptor::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
-            // Responses are written whole: nothing is gained by waiting for more.
-            stream.set_nodelay(true)?;
-            let address = stream.local_addr()?;
-            let local = match last {
-                Some(local) if local.is_at(address) => local.clone(),
-                _ => last.insert(LocalEnd::new(address)).clone(),
-            };
+            if !common.sends_at_once {
+                // Responses are written whole: nothing is gained by waiting for more.
+                stream.set_nodelay(true)?;
+            }
+            let local = common.local(&stream)?;
             let number = worker.process.accept();
             Ok((Client::tcp(peer, local, number), Stream::tcp(stream)))
         }

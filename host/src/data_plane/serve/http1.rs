@@ -54,6 +54,16 @@ pub(super) enum Served {
     Ends(ConnectionFate),
     /// It speaks HTTP/2 instead.
     Http2,
+    /// The client does not take its answer.
+    Unsent,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Request,
+    Nothing,
+    /// As [`Served::Unsent`].
+    Unsent,
 }
 
 /// Empty lines before a request line, which some clients send behind a body (RFC 9112 section 2.2).
@@ -90,12 +100,13 @@ impl Http1 {
     /// The state of an exchange is large. It is there from the first byte of a request, stays while one
     /// comes after the other, and is given back then: idle connections are small.
     pub(super) async fn serve(mut self: Box<Self>) -> Option<Box<Http1>> {
-        let served = self.serve_requests().await;
+        let mut served = self.serve_requests().await;
         // Whatever comes next, it comes behind the answer.
-        if !self.settle().await {
-            return None;
+        if !matches!(served, Served::Unsent) && !self.settle().await {
+            served = Served::Unsent;
         }
         let fate = match served {
+            Served::Unsent => return None,
             Served::AllThatCame => {
                 self.is_cold = true;
                 return Some(self);
@@ -165,9 +176,10 @@ impl Http1 {
             }
             let limit = self.connection.wait_limit();
             match self.await_request(limit.min(WARM)).await {
-                Ok(true) => {}
+                Ok(Next::Request) => {}
+                Ok(Next::Unsent) => return Served::Unsent,
                 Err(_) if limit > WARM => return Served::AllThatCame,
-                Ok(false) | Err(_) => return Served::Nothing,
+                Ok(Next::Nothing) | Err(_) => return Served::Nothing,
             }
         }
     }
@@ -178,7 +190,7 @@ impl Http1 {
         if !self.connection.outgoing.writer.is_deferred() {
             return true;
         }
-        self.guard.is_busy();
+        self.guard.is_sending();
         let settled = Box::pin(self.connection.outgoing.settle()).await;
         settled.inspect_err(|error| self.say_unsent(error)).is_ok()
     }
@@ -212,26 +224,26 @@ impl Http1 {
         }
     }
 
-    /// Waits for a request's first byte, without a buffer; false if none will come. The answer before has
-    /// left then: whatever takes its time with the next one must not keep it.
+    /// Waits for a request's first byte, without a buffer. The answer before has left then: whatever
+    /// takes its time with the next one must not keep it.
     ///
     /// # Errors
     /// [`TimedOut`]
-    async fn await_request(&mut self, limit: Duration) -> Result<bool, TimedOut> {
+    async fn await_request(&mut self, limit: Duration) -> Result<Next, TimedOut> {
         loop {
             #[allow(clippy::disallowed_methods, reason = "by `limit`")]
             let comes = poll_fn(|cx| self.poll_request(cx, |_| limit)).await?;
-            if !self.connection.outgoing.writer.is_deferred() {
-                return Ok(comes);
-            }
-            if !self.settle().await {
-                return Ok(false);
+            match (self.connection.outgoing.writer.is_deferred(), comes) {
+                (false, true) => return Ok(Next::Request),
+                (false, false) => return Ok(Next::Nothing),
+                (true, _) if self.settle().await => {}
+                (true, _) => return Ok(Next::Unsent),
             }
         }
     }
 
-    /// As [`await_request`](Self::await_request); `limit` is asked once there is something to wait
-    /// for. Ready as well where the answer before is stuck.
+    /// As [`await_request`](Self::await_request), false if none will come; `limit` is asked once there
+    /// is something to wait for. Ready as well where the answer before is stuck.
     fn poll_request(
         &mut self,
         cx: &mut Context<'_>,

@@ -28,7 +28,8 @@ const SMALL: usize = 16 << 10;
 /// Messages that are deferred at once, and bytes of all of them.
 const MESSAGES: usize = 64;
 const BYTES: usize = 256 << 10;
-/// How long the first one may wait for others, to the end of a turn of a task.
+/// How long the first one may wait for others: it leaves with the first turn of a task that begins
+/// later.
 const LONGEST: Duration = Duration::from_millis(1);
 
 thread_local! {
@@ -100,8 +101,8 @@ impl Drop for Deferring {
     }
 }
 
-/// Runs a turn of a task, [in which the time is read once](turn::within). Sends what has been deferred
-/// for long by its end.
+/// Runs a turn of a task, [in which the time is read once](turn::within). At its end, sends what had
+/// been deferred for long by that time.
 pub(crate) fn in_turn<T>(poll: impl FnOnce() -> T) -> T {
     turn::within(|| {
         let polled = poll();

@@ -34,7 +34,7 @@ pub(crate) use alarm::{Alarm, TimedOut};
 pub(crate) use deferred::{Deferring, in_turn, send_deferred, trim_deferred};
 pub(crate) use http2::{Http2Stream, StreamError};
 pub(crate) use metered::{Meter, Metered, PREFACE};
-pub(crate) use socket::{Acceptor, Socket};
+pub(crate) use socket::{Acceptor, Socket, sends_at_once};
 pub(crate) use splice::{SplicePipe, is_refused};
 pub(crate) use transport::Transport;
 
@@ -93,8 +93,7 @@ impl Stream {
         }
     }
 
-    /// Undoes [`Stream::split`]; none for halves that do not belong together, or are a stream of
-    /// HTTP/2.
+    /// Undoes [`Stream::split`]; none for a stream of HTTP/2. Both must be of the same connection.
     pub(crate) fn reunite(reader: Reader, writer: Writer) -> Option<Stream> {
         match (reader, writer) {
             (Reader::Socket(reader), Writer::Socket(writer)) => {

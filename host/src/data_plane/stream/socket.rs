@@ -89,3 +89,12 @@ pub(crate) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
+
+/// Whether connections that it accepts send at once (`TCP_NODELAY`) because it does: on Linux, they
+/// have the options that their listener had when they came. One that was handed over may not have
+/// it.
+pub(crate) fn sends_at_once(listener: &TcpListener) -> bool {
+    socket2::SockRef::from(listener)
+        .tcp_nodelay()
+        .unwrap_or(false)
+}

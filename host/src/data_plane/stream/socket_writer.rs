@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::SendFlags;
-use tokio::io::{AsyncWrite, Interest};
+use tokio::io::{AsyncWrite, Empty, Interest, empty};
 use tokio::net::{tcp, unix};
 
 use super::deferred::{self, Number, Stuck};
@@ -31,6 +31,8 @@ pub(crate) struct SocketWriter {
 enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
+    /// Of a writer that is being dropped.
+    Gone(Empty),
 }
 
 impl SocketWriter {
@@ -122,10 +124,7 @@ impl SocketWriter {
             return Poll::Ready(Ok(length));
         }
         ready!(self.poll_clear(cx))?;
-        let half: Pin<&mut (dyn AsyncWrite + Unpin)> = match &mut self.half {
-            WriteHalf::Tcp(half) => Pin::new(half),
-            WriteHalf::Unix(half) => Pin::new(half),
-        };
+        let half = self.half.as_write();
         match pieces {
             [piece] => half.poll_write(cx, piece),
             _ => half.poll_write_vectored(cx, pieces),
@@ -133,8 +132,8 @@ impl SocketWriter {
     }
 
     fn defer(&self, cx: &Context<'_>, pieces: &[io::IoSlice<'_>]) -> Option<usize> {
-        let socket = self.half.socket();
-        let number = deferred::defer(self.deferred.get(), socket, pieces, cx.waker())?;
+        let (last, socket) = (self.deferred.get(), self.half.socket()?);
+        let number = deferred::defer(last, socket, pieces, cx.waker())?;
         self.deferred.set(number);
         Some(pieces.iter().map(|piece| piece.len()).sum())
     }
@@ -145,10 +144,7 @@ impl SocketWriter {
     /// As [`poll_write`](Self::poll_write).
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_clear(cx))?;
-        match &mut self.half {
-            WriteHalf::Tcp(half) => Pin::new(half).poll_shutdown(cx),
-            WriteHalf::Unix(half) => Pin::new(half).poll_shutdown(cx),
-        }
+        self.half.as_write().poll_shutdown(cx)
     }
 
     /// See [`Writer::poll_call`](super::Writer::poll_call).
@@ -178,6 +174,7 @@ impl SocketWriter {
                     ready!(socket.poll_write_ready(cx))?;
                     socket.try_io(Interest::WRITABLE, || call(socket.as_fd()))
                 }
+                WriteHalf::Gone(_) => Err(io::ErrorKind::NotConnected.into()),
             };
             match called {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -190,17 +187,31 @@ impl SocketWriter {
 impl Drop for SocketWriter {
     fn drop(&mut self) {
         if self.deferred.get() != 0 {
-            // The fields, and the socket with them, are dropped behind this.
             deferred::forget(self.deferred.get());
+        }
+        // The other direction is about to be closed as well, which needs no shutdown(2) before.
+        match std::mem::replace(&mut self.half, WriteHalf::Gone(empty())) {
+            WriteHalf::Tcp(half) => half.forget(),
+            WriteHalf::Unix(half) => half.forget(),
+            WriteHalf::Gone(_) => {}
         }
     }
 }
 
 impl WriteHalf {
-    fn socket(&self) -> BorrowedFd<'_> {
+    fn as_write(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
         match self {
-            WriteHalf::Tcp(half) => half.as_ref().as_fd(),
-            WriteHalf::Unix(half) => half.as_ref().as_fd(),
+            WriteHalf::Tcp(half) => Pin::new(half),
+            WriteHalf::Unix(half) => Pin::new(half),
+            WriteHalf::Gone(empty) => Pin::new(empty),
+        }
+    }
+
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            WriteHalf::Tcp(half) => Some(half.as_ref().as_fd()),
+            WriteHalf::Unix(half) => Some(half.as_ref().as_fd()),
+            WriteHalf::Gone(_) => None,
         }
     }
 }

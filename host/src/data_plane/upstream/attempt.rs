@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -176,7 +176,10 @@ impl Attempt {
                     return Poll::Ready(read.map_err(Failure::Read));
                 }
                 // Until all is sent, sending has its own limits.
-                ready!(sent);
+                if sent.is_pending() {
+                    due = None;
+                    return Poll::Pending;
+                }
                 upload.check_client(cx)?;
                 let due = *due.get_or_insert_with(|| (turn::now() + limits.read_timeout).into());
                 (upload.poll_alarm(cx, due)).map(|()| Err(Failure::ReadTimeout))
@@ -220,7 +223,10 @@ impl Attempt {
             if let Poll::Ready(read) = stream.poll_head(cx, head, MAX_RESPONSE_HEADERS) {
                 return Poll::Ready(read.map_err(Failure::from));
             }
-            ready!(sent);
+            if sent.is_pending() {
+                due = None;
+                return Poll::Pending;
+            }
             upload.check_client(cx)?;
             let due = *due.get_or_insert_with(|| (turn::now() + limits.read_timeout).into());
             (upload.poll_alarm(cx, due)).map(|()| Err(Failure::ReadTimeout))
