@@ -1,5 +1,8 @@
 //! The client's side of a connection to a proxy.
 
+use std::io;
+use std::time::Duration;
+
 use crate::in_time;
 use crate::wire::{Cut, Fields, Head, Wire};
 
@@ -63,7 +66,18 @@ impl Response {
 impl Client {
     /// Connects to `127.0.0.1:80` or `unix:/path`.
     pub async fn connect(address: &str) -> Client {
-        let wire = in_time("a connection", Wire::connect(address)).await;
+        // Where the backlog of a unix socket is full, nobody waits for room but we.
+        let connects = async {
+            loop {
+                match Wire::connect(address).await {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    wire => return wire,
+                }
+            }
+        };
+        let wire = in_time("a connection", connects).await;
         Client {
             wire: wire.unwrap_or_else(|error| panic!("no connection to {address}: {error}")),
         }
