@@ -2,8 +2,8 @@
 //!
 //! A message that is there as a whole waits until the tasks that are ready have had their turn. Then
 //! all that wait leave one after the other, and nothing but the kernel's way out is in the caches
-//! meanwhile: 4 % of the time of a request with 32 connections, more with more of them
-//! (docs/benchmarks.md). So the loop that sends them touches neither a connection nor its task.
+//! meanwhile: 2 to 3 % of the time of a request with 32 connections (docs/benchmarks.md). So the loop
+//! that sends them touches neither a connection nor its task.
 //!
 //! Who has a message deferred keeps its number. What the kernel does not take of it is kept here, and
 //! the task is woken: it writes that before anything else, in its own time, or learns why it cannot.
