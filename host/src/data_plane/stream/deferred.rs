@@ -50,6 +50,8 @@ struct Deferred {
     bytes: Vec<u8>,
     /// When the first of them was deferred.
     since: Option<Instant>,
+    /// [`LONGEST`]; tests have time stand still.
+    longest: Duration,
     /// What did not leave when it was sent.
     stuck: BTreeMap<Number, Stuck>,
 }
@@ -207,12 +209,14 @@ impl Deferred {
         messages: Vec::new(),
         bytes: Vec::new(),
         since: None,
+        longest: LONGEST,
         stuck: BTreeMap::new(),
     };
 
     fn is_late(&self) -> bool {
         let waited = |since| turn::now().saturating_duration_since(since);
-        self.since.is_some_and(|since| waited(since) >= LONGEST)
+        self.since
+            .is_some_and(|since| waited(since) >= self.longest)
     }
 
     /// Whether a message of so many bytes is not to wait with those that do.
