@@ -5,7 +5,7 @@ mod tls; // the handshake, and what came of it
 mod outgoing; // responses
 mod session; // a connection, and what an exchange sees of it
 
-pub(crate) use outgoing::Outgoing;
+pub(crate) use outgoing::{Outgoing, Unsent};
 pub(crate) use proxy_header::read_proxy_header;
 pub(crate) use session::{Client, ClientConnection, LocalEnd, Session, append_binary};
 pub(crate) use tls::accept as accept_tls;

@@ -7,9 +7,28 @@ use std::time::Duration;
 
 use crate::data_plane::open_files::HeldFile;
 use crate::data_plane::stream::{Alarm, SplicePipe, Writer};
+use crate::data_plane::upstream::Errno;
 
 /// Bytes of a file that a client gets before others have their turn (nginx: `sendfile_max_chunk`, 2m).
 const TURN: u64 = 2 << 20;
+
+/// Why something could not be sent to a client, in nginx's words.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsent<'a> {
+    #[error("client timed out (110: Connection timed out) while sending to client")]
+    TimedOut,
+    #[error("send() failed ({}) while sending to client", Errno(.0))]
+    Failed(&'a io::Error),
+}
+
+impl<'a> From<&'a io::Error> for Unsent<'a> {
+    fn from(error: &'a io::Error) -> Unsent<'a> {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Unsent::TimedOut,
+            _ => Unsent::Failed(error),
+        }
+    }
+}
 
 /// The direction to the client.
 pub(crate) struct Outgoing {

@@ -1,6 +1,5 @@
 //! The response on its way to the client, its body streamed with back-pressure.
 
-use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -13,11 +12,9 @@ use super::state::Exchange;
 use crate::config::model::Route;
 use crate::data_plane::body::{BodyPipe, Coding, Encoder};
 use crate::data_plane::buffers::Buffers;
-use crate::data_plane::downstream::Outgoing;
+use crate::data_plane::downstream::{Outgoing, Unsent};
 use crate::data_plane::turn;
-use crate::data_plane::upstream::{
-    BodyFailure, Connection, EndpointId, Errno, Failure, keeps_connection,
-};
+use crate::data_plane::upstream::{BodyFailure, Connection, EndpointId, Failure, keeps_connection};
 use crate::http::framing::Framing;
 use crate::http::head::Version;
 
@@ -168,15 +165,7 @@ pub(super) fn note_error(
         }
         PassError::Stopped(stopped) => exchange.error(&stopped, None),
         PassError::File(failure) => exchange.error(&failure, None),
-        PassError::Client(error) if error.kind() == io::ErrorKind::TimedOut => {
-            exchange.info(&"client timed out (110: Connection timed out) while sending to client");
-        }
-        PassError::Client(error) => {
-            exchange.info(&format_args!(
-                "send() failed ({}) while sending to client",
-                Errno(&error)
-            ));
-        }
+        PassError::Client(error) => exchange.info(&Unsent::from(&error)),
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::room;
 use crate::data_plane::downstream::{Client, LocalEnd};
 use crate::data_plane::drain::{ConnectionGuard, ShutdownSlot};
 use crate::data_plane::relay;
-use crate::data_plane::stream::{Acceptor, Stream, in_turn, sends_at_once};
+use crate::data_plane::stream::{Acceptor, Stream, in_turns, sends_at_once};
 use crate::data_plane::worker::Worker;
 use crate::fault_injection;
 
@@ -71,10 +71,8 @@ pub(super) async fn run(worker: Rc<Worker>, acceptor: Acceptor, slot: ShutdownSl
                 let worker = worker.clone();
                 let worker_config = listener.worker_config();
                 if worker_config.stream_at(listener.position()).is_some() {
-                    let mut session = Box::pin(relay::run(worker, client, stream, guard));
-                    #[allow(clippy::disallowed_methods, reason = "a session bounds its waits")]
-                    let turns = poll_fn(move |cx| in_turn(|| session.as_mut().poll(cx)));
-                    tokio::task::spawn_local(turns);
+                    let session = relay::run(worker, client, stream, guard);
+                    tokio::task::spawn_local(in_turns(session));
                 } else {
                     tokio::task::spawn_local(Connection::new(worker, client, stream, guard));
                 }

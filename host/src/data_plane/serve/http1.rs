@@ -1,19 +1,17 @@
 //! HTTP/1 from a client: one request after the other until either side closes.
 
 use std::future::poll_fn;
-use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::discard::{self, Discarded};
 use super::http2;
 use crate::config::model;
-use crate::data_plane::downstream::{ClientConnection, Session};
+use crate::data_plane::downstream::{ClientConnection, Session, Unsent};
 use crate::data_plane::drain::{ConnectionGuard, PARTING, ShutdownSlot};
 use crate::data_plane::exchange::{self, ConnectionFate, Fault};
 use crate::data_plane::stream::{PREFACE, Stream, TimedOut};
 use crate::data_plane::turn;
-use crate::data_plane::upstream::Errno;
 use crate::http::head::{BadHead, HeadEnd, HeadPart, RequestHead};
 
 /// A connection that speaks HTTP/1.
@@ -192,21 +190,11 @@ impl Http1 {
         }
         self.guard.is_sending();
         let settled = Box::pin(self.connection.outgoing.settle()).await;
-        settled.inspect_err(|error| self.say_unsent(error)).is_ok()
-    }
-
-    fn say_unsent(&self, error: &io::Error) {
-        let context = self.connection.client().context();
-        match error.kind() {
-            io::ErrorKind::TimedOut => {
-                let timed_out = "client timed out (110: Connection timed out)";
-                tracing::info!("{timed_out} while sending to client{context}");
-            }
-            _ => tracing::info!(
-                "send() failed ({}) while sending to client{context}",
-                Errno(error)
-            ),
+        if let Err(error) = &settled {
+            let context = self.connection.client().context();
+            tracing::info!("{}{context}", Unsent::from(error));
         }
+        settled.is_ok()
     }
 
     /// Serves the connection in the protocol that its first bytes have begun.

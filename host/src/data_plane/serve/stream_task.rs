@@ -6,7 +6,7 @@
 //! whose state is still in the processor's caches.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -16,7 +16,7 @@ use h2::Reason;
 use crate::data_plane::downstream::ClientConnection;
 use crate::data_plane::drain::ConnectionGuard;
 use crate::data_plane::exchange::{self, Fault};
-use crate::data_plane::stream::{Alarm, Http2Stream, Meter, in_turn};
+use crate::data_plane::stream::{Alarm, Http2Stream, Meter, in_turns};
 
 /// Tasks of a worker that wait for a request, at most; about 6 KiB each.
 const KEPT: usize = 64;
@@ -111,11 +111,7 @@ pub(super) fn begin(accepted: impl FnOnce() -> Accepted) {
                 given: RefCell::new(Some(accepted())),
                 waker: RefCell::default(),
             });
-            // A task moves what it runs when it begins and when it ends: no more than a pointer.
-            let mut served = Box::pin(serve(place));
-            #[allow(clippy::disallowed_methods, reason = "what it serves bounds its waits")]
-            let turns = poll_fn(move |cx| in_turn(|| served.as_mut().poll(cx)));
-            tokio::task::spawn_local(turns);
+            tokio::task::spawn_local(in_turns(serve(place)));
         }
     }
 }

@@ -117,6 +117,13 @@ pub(crate) fn in_turn<T>(poll: impl FnOnce() -> T) -> T {
     })
 }
 
+/// A task whose turns are [such](in_turn). It is not moved when it begins and when it ends.
+pub(crate) fn in_turns<T>(task: impl Future<Output = T>) -> impl Future<Output = T> {
+    let mut task = Box::pin(task);
+    #[allow(clippy::disallowed_methods, reason = "the task bounds its waits")]
+    poll_fn(move |cx| in_turn(|| task.as_mut().poll(cx)))
+}
+
 /// Sends what is deferred on this thread: what comes next may take its time.
 pub(crate) fn send_deferred() {
     DEFERRED.with_borrow_mut(Deferred::send);

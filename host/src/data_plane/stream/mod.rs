@@ -31,7 +31,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 pub(crate) use alarm::{Alarm, TimedOut};
-pub(crate) use deferred::{Deferring, in_turn, send_deferred, trim_deferred};
+pub(crate) use deferred::{Deferring, in_turn, in_turns, send_deferred, trim_deferred};
 pub(crate) use http2::{Http2Stream, StreamError};
 pub(crate) use metered::{Meter, Metered, PREFACE};
 pub(crate) use socket::{Acceptor, Socket, sends_at_once};
