@@ -706,7 +706,7 @@ fn a_policys_own_problem_is_reported_at_the_line_of_its_setting() {
     let place = &config.upstreams[0].policy.place;
     let column = |key: &str| {
         let problem = place.problem(key, "no good");
-        assert_eq!(problem.place.line, 44);
+        assert_eq!(problem.place.line, 45);
         (problem.place.column, problem.place.key)
     };
     assert_eq!(

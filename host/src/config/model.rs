@@ -272,6 +272,8 @@ pub struct ServerConfig {
     /// `probe = "ready"` say 503. Default zero.
     pub shutdown_delay: Duration,
     pub plugin_cache: PluginCache,
+    /// Whether small messages leave by io_uring where the kernel allows it, default yes.
+    pub io_uring: bool,
     /// Upstreams at most that there are because requests have named them, default 256.
     pub max_dynamic_upstreams: usize,
     /// How long one of them stays that no request names, default 5 min.

@@ -117,6 +117,7 @@ fn server(out: &mut TomlWriter, server: &ServerConfig, config: &Config) {
         }
         PluginCache::Off => out.key("plugin_cache", false),
     }
+    out.key("io_uring", server.io_uring);
     out.key("max_dynamic_upstreams", server.max_dynamic_upstreams);
     out.key(
         "dynamic_idle_timeout",

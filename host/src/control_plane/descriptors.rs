@@ -8,7 +8,7 @@ use crate::data_plane::process::ConnectionBounds;
 /// odd file.
 const RESERVED_DESCRIPTORS: u64 = 32;
 /// What one worker's event loop needs besides.
-const WORKER_DESCRIPTORS: u64 = 6;
+const WORKER_DESCRIPTORS: u64 = 7;
 /// A listener's socket: the worker's, and the one that the process keeps. And a client that was
 /// accepted, and waits until there is room for it.
 const LISTENER_DESCRIPTORS: u64 = 3;

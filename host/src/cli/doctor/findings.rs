@@ -75,6 +75,7 @@ const FREE: u64 = 5;
 /// Looks at all of it.
 pub(super) fn findings(config: &Config, machine: &Machine) -> Vec<Finding> {
     let mut all = vec![descriptors(config, machine), workers(config, machine)];
+    all.push(io_uring(config, machine));
     all.extend(backlogs(config, machine));
     all.extend(privileged_ports(config, machine));
     all.extend(local_ports(machine));
@@ -134,6 +135,19 @@ fn descriptors(config: &Config, machine: &Machine) -> Finding {
             format!("{there}: enough for some {} clients", there / 2),
         ),
     }
+}
+
+/// Nothing is wrong without it.
+fn io_uring(config: &Config, machine: &Machine) -> Finding {
+    let found = match &machine.no_io_uring {
+        _ if !config.server.io_uring => "off by `io_uring = false`".to_owned(),
+        None => "small messages leave together".to_owned(),
+        Some(why) => format!(
+            "not allowed ({why}), so that small messages leave one by one, which takes longer: \
+             needs Linux 6.1, `sysctl -w kernel.io_uring_disabled=0`, and no seccomp profile against it"
+        ),
+    };
+    Finding::ok("io_uring", found)
 }
 
 fn workers(config: &Config, machine: &Machine) -> Finding {
@@ -406,6 +420,7 @@ mod tests {
             unprivileged_port: Some(1024),
             binds_privileged: false,
             mappings: Some(65_530),
+            no_io_uring: None,
             stop_timeout: Some(Duration::from_secs(60)),
         }
     }
@@ -450,6 +465,24 @@ mod tests {
         );
         assert!(found.iter().all(|(.., way_out)| !way_out.is_empty()));
         assert_eq!(found[2].2, "`sysctl -w net.core.somaxconn=511`");
+    }
+
+    #[test]
+    fn it_is_told_whether_io_uring_is_used() {
+        let without = Machine {
+            no_io_uring: Some("Operation not permitted".to_owned()),
+            ..machine()
+        };
+        let off = SMALL.replace("workers = 2", "workers = 2\nio_uring = false");
+        for (text, machine, found) in [
+            (SMALL, &machine(), "small messages leave together"),
+            (SMALL, &without, "not allowed (Operation not permitted), so"),
+            (&off, &without, "off by `io_uring = false`"),
+        ] {
+            let told = io_uring(&config(text), machine);
+            assert_eq!(told.level, Level::Ok);
+            assert!(told.found.starts_with(found), "{}", told.found);
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::data_plane::stream::io_uring_refusal;
+
 /// `CAP_NET_BIND_SERVICE` among the bits of a set of capabilities (capabilities(7)).
 const BIND_SERVICE: u64 = 1 << 10;
 
@@ -27,6 +29,8 @@ pub(super) struct Machine {
     pub(super) binds_privileged: bool,
     /// Mappings of memory that one process may have.
     pub(super) mappings: Option<u64>,
+    /// Why io_uring cannot be used; none where it can.
+    pub(super) no_io_uring: Option<String>,
     /// After which systemd kills a process that is to end.
     pub(super) stop_timeout: Option<Duration>,
 }
@@ -53,6 +57,7 @@ impl Machine {
             binds_privileged: fs::read_to_string(proc.join("self/status"))
                 .is_ok_and(|status| may_bind(&status)),
             mappings: number("vm/max_map_count"),
+            no_io_uring: io_uring_refusal().map(|error| error.to_string()),
             stop_timeout: None,
         }
     }

@@ -73,6 +73,13 @@ pub(in crate::config) static SERVER: Table = Table {
             )
             .or(Default::Text("auto")),
             Key::new(
+                "io_uring",
+                ValueKind::Boolean,
+                "Whether small messages of many connections leave by one system call, io_uring's, where the kernel allows \
+                 it: Linux 6.1 does, many containers do not. Otherwise each leaves by its own.",
+            )
+            .or(Default::Boolean(true)),
+            Key::new(
                 "hooks",
                 HOOKS,
                 "Hooks that are asked for the requests of every listener, in their order, before \

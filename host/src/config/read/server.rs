@@ -31,6 +31,7 @@ pub(super) fn server<'a>(
             .filter(|timeout| !timeout.is_zero()),
         shutdown_delay: section.duration("shutdown_delay"),
         plugin_cache: plugin_cache(section),
+        io_uring: section.boolean("io_uring"),
         max_dynamic_upstreams: section.integer("max_dynamic_upstreams"),
         dynamic_idle_timeout: section.duration("dynamic_idle_timeout"),
         hooks: hooks.of(section),

@@ -83,7 +83,8 @@ pub(crate) fn run(
         tasks.spawn_local(housekeeping(worker.clone()));
         tasks.spawn_local(ticking(worker.clone()));
         tasks.spawn_local(room::for_others(worker.clone()));
-        let _deferring = Deferring::begin(&mut tasks);
+        let deferring = Deferring::begin(&mut tasks);
+        deferring.use_io_uring(worker.worker_config().snapshot.config.server.io_uring);
         let retired = worker.retired.clone();
         tasks.spawn_local(async move { retired.free().await });
         // Those that could not be accepted on yet.
@@ -109,6 +110,7 @@ pub(crate) fn run(
                     opened,
                     done,
                 }) => {
+                    deferring.use_io_uring(snapshot.config.server.io_uring);
                     worker.serve(snapshot).await;
                     waiting.extend(open(&worker, &mut tasks, opened));
                     drop(done);

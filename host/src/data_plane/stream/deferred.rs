@@ -3,7 +3,8 @@
 //! A message that is there as a whole waits until the tasks that are ready have had their turn. Then
 //! all that wait leave one after the other, and nothing but the kernel's way out is in the caches
 //! meanwhile: 2 to 3 % of the time of a request with 32 connections (docs/benchmarks.md). So the loop
-//! that sends them touches neither a connection nor its task.
+//! that sends them touches neither a connection nor its task, and one system call takes them all
+//! where the kernel allows it: another 5 to 7 %.
 //!
 //! Who has a message deferred keeps its number. What the kernel does not take of it is kept here, and
 //! the task is woken: it writes that before anything else, in its own time, or learns why it cannot.
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use tokio::task::JoinSet;
 
+use super::send_ring::{SendRing, Sent};
 use crate::data_plane::turn;
 
 /// Bytes of a message that may be deferred: they are copied. With 4 KiB, answers of 10 KB take 1.03
@@ -31,6 +33,8 @@ const BYTES: usize = 256 << 10;
 /// How long the first one may wait for others: it leaves with the first turn of a task that begins
 /// later.
 const LONGEST: Duration = Duration::from_millis(1);
+/// So few leave by a system call each.
+const FEW: usize = 1;
 
 thread_local! {
     static DEFERRED: RefCell<Deferred> = const { RefCell::new(Deferred::NOTHING) };
@@ -48,16 +52,20 @@ struct Deferred {
     messages: Vec<Message>,
     /// Of the messages, one behind the other.
     bytes: Vec<u8>,
-    /// When the first of them was deferred.
-    since: Option<Instant>,
+    /// Until when the first of them may wait; none where there is none, and where that is for ever.
+    due: Option<Instant>,
     /// [`LONGEST`]; tests have time stand still.
     longest: Duration,
+    /// What sends more than a [`few`](Self::few) messages.
+    ring: SendRing,
+    /// [`FEW`]; in tests, none are.
+    few: usize,
     /// What did not leave when it was sent.
     stuck: BTreeMap<Number, Stuck>,
 }
 
 struct Message {
-    /// None where it has left before its time.
+    /// See [`socket`](Self::socket).
     socket: Option<RawFd>,
     /// Where it ends among [`Deferred::bytes`]: it begins where the one before ends.
     end: usize,
@@ -92,6 +100,23 @@ impl Deferring {
         }));
         Deferring(())
     }
+
+    /// Whether one system call is to send them all, where the kernel allows it.
+    pub(crate) fn use_io_uring(&self, used: bool) {
+        DEFERRED.with_borrow_mut(|deferred| {
+            if used == deferred.ring.is_open() {
+                return;
+            }
+            let ring = match used {
+                true => SendRing::open(MESSAGES),
+                false => Ok(SendRing::CLOSED),
+            };
+            deferred.ring = ring.unwrap_or_else(|error| {
+                tracing::debug!("io_uring cannot be used: {error}");
+                SendRing::CLOSED
+            });
+        });
+    }
 }
 
 impl Drop for Deferring {
@@ -99,6 +124,7 @@ impl Drop for Deferring {
         DEFERRED.with_borrow_mut(|deferred| {
             deferred.send();
             deferred.sender = None;
+            deferred.ring = SendRing::CLOSED;
         });
     }
 }
@@ -122,6 +148,11 @@ pub(crate) fn in_turns<T>(task: impl Future<Output = T>) -> impl Future<Output =
     let mut task = Box::pin(task);
     #[allow(clippy::disallowed_methods, reason = "the task bounds its waits")]
     poll_fn(move |cx| in_turn(|| task.as_mut().poll(cx)))
+}
+
+/// Why one system call cannot send all that is deferred; none where it can.
+pub(crate) fn io_uring_refusal() -> Option<io::Error> {
+    SendRing::open(MESSAGES).err()
 }
 
 /// Sends what is deferred on this thread: what comes next may take its time.
@@ -162,7 +193,7 @@ pub(super) fn defer(
             deferred.send();
         }
         if deferred.messages.is_empty() {
-            deferred.since = Some(turn::now());
+            deferred.due = turn::now().checked_add(deferred.longest);
         }
         for piece in pieces {
             deferred.bytes.extend_from_slice(piece);
@@ -215,15 +246,15 @@ impl Deferred {
         first: 1,
         messages: Vec::new(),
         bytes: Vec::new(),
-        since: None,
+        due: None,
         longest: LONGEST,
+        ring: SendRing::CLOSED,
+        few: FEW,
         stuck: BTreeMap::new(),
     };
 
     fn is_late(&self) -> bool {
-        let waited = |since| turn::now().saturating_duration_since(since);
-        self.since
-            .is_some_and(|since| waited(since) >= self.longest)
+        self.due.is_some_and(|due| turn::now() >= due)
     }
 
     /// Whether a message of so many bytes is not to wait with those that do.
@@ -241,16 +272,29 @@ impl Deferred {
         let mut messages = std::mem::take(&mut self.messages);
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut begin = 0;
-        for (number, message) in (self.first..).zip(&messages) {
-            if let Some(socket) = message.socket {
-                self.send_one(number, socket, &bytes[begin..message.end], &message.task);
+        let pieces = messages.iter().map(|message| {
+            let begin = std::mem::replace(&mut begin, message.end);
+            Some((message.socket()?, &bytes[begin..message.end]))
+        });
+        let sent = match messages.len() > self.few {
+            true => self.ring.send(pieces),
+            false => &[],
+        };
+        let mut begin = 0;
+        for (place, message) in messages.iter().enumerate() {
+            let begin = std::mem::replace(&mut begin, message.end);
+            if let Some(socket) = message.socket() {
+                let bytes = &bytes[begin..message.end];
+                let sent = sent.get(place).copied().flatten();
+                let sent = sent.unwrap_or_else(|| send_one(socket, bytes));
+                let number = self.first + place as Number;
+                keep_unsent(&mut self.stuck, number, sent, bytes, &message.task);
             }
-            begin = message.end;
         }
         self.first += messages.len() as Number;
         messages.clear();
         bytes.clear();
-        (self.messages, self.bytes, self.since) = (messages, bytes, None);
+        (self.messages, self.bytes, self.due) = (messages, bytes, None);
     }
 
     /// Sends a message before the others, if it is still deferred.
@@ -262,36 +306,51 @@ impl Deferred {
         let before = place.checked_sub(1).map(|before| &self.messages[before]);
         let range = before.map_or(0, |before| before.end)..self.messages[place].end;
         let message = &mut self.messages[place];
-        if let Some(socket) = message.socket.take() {
-            let task = message.task.clone();
-            let bytes = std::mem::take(&mut self.bytes);
-            self.send_one(number, socket, &bytes[range], &task);
-            self.bytes = bytes;
+        if let Some(socket) = message.socket() {
+            let bytes = &self.bytes[range];
+            let sent = send_one(socket, bytes);
+            keep_unsent(&mut self.stuck, number, sent, bytes, &message.task);
+            message.socket = None;
         }
     }
+}
 
+impl Message {
+    /// None where it has left before its time.
     #[inline]
-    fn send_one(&mut self, number: Number, socket: RawFd, bytes: &[u8], task: &Waker) {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
         #[allow(
             unsafe_code,
             reason = "the loop must touch nothing of a connection, see the top of the file"
         )]
         // SAFETY: whoever has a message deferred has it sent before it closes the socket, which ends
         // the use of the descriptor: see `SocketWriter`.
-        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-        match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            Ok(sent) if sent == bytes.len() => {}
-            Ok(sent) => self.keep(number, Stuck::Rest(bytes[sent..].to_vec()), task),
-            Err(Errno::AGAIN) => self.keep(number, Stuck::Rest(bytes.to_vec()), task),
-            Err(errno) => self.keep(number, Stuck::Failed(errno.into()), task),
-        }
+        self.socket
+            .map(|socket| unsafe { BorrowedFd::borrow_raw(socket) })
     }
+}
 
-    #[cold]
-    fn keep(&mut self, number: Number, stuck: Stuck, task: &Waker) {
-        self.stuck.insert(number, stuck);
-        task.wake_by_ref();
-    }
+fn send_one(socket: BorrowedFd<'_>, bytes: &[u8]) -> Sent {
+    rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+}
+
+/// Keeps what has not left of a message that was sent, and wakes its task.
+#[inline]
+fn keep_unsent(
+    all: &mut BTreeMap<Number, Stuck>,
+    number: Number,
+    sent: Sent,
+    bytes: &[u8],
+    task: &Waker,
+) {
+    let stuck = match sent {
+        Ok(sent) if sent == bytes.len() => return,
+        Ok(sent) => Stuck::Rest(bytes[sent..].to_vec()),
+        Err(Errno::AGAIN) => Stuck::Rest(bytes.to_vec()),
+        Err(errno) => Stuck::Failed(errno.into()),
+    };
+    all.insert(number, stuck);
+    task.wake_by_ref();
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod transport; // sockets
 mod socket_reader; // what is read from one
 mod socket_writer; // what is written to one
 mod deferred; // a little later
+mod send_ring; // by one system call for many
 mod bare; // what can be done with a socket that nothing is above
 mod splice; // from one such socket to another
 mod tls; // TLS over one
@@ -31,7 +32,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 pub(crate) use alarm::{Alarm, TimedOut};
-pub(crate) use deferred::{Deferring, in_turn, in_turns, send_deferred, trim_deferred};
+pub(crate) use deferred::{
+    Deferring, in_turn, in_turns, io_uring_refusal, send_deferred, trim_deferred,
+};
 pub(crate) use http2::{Http2Stream, StreamError};
 pub(crate) use metered::{Meter, Metered, PREFACE};
 pub(crate) use socket::{Acceptor, Socket, sends_at_once};

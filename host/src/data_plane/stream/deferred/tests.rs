@@ -16,22 +16,47 @@ use super::*;
 /// Longer than any test needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// From now on, so much time has to pass on this thread until a message has waited for long.
+/// What is deferred on this thread from now on has waited for long when so much time has passed.
 fn wait_for(longest: Duration) {
     DEFERRED.with_borrow_mut(|deferred| deferred.longest = longest);
 }
 
-/// Runs on a thread whose small messages are deferred, however slow it is.
-fn on_worker(test: impl Future<Output = ()>) {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build_local(Default::default());
-    runtime.unwrap().block_on(async {
-        wait_for(Duration::MAX);
-        let mut tasks = JoinSet::new();
-        let _deferring = Deferring::begin(&mut tasks);
-        others_have_their_turn().await;
-        tokio::time::timeout(PATIENCE, test).await.unwrap();
-    });
+/// Runs on a thread whose small messages are deferred, however slow it is: once where each leaves by
+/// its own system call, once by that of io_uring.
+fn on_worker(test: impl AsyncFn()) {
+    for by_io_uring in [false, true] {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build_local(Default::default());
+        runtime.unwrap().block_on(async {
+            wait_for(Duration::MAX);
+            let mut tasks = JoinSet::new();
+            let deferring = Deferring::begin(&mut tasks);
+            deferring.use_io_uring(by_io_uring);
+            DEFERRED.with_borrow_mut(|deferred| deferred.few = 0);
+            if by_io_uring && !has_io_uring() {
+                return;
+            }
+            others_have_their_turn().await;
+            tokio::time::timeout(PATIENCE, test()).await.unwrap();
+            let uses = DEFERRED.with_borrow(|deferred| deferred.ring.is_open());
+            assert_eq!(uses, by_io_uring);
+        });
+    }
+}
+
+/// Whether the kernel allows it.
+fn has_io_uring() -> bool {
+    let open = DEFERRED.with_borrow(|deferred| deferred.ring.is_open());
+    if !open {
+        eprintln!(
+            "SKIPPED: the kernel does not allow io_uring (sysctl kernel.io_uring_disabled=0)"
+        );
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI runs where io_uring is allowed, and it is not"
+        );
+    }
+    open
 }
 
 async fn others_have_their_turn() {
@@ -86,7 +111,7 @@ async fn write(writer: &mut Writer, bytes: &[u8]) -> io::Result<usize> {
 
 #[test]
 fn a_message_leaves_behind_the_tasks_that_are_ready() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
         let mut other = peer.try_clone().unwrap();
         let ready = tokio::task::spawn_local(async move { received(&mut other) });
@@ -99,7 +124,7 @@ fn a_message_leaves_behind_the_tasks_that_are_ready() {
 
 #[test]
 fn messages_leave_in_their_order_and_one_each() {
-    on_worker(async {
+    on_worker(async || {
         let mut pairs: Vec<_> = (0..3).map(|_| pair()).collect();
         for (number, ((_, writer), _)) in pairs.iter_mut().enumerate() {
             assert!(defer(writer, &[b'0' + number as u8; 4000], b"").await);
@@ -117,7 +142,7 @@ fn messages_leave_in_their_order_and_one_each() {
 
 #[test]
 fn where_nobody_sends_what_is_large_or_need_not_wait_leaves_at_once() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
         assert!(!defer(&mut writer, &[0; SMALL / 2], &[0; SMALL / 2 + 1]).await);
         assert_eq!(received(&mut peer).len(), SMALL + 1);
@@ -141,7 +166,7 @@ fn where_nobody_sends_what_is_large_or_need_not_wait_leaves_at_once() {
 
 #[test]
 fn as_many_as_may_wait_leave_before_one_more_does() {
-    on_worker(async {
+    on_worker(async || {
         let mut pairs: Vec<_> = (0..=MESSAGES).map(|_| pair()).collect();
         let mut first = pairs[0].1.try_clone().unwrap();
         for ((_, writer), _) in &mut pairs {
@@ -166,11 +191,12 @@ fn as_many_as_may_wait_leave_before_one_more_does() {
 
 #[test]
 fn one_that_has_waited_for_long_leaves_before_the_next_one_waits() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
         let ((_other_reader, mut other), mut other_peer) = pair();
-        assert!(defer(&mut writer, b"head", b"").await);
         wait_for(Duration::ZERO);
+        assert!(defer(&mut writer, b"head", b"").await);
+        assert_eq!(received(&mut peer), b"");
         assert!(defer(&mut other, b"other", b"").await);
         assert_eq!(received(&mut peer), b"head");
         assert_eq!(received(&mut other_peer), b"");
@@ -179,7 +205,7 @@ fn one_that_has_waited_for_long_leaves_before_the_next_one_waits() {
 
 #[test]
 fn whatever_is_done_next_is_done_behind_a_deferred_message() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
         assert!(defer(&mut writer, b"head ", b"").await);
         assert_eq!(write(&mut writer, b"body ").await.unwrap(), 5);
@@ -209,7 +235,7 @@ fn whatever_is_done_next_is_done_behind_a_deferred_message() {
 
 #[test]
 fn a_connection_that_is_closed_sends_what_was_deferred_first() {
-    on_worker(async {
+    on_worker(async || {
         let ((reader, mut writer), mut peer) = pair();
         assert!(defer(&mut writer, b"last", b"").await);
         drop((reader, writer));
@@ -220,7 +246,7 @@ fn a_connection_that_is_closed_sends_what_was_deferred_first() {
 
 #[test]
 fn a_connection_is_whole_again_behind_a_deferred_message() {
-    on_worker(async {
+    on_worker(async || {
         let ((reader, mut writer), mut peer) = pair();
         assert!(defer(&mut writer, b"head", b"").await);
         assert!(Stream::reunite(reader, writer).is_some());
@@ -239,7 +265,7 @@ async fn stuck(writer: &Writer) {
 
 #[test]
 fn what_the_kernel_does_not_take_wakes_its_task_and_leaves_before_what_comes_next() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
         let filled = fill(&writer).await;
         assert!(defer(&mut writer, b"deferred", b"").await);
@@ -268,7 +294,7 @@ fn what_the_kernel_does_not_take_wakes_its_task_and_leaves_before_what_comes_nex
 
 #[test]
 fn a_message_that_the_kernel_takes_in_part_is_settled_by_and_by() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
         fill(&writer).await;
         let message = [b'd'; SMALL];
@@ -295,7 +321,7 @@ fn a_message_that_the_kernel_takes_in_part_is_settled_by_and_by() {
 
 #[test]
 fn what_is_stuck_is_forgotten_with_its_connection() {
-    on_worker(async {
+    on_worker(async || {
         let ((reader, mut writer), _peer) = pair();
         fill(&writer).await;
         assert!(defer(&mut writer, b"deferred", b"").await);
@@ -309,7 +335,7 @@ fn what_is_stuck_is_forgotten_with_its_connection() {
 
 #[test]
 fn that_a_message_could_not_be_sent_shows_at_what_is_done_next() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), peer) = pair();
         drop(peer);
         assert!(defer(&mut writer, b"deferred", b"").await);
@@ -323,17 +349,17 @@ fn that_a_message_could_not_be_sent_shows_at_what_is_done_next() {
 
 #[test]
 fn one_that_has_waited_for_long_leaves_at_the_end_of_a_turn() {
-    on_worker(async {
+    on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
         assert!(defer(&mut writer, b"head", b"").await);
         in_turn(|| ());
         assert_eq!(received(&mut peer), b"");
-        wait_for(Duration::ZERO);
-        in_turn(|| ());
-        assert_eq!(received(&mut peer), b"head");
-        wait_for(Duration::MAX);
-        assert!(defer(&mut writer, b"next", b"").await);
         send_deferred();
+        assert_eq!(received(&mut peer), b"head");
+        wait_for(Duration::ZERO);
+        assert!(defer(&mut writer, b"next", b"").await);
+        assert_eq!(received(&mut peer), b"");
+        in_turn(|| ());
         assert_eq!(received(&mut peer), b"next");
     });
 }
