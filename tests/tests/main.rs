@@ -87,6 +87,7 @@ mod error_pages; // what clients get for errors
 mod framing; // where a message ends is never a guess
 mod targets; // which host a request is for
 mod trailers; // fields behind a body
+mod io_uring; // many messages by one system call
 mod faults_client; // clients that misbehave
 mod faults_upstream; // servers that misbehave
 mod packaging; // what is installed beside the binary

@@ -143,8 +143,9 @@ fn io_uring(config: &Config, machine: &Machine) -> Finding {
         _ if !config.server.io_uring => "off by `io_uring = false`".to_owned(),
         None => "small messages leave together".to_owned(),
         Some(why) => format!(
-            "not allowed ({why}), so that small messages leave one by one, which takes longer: \
-             needs Linux 6.1, `sysctl -w kernel.io_uring_disabled=0`, and no seccomp profile against it"
+            "not to be had here ({why}), so that each small message leaves by its own system call; \
+             it takes Linux 6.1, `kernel.io_uring_disabled` of 0 (or 1, and its group), and no \
+             seccomp profile against it"
         ),
     };
     Finding::ok("io_uring", found)
@@ -476,7 +477,11 @@ mod tests {
         let off = SMALL.replace("workers = 2", "workers = 2\nio_uring = false");
         for (text, machine, found) in [
             (SMALL, &machine(), "small messages leave together"),
-            (SMALL, &without, "not allowed (Operation not permitted), so"),
+            (
+                SMALL,
+                &without,
+                "not to be had here (Operation not permitted), so",
+            ),
             (&off, &without, "off by `io_uring = false`"),
         ] {
             let told = io_uring(&config(text), machine);

@@ -132,7 +132,8 @@ fn calls_for(requests: usize) -> u64 {
     let runtime = event_loop();
     runtime.block_on(async {
         let mut tasks = JoinSet::new();
-        let _deferring = Deferring::begin(&mut tasks);
+        let deferring = Deferring::begin(&mut tasks);
+        deferring.use_io_uring(true);
         let accepting = Accepting::of(snapshot, process()).await;
         let connection = Counted {
             future: Box::pin(accepting.accepted(ours)),

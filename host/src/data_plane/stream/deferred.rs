@@ -4,7 +4,7 @@
 //! all that wait leave one after the other, and nothing but the kernel's way out is in the caches
 //! meanwhile: 2 to 3 % of the time of a request with 32 connections (docs/benchmarks.md). So the loop
 //! that sends them touches neither a connection nor its task, and one system call takes them all
-//! where the kernel allows it: another 5 to 7 %.
+//! where the kernel allows it: another 4 to 7 %.
 //!
 //! Who has a message deferred keeps its number. What the kernel does not take of it is kept here, and
 //! the task is woken: it writes that before anything else, in its own time, or learns why it cannot.
@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -33,8 +34,8 @@ const BYTES: usize = 256 << 10;
 /// How long the first one may wait for others: it leaves with the first turn of a task that begins
 /// later.
 const LONGEST: Duration = Duration::from_millis(1);
-/// So few leave by a system call each.
-const FEW: usize = 1;
+/// So few leave by a system call each; in tests, all leave together.
+const FEW: usize = if cfg!(test) { 0 } else { 1 };
 
 thread_local! {
     static DEFERRED: RefCell<Deferred> = const { RefCell::new(Deferred::NOTHING) };
@@ -56,10 +57,8 @@ struct Deferred {
     due: Option<Instant>,
     /// [`LONGEST`]; tests have time stand still.
     longest: Duration,
-    /// What sends more than a [`few`](Self::few) messages.
+    /// Sends more than a [`FEW`] messages.
     ring: SendRing,
-    /// [`FEW`]; in tests, none are.
-    few: usize,
     /// What did not leave when it was sent.
     stuck: BTreeMap<Number, Stuck>,
 }
@@ -67,8 +66,8 @@ struct Deferred {
 struct Message {
     /// See [`socket`](Self::socket).
     socket: Option<RawFd>,
-    /// Where it ends among [`Deferred::bytes`]: it begins where the one before ends.
-    end: usize,
+    /// Where it is among [`Deferred::bytes`].
+    place: Range<usize>,
     /// Of the task whose message it is.
     task: Waker,
 }
@@ -195,12 +194,13 @@ pub(super) fn defer(
         if deferred.messages.is_empty() {
             deferred.due = turn::now().checked_add(deferred.longest);
         }
+        let begin = deferred.bytes.len();
         for piece in pieces {
             deferred.bytes.extend_from_slice(piece);
         }
         deferred.messages.push(Message {
             socket: Some(socket.as_raw_fd()),
-            end: deferred.bytes.len(),
+            place: begin..deferred.bytes.len(),
             task: task.clone(),
         });
         Some(deferred.first + deferred.messages.len() as Number - 1)
@@ -249,7 +249,6 @@ impl Deferred {
         due: None,
         longest: LONGEST,
         ring: SendRing::CLOSED,
-        few: FEW,
         stuck: BTreeMap::new(),
     };
 
@@ -271,24 +270,20 @@ impl Deferred {
     fn send(&mut self) {
         let mut messages = std::mem::take(&mut self.messages);
         let mut bytes = std::mem::take(&mut self.bytes);
-        let mut begin = 0;
-        let pieces = messages.iter().map(|message| {
-            let begin = std::mem::replace(&mut begin, message.end);
-            Some((message.socket()?, &bytes[begin..message.end]))
-        });
-        let sent = match messages.len() > self.few {
-            true => self.ring.send(pieces),
+        let unsent = messages
+            .iter()
+            .map(|message| Some((message.socket()?, &bytes[message.place.clone()])));
+        let results = match messages.len() > FEW {
+            true => self.ring.send(unsent),
             false => &[],
         };
-        let mut begin = 0;
-        for (place, message) in messages.iter().enumerate() {
-            let begin = std::mem::replace(&mut begin, message.end);
+        for (at, message) in messages.iter().enumerate() {
             if let Some(socket) = message.socket() {
-                let bytes = &bytes[begin..message.end];
-                let sent = sent.get(place).copied().flatten();
-                let sent = sent.unwrap_or_else(|| send_one(socket, bytes));
-                let number = self.first + place as Number;
-                keep_unsent(&mut self.stuck, number, sent, bytes, &message.task);
+                let bytes = &bytes[message.place.clone()];
+                let result = results.get(at).copied().flatten();
+                let result = result.unwrap_or_else(|| send_one(socket, bytes));
+                let number = self.first + at as Number;
+                keep_unsent(&mut self.stuck, number, result, bytes, &message.task);
             }
         }
         self.first += messages.len() as Number;
@@ -299,17 +294,14 @@ impl Deferred {
 
     /// Sends a message before the others, if it is still deferred.
     fn send_early(&mut self, number: Number) {
-        let Some(place) = number.checked_sub(self.first) else {
+        let at = number.checked_sub(self.first);
+        let Some(message) = at.and_then(|at| self.messages.get_mut(at as usize)) else {
             return;
         };
-        let place = place as usize;
-        let before = place.checked_sub(1).map(|before| &self.messages[before]);
-        let range = before.map_or(0, |before| before.end)..self.messages[place].end;
-        let message = &mut self.messages[place];
         if let Some(socket) = message.socket() {
-            let bytes = &self.bytes[range];
-            let sent = send_one(socket, bytes);
-            keep_unsent(&mut self.stuck, number, sent, bytes, &message.task);
+            let bytes = &self.bytes[message.place.clone()];
+            let result = send_one(socket, bytes);
+            keep_unsent(&mut self.stuck, number, result, bytes, &message.task);
             message.socket = None;
         }
     }
@@ -339,11 +331,11 @@ fn send_one(socket: BorrowedFd<'_>, bytes: &[u8]) -> Sent {
 fn keep_unsent(
     all: &mut BTreeMap<Number, Stuck>,
     number: Number,
-    sent: Sent,
+    result: Sent,
     bytes: &[u8],
     task: &Waker,
 ) {
-    let stuck = match sent {
+    let stuck = match result {
         Ok(sent) if sent == bytes.len() => return,
         Ok(sent) => Stuck::Rest(bytes[sent..].to_vec()),
         Err(Errno::AGAIN) => Stuck::Rest(bytes.to_vec()),

@@ -1,7 +1,7 @@
 //! Sends on many sockets by one system call: io_uring(7), where the kernel has it and allows it.
 //!
-//! Each send has `MSG_DONTWAIT`: it is done, or has failed, when the call that submits it returns. So
-//! nothing uses a message or a descriptor afterwards, and nothing has to be cancelled.
+//! Each send has `MSG_DONTWAIT`, so that the call which submits it completes it, well or with an
+//! error: nothing uses a message or a descriptor afterwards, and nothing has to be cancelled.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -10,6 +10,8 @@ use io_uring::{IoUring, opcode, types};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use crate::fault_injection;
+
 /// How many bytes of a message the kernel has taken, or why none.
 pub(super) type Sent = Result<usize, Errno>;
 
@@ -17,15 +19,15 @@ pub(super) type Sent = Result<usize, Errno>;
 pub(super) struct SendRing {
     /// None where it is not to be used, is not allowed, or has failed.
     ring: Option<IoUring>,
-    /// What has become of each message that was sent last.
-    sent: Vec<Option<Sent>>,
+    /// What has become of each of the messages that were sent last.
+    results: Vec<Option<Sent>>,
 }
 
 impl SendRing {
     /// It sends nothing.
     pub(super) const CLOSED: SendRing = SendRing {
         ring: None,
-        sent: Vec::new(),
+        results: Vec::new(),
     };
 
     /// For the calling thread, and up to so many messages at once.
@@ -37,10 +39,11 @@ impl SendRing {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
+            .setup_submit_all()
             .build(messages as u32)?;
         Ok(SendRing {
             ring: Some(ring),
-            sent: Vec::with_capacity(messages),
+            results: Vec::with_capacity(messages),
         })
     }
 
@@ -50,7 +53,10 @@ impl SendRing {
     }
 
     /// Sends messages, each on its socket, in their order; places without one are passed over. What
-    /// has become of them, by their places: those that have none, or are beyond, are yet to be sent.
+    /// has become of them, by their places: those that have no result, or are beyond the last, are
+    /// yet to be sent.
+    ///
+    /// One that fails closes itself.
     #[allow(
         unsafe_code,
         reason = "the kernel reads messages by their addresses until the call returns"
@@ -59,13 +65,13 @@ impl SendRing {
         &mut self,
         messages: impl Iterator<Item = Option<(BorrowedFd<'a>, &'a [u8])>>,
     ) -> &[Option<Sent>] {
-        let SendRing { ring, sent } = self;
-        sent.clear();
-        let Some(open) = ring else {
-            return sent;
+        self.results.clear();
+        // It comes back where all has gone well: one that a panic leaves entries in must not be used.
+        let Some(mut ring) = self.ring.take() else {
+            return &self.results;
         };
-        let mut due = 0;
-        let mut queue = open.submission();
+        let mut pending = 0;
+        let mut queue = ring.submission();
         for (place, message) in messages.enumerate() {
             if let Some((socket, bytes)) = message {
                 let socket = types::Fd(socket.as_raw_fd());
@@ -74,34 +80,62 @@ impl SendRing {
                     .build()
                     .user_data(place as u64);
                 // SAFETY: what is borrowed for the time of this call is used until the send is
-                // completed, which is waited for below. What the kernel has not been given by then
-                // goes with the ring.
+                // completed, which is waited for below. What the kernel was not given by then goes
+                // with the ring.
                 if unsafe { queue.push(&send) }.is_err() {
                     break;
                 }
-                due += 1;
+                pending += 1;
             }
-            sent.push(None);
+            self.results.push(None);
         }
         drop(queue);
-        while due > 0 {
-            match open.submit_and_wait(due) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // It tells so only where it has submitted nothing: all before are completed.
-                Err(error) => {
-                    tracing::warn!("io_uring: {error}; messages are sent one by one from now on");
-                    *ring = None;
-                    break;
+        let mut failed = None;
+        while pending > 0 && failed.is_none() {
+            let submitted = match fault_injection::fails("io_uring") {
+                false => ring.submit_and_wait(pending),
+                true => Err(Errno::AGAIN.into()),
+            };
+            // It fails only where it has submitted nothing.
+            failed = submitted
+                .err()
+                .filter(|error| error.kind() != io::ErrorKind::Interrupted);
+            for completed in ring.completion() {
+                pending -= 1;
+                let result = result(completed.result());
+                if let Err(errno) = result
+                    && is_of_io_uring(errno)
+                {
+                    failed = Some(errno.into());
+                } else if let Some(place) = self.results.get_mut(completed.user_data() as usize) {
+                    *place = Some(result);
                 }
             }
-            for completed in open.completion() {
-                let result = completed.result();
-                let result = usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result));
-                sent[completed.user_data() as usize] = Some(result);
-                due -= 1;
-            }
         }
-        sent
+        match failed {
+            None => self.ring = Some(ring),
+            Some(error) => tracing::warn!(
+                "io_uring: {error}; each message leaves by its own system call until the next reload"
+            ),
+        }
+        &self.results
     }
 }
+
+/// Bytes, or an error's number below zero.
+fn result(result: i32) -> Sent {
+    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(result.saturating_neg()))
+}
+
+/// Whether an error need not be the socket's: nothing was sent then, and send(2) may fare better.
+fn is_of_io_uring(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ACCESS | Errno::CANCELED | Errno::INVAL | Errno::NOMEM | Errno::OPNOTSUPP
+    )
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(super) use tests::io_uring_is_allowed;

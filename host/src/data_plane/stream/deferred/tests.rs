@@ -8,8 +8,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as Peer;
 use std::task::Context;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::UnixStream;
 
+use super::super::send_ring::io_uring_is_allowed;
 use super::super::{Reader, SplicePipe, Stream, Writer};
 use super::*;
 
@@ -32,31 +34,18 @@ fn on_worker(test: impl AsyncFn()) {
             let mut tasks = JoinSet::new();
             let deferring = Deferring::begin(&mut tasks);
             deferring.use_io_uring(by_io_uring);
-            DEFERRED.with_borrow_mut(|deferred| deferred.few = 0);
-            if by_io_uring && !has_io_uring() {
+            if by_io_uring && !io_uring_is_allowed() {
                 return;
             }
             others_have_their_turn().await;
             tokio::time::timeout(PATIENCE, test()).await.unwrap();
-            let uses = DEFERRED.with_borrow(|deferred| deferred.ring.is_open());
-            assert_eq!(uses, by_io_uring);
+            assert_eq!(is_by_io_uring(), by_io_uring);
         });
     }
 }
 
-/// Whether the kernel allows it.
-fn has_io_uring() -> bool {
-    let open = DEFERRED.with_borrow(|deferred| deferred.ring.is_open());
-    if !open {
-        eprintln!(
-            "SKIPPED: the kernel does not allow io_uring (sysctl kernel.io_uring_disabled=0)"
-        );
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI runs where io_uring is allowed, and it is not"
-        );
-    }
-    open
+fn is_by_io_uring() -> bool {
+    DEFERRED.with_borrow(|deferred| deferred.ring.is_open())
 }
 
 async fn others_have_their_turn() {
@@ -296,26 +285,50 @@ fn what_the_kernel_does_not_take_wakes_its_task_and_leaves_before_what_comes_nex
 fn a_message_that_the_kernel_takes_in_part_is_settled_by_and_by() {
     on_worker(async || {
         let ((_reader, mut writer), mut peer) = pair();
-        fill(&writer).await;
-        let message = [b'd'; SMALL];
+        let small = |socket: BorrowedFd<'_>| Ok(set_socket_send_buffer_size(socket, 1)?);
+        poll_fn(|cx| writer.poll_call(cx, small)).await.unwrap();
+        let message: Vec<_> = (0..SMALL).map(|at| (at % 251) as u8).collect();
         assert!(defer(&mut writer, &message, b"").await);
         stuck(&writer).await;
-        let mut bytes = Vec::new();
+        let mut bytes = received(&mut peer);
+        assert!(!bytes.is_empty() && bytes.len() < SMALL);
         let mut settles = 0;
-        while {
-            bytes.extend(received(&mut peer));
+        loop {
             let settled = poll_fn(|cx| Poll::Ready(writer.poll_settle(cx))).await;
+            if settled.map(Result::unwrap) == Poll::Ready(true) {
+                break;
+            }
             settles += 1;
-            !matches!(settled, Poll::Ready(Ok(true)))
-        } {
+            bytes.extend(received(&mut peer));
             others_have_their_turn().await;
         }
-        bytes.extend(received(&mut peer));
         assert!(!writer.is_deferred() && settles > 1);
-        assert!(bytes.ends_with(&message));
+        assert_eq!(bytes, message);
         // What nobody has deferred is settled.
         let settled = poll_fn(|cx| writer.poll_settle(cx)).await;
         assert!(settled.unwrap());
+    });
+}
+
+#[test]
+fn each_learns_of_its_own_message_where_one_between_has_left_before() {
+    on_worker(async || {
+        let mut pairs: Vec<_> = (0..5).map(|_| pair()).collect();
+        let filled = fill(&pairs[2].0.1).await;
+        for ((_, writer), _) in &mut pairs {
+            assert!(defer(writer, b"message", b"").await);
+        }
+        let (_, before) = &mut pairs[1].0;
+        assert!(poll_fn(|cx| before.poll_settle(cx)).await.unwrap());
+        stuck(&pairs[2].0.1).await;
+        for (at, ((_, writer), peer)) in pairs.iter_mut().enumerate() {
+            assert_eq!(writer.is_stuck(), at == 2);
+            let bytes = received(peer);
+            match at {
+                2 => assert_eq!(bytes.len(), filled),
+                _ => assert_eq!(bytes, b"message"),
+            }
+        }
     });
 }
 
