@@ -3,6 +3,8 @@
 
 use std::process::{Command, Stdio};
 
+use io_uring::{IoUring, squeue};
+
 /// Whether a program runs, and ends when it is asked for its version.
 pub(crate) fn program(program: &str, version: &str, package: &str) -> bool {
     let ran = Command::new(program)
@@ -24,4 +26,13 @@ pub(crate) fn there_is(found: bool, what: &str, how: &str) -> bool {
         );
     }
     found
+}
+
+/// Whether the kernel lets this process, and so the proxies that it starts, use io_uring.
+pub fn io_uring_is_allowed() -> bool {
+    let mut builder = IoUring::<squeue::Entry>::builder();
+    let asked = builder.setup_single_issuer().setup_defer_taskrun();
+    let allowed = asked.build(1);
+    let how = "Linux 6.1, kernel.io_uring_disabled=0, and no seccomp profile against it";
+    there_is(allowed.is_ok(), "io_uring", how)
 }

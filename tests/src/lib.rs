@@ -44,6 +44,7 @@ pub use binary::{plugin, waypost};
 pub use child::{Child, Output};
 pub use client::{Client, Response};
 pub use http2::Http2;
+pub use installed::io_uring_is_allowed;
 pub use load::Load;
 pub use metrics::Metrics;
 pub use nginx::Nginx;

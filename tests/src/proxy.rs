@@ -19,7 +19,6 @@ use tempfile::TempDir;
 use crate::admin::end_all_with;
 use crate::child::Child;
 use crate::client::{self, Client, Response};
-use crate::installed;
 use crate::origin::Origin;
 use crate::{PATIENCE, waypost};
 
@@ -297,12 +296,6 @@ impl Proxy {
         let of = descriptors.filter_map(|one| std::fs::read_link(one.path()).ok());
         of.filter(|of| of.as_os_str() == "anon_inode:[io_uring]")
             .count()
-    }
-
-    /// Whether they do; where not, the kernel does not allow it.
-    pub fn uses_io_uring(&self) -> bool {
-        let how = "Linux 6.1, and sysctl -w kernel.io_uring_disabled=0";
-        installed::there_is(self.rings() > 0, "io_uring", how)
     }
 
     /// Open file descriptors of the process.

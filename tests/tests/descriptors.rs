@@ -12,7 +12,7 @@ async fn clients_beyond_the_limit_are_served_in_the_place_of_idle_ones() {
     let origin = origin::says("hello").await;
     let proxy = proxy::to([&origin])
         .server("workers = 1")
-        .through_shell("ulimit -n 64; exec \"$@\"");
+        .through_shell("ulimit -n 65; exec \"$@\"");
     let mut proxy = proxy.start().await;
 
     // Twice as many as there can be descriptors, and none of them leaves.
@@ -25,7 +25,7 @@ async fn clients_beyond_the_limit_are_served_in_the_place_of_idle_ones() {
     for client in &mut clients {
         assert_eq!(client.response().await.text(), "hello");
     }
-    assert!(proxy.descriptors() <= 64);
+    assert!(proxy.descriptors() <= 65);
     assert!(!proxy.log().contains("accept() failed"), "{}", proxy.log());
     // The last ones are still connected.
     for client in &mut clients[112..] {
@@ -71,7 +71,7 @@ async fn busy_connections_keep_their_upstream_side() {
     let origin = origin::answers(|_| Answer::ok("hello").after(Duration::from_millis(100))).await;
     let proxy = proxy::to([&origin])
         .server("workers = 1")
-        .through_shell("ulimit -n 64; exec \"$@\"");
+        .through_shell("ulimit -n 65; exec \"$@\"");
     let proxy = proxy.start().await;
     let mut clients = Vec::new();
     for _ in 0..100 {
@@ -100,7 +100,7 @@ async fn idle_connections_to_servers_take_half_of_what_clients_leave_at_most() {
     let origin = origin::answers(move |_| Answer::ok("held").when(&held)).await;
     let proxy = proxy::to([&origin])
         .server("workers = 1")
-        .through_shell("ulimit -n 64; exec \"$@\"")
+        .through_shell("ulimit -n 65; exec \"$@\"")
         .start()
         .await;
     let mut client = Http2::connect(proxy.address()).await;
@@ -114,7 +114,7 @@ async fn idle_connections_to_servers_take_half_of_what_clients_leave_at_most() {
     for mut stream in streams {
         assert_eq!(stream.response().await.text(), "held");
     }
-    // Of 64 descriptors 41 are set aside, and one is the client's.
+    // Of 65 descriptors 42 are set aside, and one is the client's.
     origin.has_open(11).await;
     assert_eq!(client.get("/").await.text(), "held");
     assert_eq!(origin.connections(), 12, "one that was kept serves");
@@ -136,7 +136,7 @@ async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
     let mut proxy = proxy::to([&origin])
         .server("workers = 1")
         .more(&more)
-        .through_shell("ulimit -n 64; exec \"$@\"")
+        .through_shell("ulimit -n 65; exec \"$@\"")
         .start()
         .await;
     // An idle connection is closed when a stream needs its descriptor.
@@ -176,7 +176,7 @@ async fn streams_that_find_no_descriptor_are_told_so_and_nobody_else_notices() {
     }
     let refused = proxy.get("/other").await;
     assert_eq!(refused.status, 503);
-    assert!(proxy.descriptors() <= 64);
+    assert!(proxy.descriptors() <= 65);
     assert!(!proxy.log().contains("accept() failed"), "{}", proxy.log());
     does_not_spin(&mut proxy).await;
 

@@ -143,8 +143,8 @@ fn io_uring(config: &Config, machine: &Machine) -> Finding {
         _ if !config.server.io_uring => "off by `io_uring = false`".to_owned(),
         None => "small messages leave together".to_owned(),
         Some(why) => format!(
-            "not to be had here ({why}), so that each small message leaves by its own system call; \
-             it takes Linux 6.1, `kernel.io_uring_disabled` of 0 (or 1, and its group), and no \
+            "refused here ({why}), so that each small message leaves by its own system call; it \
+             takes Linux 6.1, `kernel.io_uring_disabled` of 0 (or 1, and its group), and no \
              seccomp profile against it"
         ),
     };
@@ -480,7 +480,7 @@ mod tests {
             (
                 SMALL,
                 &without,
-                "not to be had here (Operation not permitted), so",
+                "refused here (Operation not permitted), so",
             ),
             (&off, &without, "off by `io_uring = false`"),
         ] {

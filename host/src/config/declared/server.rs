@@ -76,7 +76,7 @@ pub(in crate::config) static SERVER: Table = Table {
                 "io_uring",
                 ValueKind::Boolean,
                 "Whether small messages of many connections leave by one system call, io_uring's, where the kernel allows \
-                 it: Linux 6.1 does, many containers do not. Otherwise each leaves by its own.",
+                 it: from Linux 6.1 on, and not in many containers. Otherwise each leaves by its own.",
             )
             .or(Default::Boolean(true)),
             Key::new(

@@ -53,18 +53,18 @@ struct Deferred {
     messages: Vec<Message>,
     /// Of the messages, one behind the other.
     bytes: Vec<u8>,
-    /// Until when the first of them may wait; none where there is none, and where that is for ever.
+    /// When the first of them must leave; none where nothing waits, and where time stands still.
     due: Option<Instant>,
     /// [`LONGEST`]; tests have time stand still.
     longest: Duration,
-    /// Sends more than a [`FEW`] messages.
+    /// Sends those that are more than [`FEW`].
     ring: SendRing,
     /// What did not leave when it was sent.
     stuck: BTreeMap<Number, Stuck>,
 }
 
 struct Message {
-    /// See [`socket`](Self::socket).
+    /// None where it has left before its time. See [`socket`](Self::socket).
     socket: Option<RawFd>,
     /// Where it is among [`Deferred::bytes`].
     place: Range<usize>,
@@ -106,14 +106,13 @@ impl Deferring {
             if used == deferred.ring.is_open() {
                 return;
             }
-            let ring = match used {
-                true => SendRing::open(MESSAGES),
-                false => Ok(SendRing::CLOSED),
-            };
-            deferred.ring = ring.unwrap_or_else(|error| {
-                tracing::debug!("io_uring cannot be used: {error}");
-                SendRing::CLOSED
-            });
+            deferred.ring = SendRing::CLOSED;
+            if used {
+                match SendRing::open(MESSAGES) {
+                    Ok(ring) => deferred.ring = ring,
+                    Err(error) => tracing::debug!("io_uring cannot be used: {error}"),
+                }
+            }
         });
     }
 }
@@ -308,7 +307,7 @@ impl Deferred {
 }
 
 impl Message {
-    /// None where it has left before its time.
+    /// Where it is still to leave.
     #[inline]
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         #[allow(

@@ -15,9 +15,9 @@ use crate::fault_injection;
 /// How many bytes of a message the kernel has taken, or why none.
 pub(super) type Sent = Result<usize, Errno>;
 
-/// Those of one thread.
+/// The ring of one thread, if it has one.
 pub(super) struct SendRing {
-    /// None where it is not to be used, is not allowed, or has failed.
+    /// None where there is none: it is not wanted, not allowed, or has failed.
     ring: Option<IoUring>,
     /// What has become of each of the messages that were sent last.
     results: Vec<Option<Sent>>,
@@ -34,13 +34,15 @@ impl SendRing {
     ///
     /// # Errors
     /// Of io_uring_setup(2): `ENOSYS` and `EPERM` where it is not allowed, as in many containers;
-    /// `EINVAL` before Linux 6.1, whose io_uring is not used.
+    /// `EINVAL` before Linux 6.1, which does not know these flags.
     pub(super) fn open(messages: usize) -> io::Result<SendRing> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_submit_all()
             .build(messages as u32)?;
+        // It may be io_uring_enter(2) that is not allowed.
+        ring.submit()?;
         Ok(SendRing {
             ring: Some(ring),
             results: Vec::with_capacity(messages),
@@ -79,9 +81,9 @@ impl SendRing {
                     .flags((SendFlags::NOSIGNAL | SendFlags::DONTWAIT).bits() as i32)
                     .build()
                     .user_data(place as u64);
-                // SAFETY: what is borrowed for the time of this call is used until the send is
-                // completed, which is waited for below. What the kernel was not given by then goes
-                // with the ring.
+                // SAFETY: what is borrowed lives as long as this call. Of what is submitted in it,
+                // `MSG_DONTWAIT` has each send completed when submitting returns, and all are waited
+                // for; the rest is never submitted, and goes with the ring.
                 if unsafe { queue.push(&send) }.is_err() {
                     break;
                 }
@@ -92,47 +94,40 @@ impl SendRing {
         drop(queue);
         let mut failed = None;
         while pending > 0 && failed.is_none() {
-            let submitted = match fault_injection::fails("io_uring") {
-                false => ring.submit_and_wait(pending),
-                true => Err(Errno::AGAIN.into()),
-            };
             // It fails only where it has submitted nothing.
-            failed = submitted
-                .err()
-                .filter(|error| error.kind() != io::ErrorKind::Interrupted);
+            let mut error = ring.submit_and_wait(pending).err();
+            if fault_injection::fails("io_uring") {
+                error = Some(Errno::AGAIN.into());
+            }
+            failed = error.filter(|error| error.kind() != io::ErrorKind::Interrupted);
             for completed in ring.completion() {
                 pending -= 1;
-                let result = result(completed.result());
-                if let Err(errno) = result
-                    && is_of_io_uring(errno)
-                {
-                    failed = Some(errno.into());
-                } else if let Some(place) = self.results.get_mut(completed.user_data() as usize) {
-                    *place = Some(result);
+                if let Some(place) = self.results.get_mut(completed.user_data() as usize) {
+                    *place = outcome(completed.result());
                 }
             }
         }
         match failed {
             None => self.ring = Some(ring),
-            Some(error) => tracing::warn!(
-                "io_uring: {error}; each message leaves by its own system call until the next reload"
-            ),
+            Some(error) => {
+                let until = "until another configuration is served";
+                tracing::warn!("io_uring: {error}; each message leaves by its own call {until}");
+            }
         }
         &self.results
     }
 }
 
-/// Bytes, or an error's number below zero.
-fn result(result: i32) -> Sent {
-    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(result.saturating_neg()))
-}
-
-/// Whether an error need not be the socket's: nothing was sent then, and send(2) may fare better.
-fn is_of_io_uring(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::ACCESS | Errno::CANCELED | Errno::INVAL | Errno::NOMEM | Errno::OPNOTSUPP
-    )
+/// What has become of a message: `result` is its bytes, or the number of an error below zero. None
+/// where the error need not be the socket's: nothing was sent then, and send(2) may fare better.
+fn outcome(result: i32) -> Option<Sent> {
+    if let Ok(bytes) = usize::try_from(result) {
+        return Some(Ok(bytes));
+    }
+    match Errno::from_raw_os_error(result.saturating_neg()) {
+        Errno::ACCESS | Errno::CANCELED | Errno::INVAL | Errno::NOMEM | Errno::OPNOTSUPP => None,
+        errno => Some(Err(errno)),
+    }
 }
 
 #[cfg(test)]
