@@ -4,7 +4,7 @@
 //! all that wait leave one after the other, and nothing but the kernel's way out is in the caches
 //! meanwhile: 2 to 3 % of the time of a request with 32 connections (docs/benchmarks.md). So the loop
 //! that sends them touches neither a connection nor its task, and one system call takes them all
-//! where the kernel allows it: another 4 to 7 %.
+//! where the kernel allows it: another 3 to 7 %.
 //!
 //! Who has a message deferred keeps its number. What the kernel does not take of it is kept here, and
 //! the task is woken: it writes that before anything else, in its own time, or learns why it cannot.
