@@ -268,20 +268,38 @@ pub(super) fn handed_down(own: &mut Vec<Block>, expressions: &[Block]) {
     }
 }
 
-/// Routes of the paths of others that let nothing in: shorter paths beside them may be open.
+/// Routes of the paths of others that let nothing in: shorter paths beside them may be open. So may
+/// they be for the path without its slash, from which a route that proxies would redirect.
 pub(super) fn shut(routes: &[Block]) -> Vec<Block> {
-    let mut closed: Vec<Block> = Vec::new();
-    for path in routes.iter().filter_map(|route| route.keys.get("path")) {
-        let mut block = super::action::answer_of("501");
-        block.keys = Table::new().with("path", path).followed_by(block.keys);
-        if closed
-            .iter()
-            .all(|known| known.keys.get("path") != Some(path))
-        {
-            closed.push(block);
+    let mut paths: Vec<String> = Vec::new();
+    for route in routes {
+        let path = route.keys.get("path");
+        let bare = path
+            .filter(|_| route.get("proxy").is_some())
+            .and_then(without_slash);
+        for path in path.map(str::to_owned).into_iter().chain(bare) {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
         }
     }
-    closed
+    let closed = paths.into_iter().map(|path| {
+        let mut block = super::action::answer_of("501");
+        block.keys = Table::new().with("path", path).followed_by(block.keys);
+        block
+    });
+    closed.collect()
+}
+
+/// `"= /a"` for `"/a/"` and `"^~ /a/"`, as they are written.
+fn without_slash(path: &str) -> Option<String> {
+    let quote = &path[..path.chars().next()?.len_utf8()];
+    let prefix = path.strip_prefix(quote)?.strip_suffix(quote)?;
+    let prefix = prefix.strip_prefix("^~ ").unwrap_or(prefix);
+    let bare = prefix
+        .strip_suffix('/')
+        .filter(|bare| bare.starts_with('/'))?;
+    Some(format!("{quote}= {bare}{quote}"))
 }
 
 /// Puts the expressions within locations before all others, those that are in more locations first.
