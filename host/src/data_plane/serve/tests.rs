@@ -1,5 +1,6 @@
 //! What an exchange costs, as far as it can be counted: neither the machine nor its load changes
-//! these numbers. Whoever makes one of them larger says here why it is worth it.
+//! these numbers. Whoever makes one of them larger says here why it is worth it. And what shows only
+//! on a socket that takes few bytes at a time.
 
 #![allow(clippy::unwrap_used, reason = "a test's unwrap is its failure")]
 
@@ -15,6 +16,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -28,6 +30,9 @@ use crate::data_plane::stream::{Deferring, Stream};
 use crate::data_plane::worker::Worker;
 use crate::data_plane::worker::tests::{Builder, allocated_bytes, allocator_calls, process};
 use crate::data_plane::worker_config::{ListenerId, Snapshot};
+
+/// Longer than any test needs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A future whose polls are counted by what they allocate and free.
 struct Counted<'a> {
@@ -451,4 +456,36 @@ fn a_request_to_a_server_counts_nothing_as_held_that_other_workers_hold() {
     });
     drop(runtime);
     server.join().unwrap();
+}
+
+/// It is deferred, and stuck when the connection already waits for a request.
+#[test]
+fn a_client_that_asks_no_more_gets_the_rest_of_an_answer_as_it_reads() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    set_socket_send_buffer_size(&ours, 1).unwrap();
+    let body = "b".repeat(12_000);
+    let mut builder = Builder::new();
+    let snapshot = builder.snapshot(&format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nkeepalive_timeout = \"1h\"\n\
+         client_header_timeout = \"1h\"\n[[route]]\nreturn = {{ status = 200, body = \"{body}\" }}\n"
+    ));
+    let client = thread::spawn(move || {
+        // Nothing else but the client's reading brings the rest.
+        theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+        theirs.write_all(request).unwrap();
+        read_head(&mut theirs);
+        let mut received = vec![0; body.len()];
+        theirs.read_exact(&mut received).unwrap();
+        assert_eq!(received, body.as_bytes());
+        theirs.shutdown(Shutdown::Write).unwrap();
+    });
+    event_loop().block_on(async {
+        let mut tasks = JoinSet::new();
+        let deferring = Deferring::begin(&mut tasks);
+        deferring.use_io_uring(true);
+        let accepting = Accepting::of(snapshot, process()).await;
+        accepting.accepted(ours).await;
+    });
+    client.join().unwrap();
 }
