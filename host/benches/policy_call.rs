@@ -338,8 +338,8 @@ fn stock_hooks() -> [(&'static str, Value, Value); 6] {
         ),
         (
             "cors",
-            json!({}),
             json!({ "origins": ["https://app.example"] }),
+            json!({}),
         ),
         (
             "split",
