@@ -343,14 +343,14 @@ fn stock_hooks() -> [(&'static str, Value, Value); 6] {
         ),
         (
             "split",
-            json!({}),
             json!({ "key": "$remote_addr", "parts": parts }),
+            json!({}),
         ),
         ("request_id", json!({}), json!({})),
         (
             "rewrite",
-            json!({}),
             json!({ "rules": ["^/other/(.*)$ /new/$1"] }),
+            json!({}),
         ),
     ]
 }
