@@ -290,19 +290,21 @@ impl Proxy {
 
     /// How many of its workers send by io_uring.
     pub fn rings(&self) -> usize {
-        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
-        let descriptors = folder.expect("the process runs").flatten();
         // One that is closed meanwhile is none.
-        let of = descriptors.filter_map(|one| std::fs::read_link(one.path()).ok());
+        let open = self.open_files().flatten();
+        let of = open.filter_map(|one| std::fs::read_link(one.path()).ok());
         of.filter(|of| of.as_os_str() == "anon_inode:[io_uring]")
             .count()
     }
 
     /// Open file descriptors of the process.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))
-            .expect("the process runs")
-            .count()
+        self.open_files().count()
+    }
+
+    fn open_files(&self) -> std::fs::ReadDir {
+        let folder = format!("/proc/{}/fd", self.process.id());
+        std::fs::read_dir(folder).expect("the process runs")
     }
 }
 

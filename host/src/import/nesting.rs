@@ -276,7 +276,7 @@ pub(super) fn shut(routes: &[Block]) -> Vec<Block> {
         let path = route.keys.get("path");
         let bare = path
             .filter(|_| route.get("proxy").is_some())
-            .and_then(without_slash);
+            .and_then(exact_without_slash);
         for path in path.map(str::to_owned).into_iter().chain(bare) {
             if !paths.contains(&path) {
                 paths.push(path);
@@ -292,7 +292,7 @@ pub(super) fn shut(routes: &[Block]) -> Vec<Block> {
 }
 
 /// `"= /a"` for `"/a/"` and `"^~ /a/"`, as they are written.
-fn without_slash(path: &str) -> Option<String> {
+fn exact_without_slash(path: &str) -> Option<String> {
     let quote = &path[..path.chars().next()?.len_utf8()];
     let prefix = path.strip_prefix(quote)?.strip_suffix(quote)?;
     let prefix = prefix.strip_prefix("^~ ").unwrap_or(prefix);

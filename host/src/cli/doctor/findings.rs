@@ -74,8 +74,11 @@ const FREE: u64 = 5;
 
 /// Looks at all of it.
 pub(super) fn findings(config: &Config, machine: &Machine) -> Vec<Finding> {
-    let mut all = vec![descriptors(config, machine), workers(config, machine)];
-    all.push(io_uring(config, machine));
+    let mut all = vec![
+        descriptors(config, machine),
+        workers(config, machine),
+        io_uring(config, machine),
+    ];
     all.extend(backlogs(config, machine));
     all.extend(privileged_ports(config, machine));
     all.extend(local_ports(machine));

@@ -19,10 +19,9 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
 use tokio::task::JoinSet;
 
-use super::send_ring::{SendRing, Sent};
+use super::send_ring::{SendRing, Sent, send_one};
 use crate::data_plane::turn;
 
 /// Bytes of a message that may be deferred: they are copied. With 4 KiB, answers of 10 KB take 1.03
@@ -319,10 +318,6 @@ impl Message {
         self.socket
             .map(|socket| unsafe { BorrowedFd::borrow_raw(socket) })
     }
-}
-
-fn send_one(socket: BorrowedFd<'_>, bytes: &[u8]) -> Sent {
-    rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
 }
 
 /// Keeps what has not left of a message that was sent, and wakes its task.

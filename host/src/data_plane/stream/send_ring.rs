@@ -1,4 +1,5 @@
-//! Sends on many sockets by one system call: io_uring(7), where the kernel has it and allows it.
+//! Sends on many sockets by one system call: io_uring(7), where the kernel has it and allows it. And
+//! on one, by send(2).
 //!
 //! Each send has `MSG_DONTWAIT`, so that the call which submits it completes it, well or with an
 //! error: nothing uses a message or a descriptor afterwards, and nothing has to be cancelled.
@@ -14,6 +15,14 @@ use crate::fault_injection;
 
 /// How many bytes of a message the kernel has taken, or why none.
 pub(super) type Sent = Result<usize, Errno>;
+
+/// A peer that has gone is an error and no signal, one that reads too slowly is waited for elsewhere.
+const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
+/// Sends a message by its own system call.
+pub(super) fn send_one(socket: BorrowedFd<'_>, bytes: &[u8]) -> Sent {
+    rustix::net::send(socket, bytes, FLAGS)
+}
 
 /// The ring of one thread, if it has one.
 pub(super) struct SendRing {
@@ -78,7 +87,7 @@ impl SendRing {
             if let Some((socket, bytes)) = message {
                 let socket = types::Fd(socket.as_raw_fd());
                 let send = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32)
-                    .flags((SendFlags::NOSIGNAL | SendFlags::DONTWAIT).bits() as i32)
+                    .flags(FLAGS.bits() as i32)
                     .build()
                     .user_data(place as u64);
                 // SAFETY: what is borrowed lives as long as this call. Of what is submitted in it,

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as Peer;
 use std::task::Context;
 
+use rustix::net::SendFlags;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::UnixStream;
 
