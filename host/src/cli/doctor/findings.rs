@@ -144,7 +144,7 @@ fn descriptors(config: &Config, machine: &Machine) -> Finding {
 fn io_uring(config: &Config, machine: &Machine) -> Finding {
     let found = match &machine.no_io_uring {
         _ if !config.server.io_uring => "off by `io_uring = false`".to_owned(),
-        None => "small messages leave together".to_owned(),
+        None => "small messages leave by one system call".to_owned(),
         Some(why) => format!(
             "refused here ({why}), so that each small message leaves by its own system call; it \
              takes Linux 6.1, `kernel.io_uring_disabled` of 0 (or 1, and its group), and no \
@@ -479,7 +479,7 @@ mod tests {
         };
         let off = SMALL.replace("workers = 2", "workers = 2\nio_uring = false");
         for (text, machine, found) in [
-            (SMALL, &machine(), "small messages leave together"),
+            (SMALL, &machine(), "small messages leave by one system call"),
             (
                 SMALL,
                 &without,

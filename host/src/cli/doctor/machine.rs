@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::data_plane::stream::io_uring_refusal;
-
 /// `CAP_NET_BIND_SERVICE` among the bits of a set of capabilities (capabilities(7)).
 const BIND_SERVICE: u64 = 1 << 10;
 
@@ -29,7 +27,7 @@ pub(super) struct Machine {
     pub(super) binds_privileged: bool,
     /// Mappings of memory that one process may have.
     pub(super) mappings: Option<u64>,
-    /// Why io_uring cannot be used; none where it can.
+    /// Why io_uring cannot be used; none where it can, and where nobody asks for it.
     pub(super) no_io_uring: Option<String>,
     /// After which systemd kills a process that is to end.
     pub(super) stop_timeout: Option<Duration>,
@@ -57,7 +55,7 @@ impl Machine {
             binds_privileged: fs::read_to_string(proc.join("self/status"))
                 .is_ok_and(|status| may_bind(&status)),
             mappings: number("vm/max_map_count"),
-            no_io_uring: io_uring_refusal().map(|error| error.to_string()),
+            no_io_uring: None,
             stop_timeout: None,
         }
     }

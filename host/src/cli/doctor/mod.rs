@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use self::findings::{Finding, Level, findings};
 use self::machine::Machine;
+use crate::data_plane::stream::io_uring_refusal;
 
 /// Looks, and tells. The exit code is 1 where there is a problem; warnings are none.
 pub(super) fn doctor(file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
@@ -17,7 +18,10 @@ pub(super) fn doctor(file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(reported) => return Ok(reported),
     };
+    // Under a filter that kills whoever asks, it is off.
+    let refusal = config.server.io_uring.then(io_uring_refusal).flatten();
     let machine = Machine {
+        no_io_uring: refusal.map(|error| error.to_string()),
         stop_timeout: unit::stop_timeout(Path::new("/"), file),
         ..Machine::look(Path::new("/proc"))
     };
